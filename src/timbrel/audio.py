@@ -1,0 +1,160 @@
+"""Audio in memory, and how it is read, written, resampled and levelled."""
+
+import math
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from timbrel.errors import InputError
+
+FORMATS = {".wav": "WAV", ".flac": "FLAC"}
+SILENCE = 1e-5  # peak below which audio counts as silent, -100 dBFS
+
+
+@dataclass(frozen=True, eq=False)
+class Audio:
+    """A waveform.
+
+    Attributes:
+        samples: (channels, samples) float32, nominally in [-1, 1].
+        rate: Hz.
+    """
+
+    samples: np.ndarray
+    rate: int
+
+    @classmethod
+    def read(
+        cls, path: str | Path, minimum_seconds: float = 0.0, reject_silence: bool = False
+    ) -> "Audio":
+        """Read any file that libsndfile reads, at its own rate.
+
+        Raises:
+            InputError: missing, a folder, empty, not audio, no samples, too short,
+                samples that are not finite, or (if asked) silence.
+        """
+        path = Path(path)
+        if path.is_dir():
+            raise InputError(f"{path} is a folder; give an audio file")
+        if not path.exists():
+            raise InputError(f"{path} does not exist; give an audio file")
+        if path.stat().st_size == 0:
+            raise InputError(f"{path} is empty; give an audio file")
+        try:
+            samples, rate = soundfile.read(str(path), dtype="float32", always_2d=True)
+        except (soundfile.LibsndfileError, OSError, RuntimeError) as error:
+            raise InputError(
+                f"{path} cannot be read as audio; wav, flac, ogg, opus, mp3, aiff and caf can"
+            ) from error
+        audio = cls(np.ascontiguousarray(samples.T), int(rate))
+        if samples.size == 0:
+            raise InputError(f"{path} holds no samples; give a longer recording")
+        if not np.isfinite(samples).all():
+            raise InputError(f"{path} holds samples that are not numbers (NaN); export it again")
+        if audio.seconds < minimum_seconds:
+            raise InputError(
+                f"{path} is {audio.seconds:.2f} s long; at least {minimum_seconds:g} s are needed"
+            )
+        if reject_silence and np.abs(samples).max() < SILENCE:
+            raise InputError(f"{path} is silent; give a recording with sound")
+        return audio
+
+    def write(self, path: str | Path) -> None:
+        """Write 24-bit WAV or FLAC by the suffix; the file appears only when complete.
+
+        Raises:
+            InputError: see `check_writable`.
+        """
+        path = Path(path)
+        check_writable(path)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+        try:
+            soundfile.write(
+                str(temporary),
+                np.clip(self.samples.T, -1, 1),
+                self.rate,
+                subtype="PCM_24",
+                format=FORMATS[path.suffix.lower()],
+            )
+            os.replace(temporary, path)
+        except soundfile.LibsndfileError as error:
+            raise InputError(f"{path} cannot be written: {error}") from error
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    @property
+    def seconds(self) -> float:
+        """Duration."""
+        return self.samples.shape[1] / self.rate
+
+    def mono(self) -> "Audio":
+        """Mean of the channels."""
+        if self.samples.shape[0] == 1:
+            return self
+        return Audio(self.samples.mean(0, keepdims=True, dtype=np.float32), self.rate)
+
+    def resample(self, rate: int) -> "Audio":
+        """The same sound at another rate (Hz)."""
+        if rate == self.rate:
+            return self
+        import soxr
+
+        out = soxr.resample(self.samples.T, self.rate, rate)
+        return Audio(np.ascontiguousarray(out.T.astype(np.float32)), rate)
+
+    @cached_property
+    def _loudness(self) -> float:
+        import warnings
+
+        import pyloudnorm
+
+        block = 0.4
+        samples = self.samples[:2]  # BS.1770 weighs channels beyond stereo by place
+        least = math.ceil(block * self.rate) + 1
+        if samples.shape[1] < least:
+            samples = np.resize(samples, (samples.shape[0], least))
+        if np.abs(samples).max(initial=0) < SILENCE:
+            return -math.inf
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            meter = pyloudnorm.Meter(self.rate, block_size=block)
+            return float(meter.integrated_loudness(samples.T.astype(np.float64)))
+
+    def loudness(self) -> float:
+        """Integrated loudness in LUFS (ITU-R BS.1770); minus infinity when silent."""
+        return self._loudness
+
+    def with_loudness(self, lufs: float, peak: float = 0.97) -> "Audio":
+        """The same sound at another loudness; quieter where its peak would pass `peak`.
+
+        Silence is returned as it is.
+        """
+        loudness = self.loudness()
+        top = float(np.abs(self.samples).max(initial=0))
+        if not math.isfinite(loudness) or top == 0:
+            if top <= peak:
+                return self
+            return Audio(self.samples * np.float32(peak / top), self.rate)
+        gain = min(10 ** ((lufs - loudness) / 20), peak / top)
+        return Audio(self.samples * np.float32(gain), self.rate)
+
+
+def check_writable(path: str | Path) -> None:
+    """Refuse an output path before any work is done.
+
+    Raises:
+        InputError: unknown suffix, no such folder, no permission, or a folder of that name.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in FORMATS:
+        raise InputError(f"{path} must end in .wav or .flac, not '{path.suffix}'")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; give a file name")
+    if not path.parent.is_dir():
+        raise InputError(f"the folder {path.parent} does not exist; make it first")
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f"the folder {path.parent} is not writable; choose another")

@@ -1,0 +1,80 @@
+"""`timbrel info`: what a file, a store or a model is."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from timbrel.errors import InputError
+
+
+def info(
+    what: Annotated[str, typer.Argument(help="A MIDI or audio file, a store, a model, or 'default'.")],
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Say what WHAT is: notes, tracks and range; rate and length; or a model's numbers."""
+    facts = describe(what)
+    if as_json:
+        print(json.dumps(facts, indent=1, default=str))
+        return
+    for name, value in facts.items():
+        if isinstance(value, dict):
+            value = ", ".join(f"{k} {v}" for k, v in value.items())
+        if isinstance(value, list):
+            value = "; ".join(str(v) for v in value)
+        print(f"{name:16s} {value}")
+
+
+def describe(what: str) -> dict[str, Any]:
+    """Facts about a file or folder.
+
+    Raises:
+        InputError: it does not exist or is of no known kind.
+    """
+    path = Path(what)
+    if what == "default" or (path / "config.json").is_file():
+        from timbrel.model import load
+
+        return {"model": what, **load(what, "cpu").info()}
+    if path.is_dir():
+        if (path / "manifest.jsonl").is_file():
+            from timbrel.data.store import Store
+
+            return {"store": what, **Store.open(path).summary()}
+        raise InputError(f"{path} is a folder, but neither a model nor a store")
+    from timbrel.notes import is_midi
+
+    if is_midi(path):
+        return _describe_midi(path)
+    from timbrel.audio import Audio
+
+    audio = Audio.read(path)
+    return {
+        "audio": what,
+        "seconds": round(audio.seconds, 3),
+        "rate": audio.rate,
+        "channels": audio.samples.shape[0],
+        "loudness": f"{audio.loudness():.1f} LUFS",
+        "peak": round(float(abs(audio.samples).max()), 4),
+    }
+
+
+def _describe_midi(path: Path) -> dict[str, Any]:
+    from timbrel.notes import Notes
+
+    notes = Notes.read(path)
+    tracks = []
+    for index, track in enumerate(notes.tracks):
+        part = notes.select_track(index)
+        if len(part):
+            kind = "drums" if track.drums else f"program {track.program}"
+            span = f"{int(part.pitch.min())} to {int(part.pitch.max())}"
+            tracks.append(f"{track.name or 'track'} ({kind}): {len(part)} notes, pitch {span}")
+    return {
+        "midi": str(path),
+        "seconds": round(notes.seconds, 3),
+        "notes": len(notes),
+        "range": f"{int(notes.pitch.min())} to {int(notes.pitch.max())}",
+        "tracks": tracks,
+    }

@@ -1,0 +1,41 @@
+"""`timbrel VERB ...`: parse, call, print. Errors are one sentence and exit code 2."""
+
+import sys
+
+import typer
+
+from timbrel.cli import fonts, info, prepare, render, train
+from timbrel.errors import TimbrelError
+
+app = typer.Typer(
+    help="Plays these notes (MIDI or audio) with that sound (seconds of another recording).",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=True,
+)
+app.command("render")(render.render)
+app.command("info")(info.info)
+app.command("fonts")(fonts.fonts)
+app.add_typer(prepare.app, name="prepare")
+app.add_typer(train.app, name="train")
+
+
+def main() -> None:
+    """Entry point. `--debug` anywhere shows tracebacks."""
+    debug = "--debug" in sys.argv
+    arguments = [a for a in sys.argv[1:] if a != "--debug"]
+    try:
+        app(args=arguments)
+    except TimbrelError as error:
+        if debug:
+            raise
+        print(f"timbrel: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("timbrel: stopped", file=sys.stderr)
+        sys.exit(130)
+    except OSError as error:
+        if debug:
+            raise
+        print(f"timbrel: {error.filename or 'the system'}: {error.strerror}", file=sys.stderr)
+        sys.exit(2)

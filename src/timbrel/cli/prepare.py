@@ -1,0 +1,68 @@
+"""`timbrel prepare`: training data."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import Progress
+
+app = typer.Typer(help="Make training data: render them, or add latents.", no_args_is_help=True)
+
+
+@app.command()
+def render(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Store to make or continue.")],
+    count: Annotated[int, typer.Option(help="Renditions of 12 s each.")] = 3000,
+    split: Annotated[str, typer.Option(help="train, valid or test: sounds are disjoint.")] = "train",
+    seed: Annotated[int, typer.Option(help="Of all draws.")] = 0,
+    synth_share: Annotated[
+        float, typer.Option(help="Share of timbres from the own synthesiser; 1 needs no font.")
+    ] = 0.4,
+    font: Annotated[
+        list[Path] | None, typer.Option(help="Sound font; may be repeated. Default: all found.")
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Processes.")] = 1,
+) -> None:
+    """Render scores through sound fonts and the own synthesiser into a store."""
+    from timbrel.data.render.renditions import render_store
+    from timbrel.data.render.soundfont import SoundFont, find_fonts
+
+    fonts = [SoundFont(path) for path in font or find_fonts()] if synth_share < 1 else []
+    if not fonts and synth_share < 1:
+        print("no sound font found (see `timbrel fonts`): all timbres come from the synthesiser")
+    with Progress(transient=True) as bar:
+        task = bar.add_task("rendering", total=1.0)
+        render_store(
+            output,
+            seed,
+            count,
+            split,
+            fonts,
+            synth_share if fonts else 1.0,
+            workers=workers,
+            progress=lambda share: bar.update(task, completed=share),
+        )
+    print(f"{output}: {count} renditions")
+
+
+@app.command()
+def latents(
+    store: Annotated[Path, typer.Argument(help="Store to add latents to.")],
+    codec: Annotated[Path, typer.Option(help="Codec or model folder.")],
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
+) -> None:
+    """Encode every item of STORE, so that a model can be trained on it."""
+    from timbrel.data.store import Store
+    from timbrel.model import pick_device
+    from timbrel.serialize import load_codec
+    from timbrel.training.latents import attach_latents
+
+    with Progress(transient=True) as bar:
+        task = bar.add_task("encoding", total=1.0)
+        attach_latents(
+            Store.open(store),
+            load_codec(codec),
+            pick_device(device),
+            lambda share: bar.update(task, completed=share),
+        )
+    print(f"{store}: latents attached")

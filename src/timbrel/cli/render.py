@@ -1,0 +1,70 @@
+"""`timbrel render`: these notes with that sound."""
+
+import math
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from timbrel.errors import InputError
+
+
+def render(
+    structure: Annotated[Path, typer.Argument(help="Notes to play: a MIDI or an audio file.")],
+    timbre: Annotated[Path, typer.Option(help="Sound to play them with: audio, 1 s or longer.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Audio to write: .wav or .flac.")],
+    model: Annotated[str, typer.Option(help="'default' (packaged) or a model folder.")] = "default",
+    steps: Annotated[int | None, typer.Option(help="Denoiser evaluations; more is slower.")] = None,
+    guidance_structure: Annotated[
+        float | None, typer.Option(help="How strongly the notes steer; 1 as trained.")
+    ] = None,
+    guidance_timbre: Annotated[
+        float | None, typer.Option(help="How strongly the sound steers; 1 as trained.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same file.")] = 0,
+    octave: Annotated[
+        str, typer.Option(help="keep: as written; fit: by octaves to the sound's register.")
+    ] = "keep",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")] = "auto",
+    length: Annotated[
+        float | None, typer.Option(help="Seconds to render; default: to the last note's tail.")
+    ] = None,
+) -> None:
+    """Play the notes of STRUCTURE with the sound of TIMBRE."""
+    for name, value in (
+        ("--guidance-structure", guidance_structure),
+        ("--guidance-timbre", guidance_timbre),
+        ("--length", length),
+    ):
+        if value is not None and not math.isfinite(value):
+            raise InputError(f"{name} is {value}; give an ordinary number")
+    from timbrel.audio import Audio, check_writable
+
+    check_writable(output)
+    if not structure.exists():
+        raise InputError(f"{structure} does not exist; give a MIDI or an audio file")
+    Audio.read(timbre, minimum_seconds=1.0, reject_silence=True)  # before the model loads
+    from timbrel.model import load
+
+    player = load(model, device)
+    console = Console(stderr=True)
+    began = time.monotonic()
+    with Progress(console=console, transient=True) as bar:
+        task = bar.add_task("rendering", total=1.0)
+        audio = player.render(
+            structure,
+            timbre,
+            steps=steps,
+            guidance_structure=guidance_structure,
+            guidance_timbre=guidance_timbre,
+            seed=seed,
+            octave=octave,
+            length=length,
+            progress=lambda share: bar.update(task, completed=share),
+        )
+    audio.write(output)
+    took = time.monotonic() - began
+    console.print(f"{output}: {audio.seconds:.1f} s of audio in {took:.1f} s", highlight=False)

@@ -1,0 +1,59 @@
+"""Latent -> log-magnitudes: causal ConvNeXt blocks on top of the basis's first guess."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from timbrel.nn.causal import CausalConv1d, ConvNeXtBlock, Stream
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    """Size of the decoder."""
+
+    width: int = 384  # channels at the latent rate
+    blocks: int = 5  # blocks at the latent rate
+    fine_width: int = 256  # channels at the STFT rate
+    fine_blocks: int = 3  # blocks at the STFT rate
+    kernel: int = 7  # frames that a block sees
+
+
+class Decoder(nn.Module):
+    """Learned correction of the smooth log-spectrum that the basis gives.
+
+    Args:
+        channels: latent channels.
+        bins: STFT bins.
+        stack: STFT frames per latent frame.
+        config: sizes.
+    """
+
+    def __init__(self, channels: int, bins: int, stack: int, config: DecoderConfig) -> None:
+        super().__init__()
+        self.stack, self.fine_width = stack, config.fine_width
+        self.enter = CausalConv1d(channels, config.width, config.kernel)
+        self.coarse = nn.ModuleList(
+            ConvNeXtBlock(config.width, config.kernel) for _ in range(config.blocks)
+        )
+        self.refine = nn.Conv1d(config.width, stack * config.fine_width, 1)
+        self.fine = nn.ModuleList(
+            ConvNeXtBlock(config.fine_width, config.kernel) for _ in range(config.fine_blocks)
+        )
+        self.norm = nn.LayerNorm(config.fine_width)
+        self.leave = nn.Linear(config.fine_width, bins)
+        nn.init.zeros_(self.leave.weight)
+        nn.init.zeros_(self.leave.bias)
+
+    def forward(self, latent: Tensor, stream: Stream | None = None) -> Tensor:
+        """(batch, channels, frames) -> correction (batch, bins, frames * stack)."""
+        x = self.enter(latent, stream)
+        for block in self.coarse:
+            x = block(x, stream)
+        batch, _, frames = x.shape
+        x = self.refine(x).reshape(batch, self.stack, self.fine_width, frames)
+        x = x.permute(0, 2, 3, 1).reshape(batch, self.fine_width, frames * self.stack)
+        for block in self.fine:
+            x = block(x, stream)
+        correction: Tensor = self.leave(self.norm(x.transpose(1, 2)))
+        return torch.tanh(correction / 6).mul(6).transpose(1, 2)

@@ -1,0 +1,75 @@
+"""Discriminator of the codec's adversarial phase: complex spectra at several resolutions.
+
+The idea is EnCodec's (Défossez et al., 2022, section 3.4): 2-D convolutions over the real
+and imaginary STFT, which judge phase coherence as well as magnitude.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
+
+from timbrel.spectra import Stft
+
+
+class SpectrumDiscriminator(nn.Module):
+    """One resolution: (batch, samples) -> scores, and the features of every layer."""
+
+    def __init__(self, n_fft: int, width: int) -> None:
+        super().__init__()
+        self.stft = Stft(n_fft, n_fft // 4)
+        channels = [2, width, width, 2 * width, 2 * width]
+        self.layers = nn.ModuleList(
+            weight_norm(nn.Conv2d(i, o, (7, 3), stride=(3, 1), padding=(3, 1)))
+            for i, o in zip(channels[:-1], channels[1:], strict=True)
+        )
+        self.score = weight_norm(nn.Conv2d(channels[-1], 1, 3, padding=1))
+
+    def forward(self, audio: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Scores (batch, 1, height, frames); features, one tensor a layer."""
+        spectrum = self.stft(audio) * (2 / self.stft.window.sum())
+        # power compression: quiet partials count too
+        magnitude = spectrum.abs().clamp_min(1e-6)
+        x = torch.view_as_real(spectrum * magnitude.pow(-0.7)).permute(0, 3, 1, 2)
+        features = []
+        for layer in self.layers:
+            x = F.leaky_relu(layer(x), 0.2)
+            features.append(x)
+        return self.score(x), features
+
+
+class Discriminator(nn.Module):
+    """Several resolutions together."""
+
+    def __init__(self, windows: tuple[int, ...] = (2048, 1024, 512), width: int = 16) -> None:
+        super().__init__()
+        self.scales = nn.ModuleList(SpectrumDiscriminator(n, width) for n in windows)
+
+    def forward(self, audio: Tensor) -> list[tuple[Tensor, list[Tensor]]]:
+        """(batch, samples) -> scores and features of every scale."""
+        return [scale(audio) for scale in self.scales]
+
+
+def discriminator_loss(discriminator: Discriminator, fake: Tensor, real: Tensor) -> Tensor:
+    """Hinge loss of the discriminator; both inputs (batch, samples)."""
+    total = fake.new_zeros(())
+    for (score_fake, _), (score_real, _) in zip(
+        discriminator(fake.detach()), discriminator(real), strict=True
+    ):
+        total = total + F.relu(1 + score_fake).mean() + F.relu(1 - score_real).mean()
+    return total / len(discriminator.scales)
+
+
+def generator_losses(
+    discriminator: Discriminator, fake: Tensor, real: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Adversarial loss and relative feature distance of the decoder's output."""
+    adversarial = matching = fake.new_zeros(())
+    with torch.no_grad():
+        truths = discriminator(real)
+    for (score, features), (_, truth) in zip(discriminator(fake), truths, strict=True):
+        adversarial = adversarial - score.mean()
+        for a, b in zip(features, truth, strict=True):
+            matching = matching + (a - b).abs().mean() / b.abs().mean().clamp_min(1e-6)
+    scales = len(discriminator.scales)
+    return adversarial / scales, matching / (scales * len(discriminator.scales[0].layers))

@@ -1,0 +1,1 @@
+"""Training data: rendered or read, stored, and paired."""

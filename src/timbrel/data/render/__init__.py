@@ -1,0 +1,1 @@
+"""Scores, instruments and effects, from which training data are rendered."""

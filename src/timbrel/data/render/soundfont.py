@@ -1,0 +1,224 @@
+"""Sound fonts: what presets they hold, and rendering notes with one.
+
+Rendering is by tinysoundfont (MIT, reads .sf2 and .sf3), split at every event, so times
+are exact to the sample. Between two stems all voices are stopped and the fade is thrown
+away: nothing leaks from one stem into the next.
+"""
+
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from timbrel.errors import DataError
+from timbrel.notes import Notes
+
+FOLDERS = (
+    "/usr/share/sounds/sf2",
+    "/usr/share/sounds/sf3",
+    "/usr/share/soundfonts",
+    "/usr/local/share/soundfonts",
+    "~/.local/share/soundfonts",
+    "~/Library/Audio/Sounds/Banks",
+)
+# (part of the file name, recording family, licence): fonts of one family share recordings.
+KNOWN = (
+    ("musescore_general", "fluid", "MIT"),
+    ("fluidr3", "fluid", "MIT"),
+    ("timgm", "timgm", "GPL-2"),
+    ("sf_gmbank", "timgm", "unclear"),
+    ("opl-3", "opl3", "CC-BY-SA-4.0"),
+)
+SETTLE = 4_096  # samples thrown away after all voices were stopped
+HEADROOM_DB = -9.0  # gain of the synthesiser: dozens of loud voices stay below full scale
+DRUM_BANK = 128
+GENERATOR_KEY_RANGE, GENERATOR_INSTRUMENT = 43, 41
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One sound of a font."""
+
+    bank: int
+    program: int
+    name: str
+    low: int  # lowest key with a sample
+    high: int  # highest key with a sample
+
+    @property
+    def drums(self) -> bool:
+        """Whether its keys are pieces of a kit."""
+        return self.bank == DRUM_BANK
+
+
+def find_fonts() -> list[Path]:
+    """Font files in the usual folders and those named in $TIMBREL_FONTS (files or folders)."""
+    places = [Path(p).expanduser() for p in FOLDERS]
+    places += [Path(p) for p in os.environ.get("TIMBREL_FONTS", "").split(os.pathsep) if p]
+    found: dict[Path, None] = {}
+    for place in places:
+        files = [place] if place.is_file() else sorted(place.glob("*")) if place.is_dir() else []
+        for file in files:
+            if file.suffix.lower() in (".sf2", ".sf3"):
+                found.setdefault(file.resolve())
+    return list(found)
+
+
+class SoundFont:
+    """A font file; loaded on first use, once per process.
+
+    Args:
+        path: .sf2 or .sf3.
+
+    Raises:
+        DataError: not a sound font.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        known = [entry for entry in KNOWN if entry[0] in self.path.name.lower()]
+        self.family = known[0][1] if known else f"other:{self.path.stem}"
+        self.licence = known[0][2] if known else "unknown"
+        self._presets: list[Preset] | None = None
+        self._synth: dict[int, Any] = {}
+
+    @property
+    def free(self) -> bool:
+        """Whether a model trained on it may be given away under MIT."""
+        return self.licence in ("MIT", "CC0")
+
+    def presets(self) -> list[Preset]:
+        """All presets, by bank and program."""
+        if self._presets is None:
+            self._presets = _read_presets(self.path)
+        return self._presets
+
+    def render(
+        self, preset: Preset, notes: Notes, seconds: float, rate: int = 44_100
+    ) -> np.ndarray:
+        """Play notes with a preset, dry.
+
+        Args:
+            preset: of this font.
+            notes: any polyphony; those outside [0, seconds) are left out.
+            seconds: length of the result.
+            rate: Hz.
+
+        Returns:
+            (2, samples) float32, not clipped.
+        """
+        synth, font = self._load(rate)
+        synth.sounds_off(0)
+        synth.generate(SETTLE)
+        synth.program_select(0, font, preset.bank, preset.program, preset.drums)
+        total = round(seconds * rate)
+        events = [
+            (min(round(float(t) * rate), total), kind, int(p), int(v))
+            for times, kind in ((notes.offset, 0), (notes.onset, 1))
+            for t, p, v in zip(times, notes.pitch, notes.velocity, strict=True)
+        ]
+        pieces, now = [], 0
+        for at, kind, pitch, velocity in sorted(events):  # note-offs first at equal times
+            if at > now:
+                pieces.append(_samples(synth.generate(at - now)))
+                now = at
+            if kind and 0 <= at < total:
+                synth.noteon(0, pitch, velocity)
+            elif not kind:
+                synth.noteoff(0, pitch)
+        if total > now:
+            pieces.append(_samples(synth.generate(total - now)))
+        out = np.concatenate(pieces, 1) if pieces else np.zeros((2, 0), np.float32)
+        return np.ascontiguousarray(out[:, :total])
+
+    def _load(self, rate: int) -> tuple[Any, int]:
+        if rate not in self._synth:
+            try:
+                import tinysoundfont
+            except ImportError as error:
+                raise DataError(
+                    "rendering sound fonts needs tinysoundfont: pip install --no-deps tinysoundfont"
+                ) from error
+            synth = tinysoundfont.Synth(samplerate=rate, gain=HEADROOM_DB)
+            try:
+                font = synth.sfload(str(self.path))
+            except Exception as error:
+                raise DataError(f"{self.path} cannot be loaded as a sound font: {error}") from error
+            self._synth[rate] = (synth, font)
+        found: tuple[Any, int] = self._synth[rate]
+        return found
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A font sent to another process is loaded there again."""
+        return {**self.__dict__, "_synth": {}}
+
+
+def _samples(buffer: memoryview) -> np.ndarray:
+    """Interleaved bytes -> (2, n) float32."""
+    return np.frombuffer(bytes(buffer), np.float32).reshape(-1, 2).T
+
+
+def _read_presets(path: Path) -> list[Preset]:
+    """Names and key ranges from the font's preset data ("pdta" list)."""
+    try:
+        chunks = _preset_chunks(path)
+        phdr, pbag, pgen = chunks[b"phdr"], chunks[b"pbag"], chunks[b"pgen"]
+        inst, ibag, igen = chunks[b"inst"], chunks[b"ibag"], chunks[b"igen"]
+    except (OSError, KeyError, struct.error) as error:
+        raise DataError(f"{path} is not a sound font (.sf2, .sf3)") from error
+    instruments = []
+    starts = [r[1] for r in struct.iter_unpack("<20sH", inst)]
+    bags = [b[0] for b in struct.iter_unpack("<HH", ibag)]
+    generators = list(struct.iter_unpack("<HH", igen))
+    for first, last in zip(starts[:-1], starts[1:], strict=True):
+        zones = [generators[a:b] for a, b in zip(bags[first:last], bags[first + 1 : last + 1], strict=True)]
+        instruments.append(_span(zones))
+    headers = list(struct.iter_unpack("<20sHHHIII", phdr))
+    bags = [b[0] for b in struct.iter_unpack("<HH", pbag)]
+    generators = list(struct.iter_unpack("<HH", pgen))
+    presets = []
+    for here, following in zip(headers[:-1], headers[1:], strict=True):
+        spans = []
+        for a, b in zip(bags[here[3] : following[3]], bags[here[3] + 1 : following[3] + 1], strict=True):
+            zone = dict(generators[a:b])
+            if GENERATOR_INSTRUMENT in zone:
+                own, inner = _span([generators[a:b]]), instruments[zone[GENERATOR_INSTRUMENT]]
+                spans.append((max(own[0], inner[0]), min(own[1], inner[1])))
+        if spans:
+            low, high = min(s[0] for s in spans), max(s[1] for s in spans)
+            name = here[0].split(b"\0")[0].decode("latin-1").strip()
+            presets.append(Preset(here[2], here[1], name, low, high))
+    return sorted(presets, key=lambda p: (p.bank, p.program))
+
+
+def _span(zones: list[list[tuple[int, int]]]) -> tuple[int, int]:
+    """Union of the key ranges of zones; a zone without one covers all keys."""
+    ranges = [dict(z).get(GENERATOR_KEY_RANGE, 127 << 8) for z in zones if z] or [127 << 8]
+    return min(r & 0xFF for r in ranges), max(r >> 8 for r in ranges)
+
+
+def _preset_chunks(path: Path) -> dict[bytes, bytes]:
+    """Sub-chunks of the "pdta" list, without reading the samples."""
+    with open(path, "rb") as file:
+        riff, _, kind = struct.unpack("<4sI4s", file.read(12))
+        if riff != b"RIFF" or kind != b"sfbk":
+            raise KeyError("sfbk")
+        data = b""
+        while not data:
+            name, size = struct.unpack("<4sI", file.read(8))
+            following = file.tell() + size
+            if name == b"LIST" and file.read(4) == b"pdta":
+                data = file.read(size - 4)
+            file.seek(following)
+            # chunks of odd size should be padded by a byte; makers of .sf3 forget it
+            if size % 2 and file.read(1) != b"\0":
+                file.seek(following)
+    chunks, at = {}, 0
+    while at + 8 <= len(data):
+        name, size = struct.unpack_from("<4sI", data, at)
+        chunks[name] = data[at + 8 : at + 8 + size]
+        at += 8 + size + size % 2
+    return chunks

@@ -1,0 +1,185 @@
+"""Timbres: an instrument with its effects, and which split it belongs to.
+
+Fonts share recordings, so splits go by recording family, never by file
+(docs/data.md): a model is trained on fonts of free licence and on the synthesiser's
+training region; other families and some programs are heard only in validation and test.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from timbrel.data.render.effects import Effects
+from timbrel.data.render.soundfont import Preset, SoundFont
+from timbrel.data.render.synth import Patch, render_kit, render_patch
+from timbrel.notes import Notes
+
+# One or two programs of every General MIDI family that no training item plays.
+HELD_OUT = frozenset({5, 11, 15, 20, 27, 35, 42, 46, 57, 66, 71, 75})
+SOUND_EFFECTS = range(112, 128)  # percussion and noises: no pitched timbre
+SYNTH_EFFECTS = range(96, 104)  # too diffuse to judge notes by
+WIDEN = 5  # semitones beyond an instrument's natural range: register belongs to structure
+DRUM_SHARE = 0.06
+# (programs, lowest, highest, voices): natural ranges in General MIDI order
+RANGES = (
+    (range(0, 8), 28, 100, 6),
+    (range(8, 16), 55, 100, 4),
+    (range(16, 24), 36, 92, 5),
+    (range(24, 32), 40, 86, 5),
+    (range(32, 40), 28, 62, 1),
+    (range(40, 41), 55, 98, 2),
+    (range(41, 42), 48, 90, 2),
+    (range(42, 43), 36, 78, 2),
+    (range(43, 44), 28, 62, 1),
+    (range(44, 46), 43, 90, 3),
+    (range(46, 47), 30, 98, 5),
+    (range(47, 48), 36, 57, 1),
+    (range(48, 56), 36, 86, 5),
+    (range(56, 57), 52, 86, 1),
+    (range(57, 58), 40, 74, 1),
+    (range(58, 59), 28, 60, 1),
+    (range(59, 60), 52, 84, 1),
+    (range(60, 61), 38, 79, 1),
+    (range(61, 64), 40, 84, 4),
+    (range(64, 66), 49, 88, 1),
+    (range(66, 68), 36, 76, 1),
+    (range(68, 70), 52, 91, 1),
+    (range(70, 71), 34, 74, 1),
+    (range(71, 72), 50, 92, 1),
+    (range(72, 80), 60, 100, 1),
+    (range(80, 88), 36, 96, 3),
+    (range(88, 104), 36, 86, 5),
+    (range(104, 112), 45, 90, 3),
+)
+
+
+@dataclass(frozen=True)
+class Timbre:
+    """A sound that can play notes.
+
+    Attributes:
+        source: a synthesiser patch, or a font with a preset.
+        effects: room, equaliser, drive: part of the sound.
+        identity: unique name.
+        family: of recordings; families never cross splits.
+        low: lowest pitch that its scores use.
+        high: highest pitch that its scores use.
+        voices: most notes at once.
+        drums: whether pitches name pieces of a kit.
+    """
+
+    source: Patch | tuple[SoundFont, Preset]
+    effects: Effects
+    identity: str
+    family: str
+    licence: str
+    low: int
+    high: int
+    voices: int
+    drums: bool = False
+    group: int = field(default=-1)  # General MIDI family (program // 8), or -1
+
+    def render(self, notes: Notes, seconds: float, rate: int = 44_100) -> np.ndarray:
+        """(2, samples) float32 with effects, peak at most 1."""
+        if isinstance(self.source, Patch):
+            play = render_kit if self.drums else render_patch
+            dry = play(self.source, notes, seconds, rate)
+        else:
+            font, preset = self.source
+            dry = font.render(preset, notes, seconds, rate)
+        wet = self.effects.apply(dry, rate)
+        return wet / max(1.0, float(np.abs(wet).max(initial=0)))
+
+
+def natural_range(program: int) -> tuple[int, int, int]:
+    """(lowest pitch, highest pitch, voices) of a General MIDI program."""
+    for programs, low, high, voices in RANGES:
+        if program in programs:
+            return low, high, voices
+    return 40, 88, 3
+
+
+def in_split(font: SoundFont, preset: Preset, split: str) -> bool:
+    """Whether a split may use a preset.
+
+    Training: free fonts without the held-out programs. Validation: even programs of the
+    "timgm" family. Test: odd ones of it, the "opl3" family, unknown fonts, and the
+    held-out programs of free fonts.
+    """
+    if preset.drums:
+        return font.free == (split == "train")
+    if preset.program in SOUND_EFFECTS:
+        return False
+    if font.free:
+        held_out = preset.program in HELD_OUT
+        return (split == "train" and not held_out) or (split == "test" and held_out)
+    if preset.program in SYNTH_EFFECTS:
+        return False
+    if font.family == "timgm":
+        return split == ("valid" if preset.program % 2 == 0 else "test")
+    return split == "test"
+
+
+def draw_timbres(
+    seed: int, count: int, split: str, fonts: list[SoundFont], synth_share: float = 0.4
+) -> list[Timbre]:
+    """Draw timbres of a split, the same ones for the same arguments.
+
+    Args:
+        seed: of all draws.
+        count: how many.
+        split: "train", "valid" or "test".
+        fonts: those to choose from; none means the synthesiser alone.
+        synth_share: share of patches of the own synthesiser.
+    """
+    rng = np.random.default_rng([seed, {"train": 0, "valid": 1, "test": 2}[split]])
+    presets = [(f, p) for f in fonts for p in f.presets() if in_split(f, p, split)]
+    kits = [entry for entry in presets if entry[1].drums]
+    tones = [entry for entry in presets if not entry[1].drums]
+    timbres = []
+    for number in range(count):
+        drums = rng.random() < DRUM_SHARE
+        choices = kits if drums else tones
+        if choices and rng.random() >= synth_share:
+            timbres.append(_from_font(choices, rng, number, drums))
+        else:
+            timbres.append(_from_patch(rng, split, number, drums))
+    return timbres
+
+
+def _from_font(
+    choices: list[tuple[SoundFont, Preset]], rng: np.random.Generator, number: int, drums: bool
+) -> Timbre:
+    font, preset = choices[int(rng.integers(len(choices)))]
+    low, high, voices = natural_range(preset.program)
+    low, high = max(low - WIDEN, preset.low, 21), min(high + WIDEN, preset.high, 108)
+    if high - low < 12:
+        low, high = preset.low, preset.high
+    return Timbre(
+        source=(font, preset),
+        effects=Effects.draw(rng),
+        identity=f"{number}-{font.path.stem}-{preset.bank}-{preset.program}",
+        family=font.family,
+        licence=font.licence,
+        low=low,
+        high=high,
+        voices=voices,
+        drums=drums,
+        group=-1 if drums else preset.program // 8,
+    )
+
+
+def _from_patch(rng: np.random.Generator, split: str, number: int, drums: bool) -> Timbre:
+    patch = Patch.draw(rng, split)
+    centre = int(rng.integers(48, 78))
+    return Timbre(
+        source=patch,
+        effects=Effects.draw(rng),
+        identity=f"{number}-{patch.name}",
+        family=f"synth-{split}",
+        licence="own",
+        low=max(21, centre - 24),
+        high=min(108, centre + 24),
+        voices=int(rng.choice([1, 3, 5])),
+        drums=drums,
+    )

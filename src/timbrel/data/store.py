@@ -1,0 +1,249 @@
+"""A store of renditions: memory-mapped audio, notes as events, a manifest.
+
+Layout: `manifest.jsonl` (one line an item), `audio-N.npy` (int16, one row an item),
+`notes-N.npz`, and for every kind of derived array `KIND-N.npy` with `KIND.json`. A shard's
+files are complete before its lines enter the manifest, so a writer killed at any moment
+leaves a valid store.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from timbrel.errors import DataError
+from timbrel.notes import Notes, Track
+
+FULL_SCALE = 32_767
+
+
+@dataclass(frozen=True)
+class Item:
+    """One rendition."""
+
+    shard: int
+    row: int
+    length: int  # samples
+    rate: int  # Hz
+    identity: str  # of the timbre
+    score: int  # equal for renditions of the same notes
+    family: str
+    split: str
+    licence: str
+    drums: bool
+
+
+class Store:
+    """Reads a store; audio and derived arrays stay on disk until asked for."""
+
+    def __init__(self, path: Path, items: list[Item]) -> None:
+        self.path, self.items = path, items
+        self._mapped: dict[str, np.ndarray] = {}
+        self._kinds: dict[str, str] = {}
+
+    @classmethod
+    def open(cls, path: str | Path) -> "Store":
+        """Open a store.
+
+        Raises:
+            DataError: there is none, or its manifest is damaged.
+        """
+        path = Path(path)
+        manifest = path / "manifest.jsonl"
+        if not manifest.is_file():
+            raise DataError(
+                f"{path} is not a store: it holds no manifest.jsonl (see `timbrel prepare`)"
+            )
+        items = []
+        for number, line in enumerate(manifest.read_text().splitlines(), 1):
+            try:
+                items.append(Item(**json.loads(line)))
+            except (ValueError, TypeError) as error:
+                raise DataError(f"{manifest} is damaged in line {number}") from error
+        if not items:
+            raise DataError(f"{path} is empty; run `timbrel prepare` again to continue it")
+        return cls(path, items)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @cached_property
+    def by_identity(self) -> dict[str, list[int]]:
+        """Items of each timbre."""
+        return self._group("identity")
+
+    @cached_property
+    def by_score(self) -> dict[int, list[int]]:
+        """Items of each score."""
+        return self._group("score")
+
+    def _group(self, field: str) -> dict[Any, list[int]]:
+        groups: dict[Any, list[int]] = {}
+        for index, item in enumerate(self.items):
+            groups.setdefault(getattr(item, field), []).append(index)
+        return groups
+
+    @property
+    def hours(self) -> float:
+        """Total duration."""
+        return sum(item.length / item.rate for item in self.items) / 3600
+
+    def summary(self) -> dict[str, Any]:
+        """Counts for people."""
+
+        def count(field: str) -> dict[str, int]:
+            return {str(k): len(v) for k, v in sorted(self._group(field).items())}
+
+        return {
+            "items": len(self),
+            "hours": round(self.hours, 3),
+            "timbres": len(self.by_identity),
+            "scores": len(self.by_score),
+            "splits": count("split"),
+            "licences": count("licence"),
+            "families": count("family"),
+        }
+
+    def audio(self, index: int, start: int = 0, length: int | None = None) -> np.ndarray:
+        """(samples,) float32 in [-1, 1]: `length` samples from `start`, zeros beyond the end."""
+        item = self.items[index]
+        row = self._array(f"audio-{item.shard}.npy")[item.row]
+        stop = item.length if length is None else start + length
+        part = np.asarray(row[start : min(stop, item.length)], np.float32) / FULL_SCALE
+        return np.pad(part, (0, stop - start - len(part)))
+
+    def notes(self, index: int) -> Notes:
+        """Notes of an item."""
+        item = self.items[index]
+        columns, offsets = _read_notes(self.path / f"notes-{item.shard}.npz")
+        part = columns[:, offsets[item.row] : offsets[item.row + 1]]
+        onset, offset, pitch, velocity = part
+        track = np.zeros(part.shape[1], np.int16)
+        return Notes(
+            onset,
+            offset,
+            pitch.astype(np.int16),
+            velocity.astype(np.int16),
+            track,
+            (Track("", 0, item.drums),),
+        )
+
+    def array(self, kind: str, index: int) -> np.ndarray:
+        """A derived array of an item (see `attach`), still on disk."""
+        item = self.items[index]
+        return self._array(f"{kind}-{item.shard}.npy")[item.row]
+
+    def check(self, kind: str, maker: str) -> None:
+        """Refuse derived arrays that are missing or that something else made.
+
+        Raises:
+            DataError: says which maker was found and what to do.
+        """
+        if kind not in self._kinds:
+            path = self.path / f"{kind}.json"
+            self._kinds[kind] = json.loads(path.read_text())["maker"] if path.exists() else ""
+        found = self._kinds[kind]
+        if not found:
+            raise DataError(f"{self.path} has no {kind}: run `timbrel prepare {kind}` first")
+        if found != maker:
+            raise DataError(
+                f"the {kind} of {self.path} were made by codec {found}, not {maker}: "
+                f"run `timbrel prepare {kind}` again with this codec"
+            )
+
+    def _array(self, name: str) -> np.ndarray:
+        if name not in self._mapped:
+            path = self.path / name
+            try:
+                self._mapped[name] = np.load(path, mmap_mode="r")
+            except (OSError, ValueError, EOFError) as error:
+                raise DataError(f"{path} is missing or damaged; prepare the store again") from error
+        return self._mapped[name]
+
+    def attach(self, kind: str, maker: str, arrays: Iterator[np.ndarray]) -> None:
+        """Add one derived array per item, in order; replaces arrays of that kind.
+
+        Args:
+            kind: name, such as "latents".
+            maker: what made them; checked by readers.
+            arrays: one array per item, of equal shapes within a shard.
+        """
+        (self.path / f"{kind}.json").unlink(missing_ok=True)
+        shards: dict[int, int] = {}
+        for item in self.items:
+            shards[item.shard] = shards.get(item.shard, 0) + 1
+        for shard, count in shards.items():
+            rows = np.stack([next(arrays) for _ in range(count)])
+            _save(self.path / f"{kind}-{shard}.npy", rows)
+        temporary = self.path / f"{kind}.json.tmp"
+        temporary.write_text(json.dumps({"maker": maker}))
+        os.replace(temporary, self.path / f"{kind}.json")
+        self._mapped.clear()
+        self._kinds.clear()
+
+
+@lru_cache(maxsize=256)
+def _read_notes(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    try:
+        with np.load(path) as data:
+            return data["columns"], data["offsets"]
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{path} is missing or damaged; prepare the store again") from error
+
+
+def _save(path: Path, array: np.ndarray) -> None:
+    """Write .npy so that the file is old or new, never half."""
+    temporary = path.with_suffix(".tmp")
+    with open(temporary, "wb") as file:
+        np.save(file, array)
+    os.replace(temporary, path)
+
+
+class StoreWriter:
+    """Adds shards to a store.
+
+    Args:
+        path: folder; made if needed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.manifest = self.path / "manifest.jsonl"
+        lines = self.manifest.read_text().splitlines() if self.manifest.exists() else []
+        self.shards = {json.loads(line)["shard"] for line in lines}
+
+    def write_shard(
+        self, shard: int, audio: np.ndarray, notes: Sequence[Notes], items: Sequence[Item]
+    ) -> None:
+        """Add a shard; its lines enter the manifest last, in one write.
+
+        Args:
+            shard: number; one that is there already is left alone.
+            audio: (items, samples) float32 in [-1, 1].
+            notes: one per item.
+            items: manifest lines.
+        """
+        if shard in self.shards:
+            return
+        _save(
+            self.path / f"audio-{shard}.npy",
+            np.round(np.clip(audio, -1, 1) * FULL_SCALE).astype(np.int16),
+        )
+        columns = [np.stack([n.onset, n.offset, n.pitch, n.velocity]) for n in notes]
+        offsets = np.cumsum([0] + [c.shape[1] for c in columns])
+        temporary = self.path / f"notes-{shard}.tmp"
+        with open(temporary, "wb") as file:
+            np.savez(file, columns=np.concatenate(columns, 1), offsets=offsets)
+        os.replace(temporary, self.path / f"notes-{shard}.npz")
+        text = "".join(json.dumps(asdict(item)) + "\n" for item in items)
+        with open(self.manifest, "a") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        self.shards.add(shard)

@@ -1,0 +1,1 @@
+"""The denoiser, its objective, guidance and samplers."""

@@ -1,0 +1,34 @@
+"""Guidance: how strongly structure and timbre steer, one scale each.
+
+With velocities v0 (no condition), vs (structure alone) and vst (both), the guided one is
+`v0 + ws (vs - v0) + wt (vst - vs)` (composition of Liu et al., 2022, nested). A branch
+whose factor is zero is not computed: with ws = wt = 1 one evaluation is enough.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """Scales; 1 follows the condition as trained, more exaggerates it, 0 ignores it."""
+
+    structure: float = 1.0
+    timbre: float = 1.5
+
+    def branches(self) -> list[tuple[bool, bool, float]]:
+        """(structure present, timbre present, factor) of every branch that counts."""
+        factors = [
+            (False, False, 1 - self.structure),
+            (True, False, self.structure - self.timbre),
+            (True, True, self.timbre),
+        ]
+        return [branch for branch in factors if branch[2] != 0]
+
+
+def combine(velocities: Tensor, guidance: Guidance) -> Tensor:
+    """Weighted sum of stacked branch velocities (branches, batch, channels, frames)."""
+    factors = torch.tensor([f for _, _, f in guidance.branches()], device=velocities.device)
+    return torch.einsum("b,bnct->nct", factors.to(velocities), velocities)

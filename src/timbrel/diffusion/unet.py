@@ -1,0 +1,154 @@
+"""Denoiser D_theta: a 1-D UNet over latent frames."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from timbrel.nn.causal import ChannelNorm
+
+
+@dataclass(frozen=True)
+class UNetConfig:
+    """Size of the denoiser."""
+
+    widths: tuple[int, ...] = (128, 192, 256)  # channels per level; the rate halves between
+    blocks: int = 1  # residual blocks per level and side
+    embedding: int = 256  # of noise level and timbre
+    heads: int = 4  # attention heads at the lowest level
+
+
+class FilmBlock(nn.Module):
+    """Two convolutions on a residual path, modulated by an embedding (Perez et al., 2018).
+
+    Norms are over channels of each frame, never over time, so a window's content does
+    not depend on its length.
+    """
+
+    def __init__(self, channels_in: int, channels_out: int, embedding: int, kernel: int = 5) -> None:
+        super().__init__()
+        self.norm = ChannelNorm(channels_in)
+        self.first = nn.Conv1d(channels_in, channels_out, kernel, padding=kernel // 2)
+        self.film = nn.Linear(embedding, 2 * channels_out)
+        self.second_norm = ChannelNorm(channels_out, elementwise_affine=False)
+        self.second = nn.Conv1d(channels_out, channels_out, kernel, padding=kernel // 2)
+        self.skip = nn.Conv1d(channels_in, channels_out, 1) if channels_in != channels_out else nn.Identity()
+        nn.init.zeros_(self.film.weight)
+        nn.init.zeros_(self.film.bias)
+        nn.init.zeros_(self.second.weight)
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """(batch, channels_in, frames), (batch, embedding) -> (batch, channels_out, frames)."""
+        scale, shift = self.film(embedding)[:, :, None].chunk(2, 1)
+        h = self.first(F.silu(self.norm(x)))
+        h = self.second_norm(h) * (1 + scale) + shift
+        out: Tensor = self.skip(x) + self.second(F.silu(h))
+        return out
+
+
+class Attention(nn.Module):
+    """Self-attention over frames, residual."""
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.LayerNorm(channels)
+        self.enter = nn.Linear(channels, 3 * channels)
+        self.leave = nn.Linear(channels, channels)
+        nn.init.zeros_(self.leave.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, channels, frames) -> same shape."""
+        batch, channels, frames = x.shape
+        h = self.enter(self.norm(x.transpose(1, 2)))
+        h = h.reshape(batch, frames, 3, self.heads, channels // self.heads)
+        query, key, value = h.permute(2, 0, 3, 1, 4)
+        h = F.scaled_dot_product_attention(query, key, value)
+        h = h.transpose(1, 2).reshape(batch, frames, channels)
+        return x + self.leave(h).transpose(1, 2)
+
+
+def time_features(time: Tensor, dim: int) -> Tensor:
+    """Sinusoids of the flow time, (batch,) in [0, 1] -> (batch, dim)."""
+    rates = torch.exp(torch.linspace(0, math.log(1000), dim // 2, device=time.device))
+    phase = time[:, None] * rates
+    return torch.cat([phase.sin(), phase.cos()], 1)
+
+
+class UNet(nn.Module):
+    """Predicts the flow's velocity from a noisy latent, structure and timbre.
+
+    Timbre and flow time act by FiLM; structure joins every level, averaged to its rate.
+    A mask marks the frames that are given clean (context), so that a window can go on
+    from what was already made.
+
+    Args:
+        channels: latent channels.
+        structure_dim: channels of the structure.
+        timbre_dim: length of the timbre vector.
+        config: sizes.
+    """
+
+    def __init__(self, channels: int, structure_dim: int, timbre_dim: int, config: UNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        widths, emb = config.widths, config.embedding
+        self.time = nn.Sequential(nn.Linear(emb, emb), nn.SiLU(), nn.Linear(emb, emb))
+        self.timbre = nn.Sequential(nn.Linear(timbre_dim, emb), nn.SiLU(), nn.Linear(emb, emb))
+        self.enter = nn.Conv1d(channels + 1 + structure_dim, widths[0], 3, padding=1)
+        self.down, self.up = nn.ModuleList(), nn.ModuleList()
+        self.shrink, self.grow = nn.ModuleList(), nn.ModuleList()
+        for level, width in enumerate(widths):
+            entries = [width + structure_dim] + [width] * (config.blocks - 1)
+            self.down.append(nn.ModuleList(FilmBlock(c, width, emb) for c in entries))
+            entries = [2 * width + structure_dim] + [width] * (config.blocks - 1)
+            self.up.append(nn.ModuleList(FilmBlock(c, width, emb) for c in entries))
+            if level + 1 < len(widths):
+                self.shrink.append(nn.Conv1d(width, widths[level + 1], 4, stride=2, padding=1))
+                self.grow.append(nn.ConvTranspose1d(widths[level + 1], width, 4, stride=2, padding=1))
+        self.middle = Attention(widths[-1], config.heads)
+        self.norm = ChannelNorm(widths[0])
+        self.leave = nn.Conv1d(widths[0], channels, 3, padding=1)
+        nn.init.zeros_(self.leave.weight)
+        nn.init.zeros_(self.leave.bias)
+
+    def forward(self, x: Tensor, time: Tensor, structure: Tensor, timbre: Tensor, context: Tensor) -> Tensor:
+        """One evaluation.
+
+        Args:
+            x: (batch, channels, frames) noisy latent, clean where `context` is 1.
+            time: (batch,) flow time in [0, 1]: 0 is clean, 1 is noise.
+            structure: (batch, structure_dim, frames).
+            timbre: (batch, timbre_dim).
+            context: (batch, 1, frames) mask of given frames.
+
+        Returns:
+            Velocity (batch, channels, frames).
+        """
+        frames = x.shape[2]
+        padding = -frames % 2 ** (len(self.config.widths) - 1)
+        x, structure, context = (F.pad(v, (0, padding)) for v in (x, structure, context))
+        embedding = F.silu(self.time(time_features(time, self.config.embedding)) + self.timbre(timbre))
+        pyramid = [structure]
+        for _ in self.shrink:
+            pyramid.append(F.avg_pool1d(pyramid[-1], 2))
+        h = self.enter(torch.cat([x, context, structure], 1))
+        skips = []
+        for level, blocks in enumerate(self.down):
+            h = torch.cat([h, pyramid[level]], 1)
+            for block in blocks:
+                h = block(h, embedding)
+            skips.append(h)
+            if level < len(self.shrink):
+                h = self.shrink[level](h)
+        h = self.middle(h)
+        for level in reversed(range(len(self.up))):
+            h = torch.cat([h, skips[level], pyramid[level]], 1)
+            for block in self.up[level]:
+                h = block(h, embedding)
+            if level > 0:
+                h = self.grow[level - 1](h)
+        out: Tensor = self.leave(F.silu(self.norm(h)))
+        return out[:, :, :frames]

@@ -1,0 +1,1 @@
+"""Pieces of any length, by windows that continue each other."""

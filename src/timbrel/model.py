@@ -1,0 +1,272 @@
+"""The critical path: notes or audio -> structure; audio -> timbre; noise -> latent -> audio."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from timbrel.audio import Audio
+from timbrel.codec.codec import Codec
+from timbrel.conditions.listener import Listener, read_notes
+from timbrel.diffusion.guidance import Guidance
+from timbrel.errors import InputError, ModelError
+from timbrel.generate.windows import Sampling, generate
+from timbrel.network import Network
+from timbrel.notes import Notes, is_midi
+from timbrel.roll import roll
+from timbrel.serialize import load_codec, load_listener, load_network, read_config
+
+DEFAULT = Path(__file__).parent / "weights" / "default"
+LOUDNESS = -20.0  # LUFS of everything that is rendered
+EXAMPLE_LOUDNESS = -23.0  # LUFS at which timbre examples were heard in training
+TAIL_SECONDS = 1.5  # rendered after the last note: decay and room
+LONGEST_EXAMPLE = 20.0  # seconds of a timbre example that are used
+LEAST_EXAMPLE = 1.0  # seconds
+
+Structure = str | Path | Notes | Audio
+Example = str | Path | Audio
+Progress = Callable[[float], None]
+
+
+def load(model: str | Path = "default", device: str = "auto") -> "Timbrel":
+    """Load a model.
+
+    Args:
+        model: "default" (in the package) or a model folder.
+        device: "auto", "cpu", "cuda", "mps" or any torch device.
+
+    Raises:
+        ModelError: the folder is missing, incomplete, damaged or of a newer version.
+        InputError: the device is not there.
+    """
+    folder = DEFAULT if str(model) == "default" else Path(model)
+    config = read_config(folder)
+    codec, network = load_codec(folder), load_network(folder)
+    listener = None
+    if "listener" in config:
+        listener = load_listener(folder, codec.rate, codec.hop)
+    return Timbrel(codec, network, listener, config.get("about", {}), pick_device(device))
+
+
+def pick_device(name: str) -> torch.device:
+    """ "auto" is the GPU if there is one."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        first = str(error).splitlines()[0]
+        raise InputError(f"device '{name}' cannot be used ({first}); try --device cpu") from error
+    return device
+
+
+class Timbrel:
+    """A codec, its encoders and a denoiser, ready to play.
+
+    Attributes:
+        codec: audio <-> latent.
+        network: encoders E_T and E_S, denoiser D_theta.
+        listener: hears notes in audio, or None.
+        about: name, licence, training, scores.
+    """
+
+    def __init__(
+        self,
+        codec: Codec,
+        network: Network,
+        listener: Listener | None,
+        about: dict[str, Any],
+        device: torch.device,
+    ) -> None:
+        self.codec, self.network = codec.to(device).eval(), network.to(device).eval()
+        self.listener = None if listener is None else listener.to(device).eval()
+        self.about, self.device = about, device
+
+    def render(
+        self,
+        structure: Structure,
+        timbre: Example,
+        *,
+        steps: int | None = None,
+        guidance_structure: float | None = None,
+        guidance_timbre: float | None = None,
+        seed: int = 0,
+        octave: str = "keep",
+        length: float | None = None,
+        progress: Progress | None = None,
+    ) -> Audio:
+        """Play the notes of `structure` with the sound of `timbre`.
+
+        Args:
+            structure: a MIDI or audio file (told apart by content), notes, or audio.
+            timbre: an audio file or audio, 1 s or longer; its first 20 s are used.
+            steps: evaluations of the denoiser, at least 1.
+            guidance_structure: how strongly notes steer; 1 as trained.
+            guidance_timbre: how strongly the example steers; 1 as trained.
+            seed: of the noise; equal seeds give equal audio.
+            octave: "keep" plays notes where they are written, "fit" moves them by whole
+                octaves towards the register heard in the example.
+            length: seconds; default is the last note's end and its tail.
+            progress: called with the share that is done.
+
+        Returns:
+            Mono audio at the codec's rate, -20 LUFS, peak at most 0.97.
+
+        Raises:
+            InputError: a file or an option that cannot be used.
+        """
+        sampling = self._sampling(steps, guidance_structure, guidance_timbre, seed)
+        example = self._example(timbre)
+        notes = self.notes(structure)
+        if octave == "fit":
+            notes = notes.transpose(12 * self._octaves_apart(notes, example))
+        elif octave != "keep":
+            raise InputError(f"octave is '{octave}'; it can be keep or fit")
+        seconds = notes.seconds + TAIL_SECONDS if length is None else length
+        if not 0 < seconds < float("inf"):
+            raise InputError(f"length is {length}; give seconds above 0")
+        audio = self._play(notes, self.timbre(example), seconds, sampling, progress)
+        return audio.with_loudness(LOUDNESS)
+
+    def timbre(self, example: Example) -> Tensor:
+        """The sound of an example: (1, timbre_dim), of unit length."""
+        audio = self._example(example)
+        with torch.inference_mode():
+            latent = self.codec.encode(self._tensor(audio)[:, None])
+            return self.network.timbre_encoder(latent)
+
+    def notes(self, structure: Structure) -> Notes:
+        """The notes of a MIDI file, or those heard in audio.
+
+        Tracks on the drum channel are left out, unless there is nothing else.
+
+        Raises:
+            InputError: not MIDI, not audio, or without any note.
+        """
+        if isinstance(structure, Notes):
+            notes = structure
+        elif isinstance(structure, Audio):
+            notes = self.listen(structure)
+        elif is_midi(structure):
+            notes = Notes.read(structure)
+        else:
+            notes = self.listen(Audio.read(structure, minimum_seconds=0.1, reject_silence=True))
+        if len(notes) == 0:
+            raise InputError(f"no note was found in {_name(structure)}; is it silent or noise?")
+        pitched = notes.pitched()
+        return pitched if len(pitched) else notes
+
+    def listen(self, audio: Audio) -> Notes:
+        """Hear the notes in audio, in pieces of bounded memory.
+
+        Raises:
+            ModelError: the model has no listener.
+        """
+        if self.listener is None:
+            raise ModelError("this model takes structure from MIDI only: give a MIDI file")
+        samples = self._tensor(audio.with_loudness(EXAMPLE_LOUDNESS))
+        hop, block, margin = self.codec.hop, 1024, 32
+        frames = -(-samples.shape[1] // hop)
+        parts = []
+        with torch.inference_mode():
+            for start in range(0, frames, block):
+                first = max(0, start - margin)
+                piece = samples[:, first * hop : (start + block + margin) * hop]
+                logits = self.listener(self.listener.features(piece))
+                stop = min(start + block, frames)
+                parts.append(torch.sigmoid(logits[0, :, :, start - first : stop - first]).cpu())
+        return read_notes(torch.cat(parts, 2).numpy(), self.codec.frame_rate)
+
+    def info(self) -> dict[str, Any]:
+        """Parameters, rates, and what the model card says in short."""
+        parts = {"codec": self.codec, "network": self.network, "listener": self.listener}
+        counts = {
+            name: sum(p.numel() for p in part.parameters())
+            for name, part in parts.items()
+            if part is not None
+        }
+        return {
+            **self.about,
+            "parameters": counts,
+            "rate": self.codec.rate,
+            "frame_rate": round(self.codec.frame_rate, 3),
+            "latent_channels": self.codec.channels,
+            "structure": "MIDI and audio" if self.listener is not None else "MIDI",
+        }
+
+    # ---- steps ---------------------------------------------------------------------------
+
+    def _play(
+        self, notes: Notes, timbre: Tensor, seconds: float, sampling: Sampling, progress: Progress | None
+    ) -> Audio:
+        """Notes and timbre -> audio of exactly `seconds`."""
+        codec = self.codec
+        samples = round(seconds * codec.rate)
+        frames = -(-samples // codec.hop) + 1  # the codec's delay is below one frame
+        drums = len(notes.pitched()) == 0
+
+        def roll_between(start: int, stop: int) -> Tensor:
+            begin = start / codec.frame_rate
+            part = notes.cut(begin, stop / codec.frame_rate)
+            return torch.from_numpy(roll(part, codec.frame_rate, stop - start))
+
+        stream = codec.start_stream(1)
+        pieces, done = [], 0
+        with torch.inference_mode():
+            for latent in generate(self.network, roll_between, frames, timbre, sampling, drums):
+                pieces.append(codec.decode_stream(latent, stream)[0].float().cpu().numpy())
+                done += latent.shape[2]
+                if progress is not None:
+                    progress(done / frames)
+        audio = np.concatenate(pieces, 1)[:, codec.config.n_fft // 2 :][:, :samples]
+        return Audio(audio, codec.rate)
+
+    def _example(self, example: Example) -> Audio:
+        """Mono, at the codec's rate and the loudness of training."""
+        audio = example
+        if not isinstance(audio, Audio):
+            audio = Audio.read(audio, minimum_seconds=LEAST_EXAMPLE, reject_silence=True)
+        if audio.seconds < LEAST_EXAMPLE:
+            raise InputError(
+                f"the timbre example is {audio.seconds:.2f} s long; it needs at least 1 s (3 s or more is better)"
+            )
+        cut = Audio(audio.samples[:, : int(LONGEST_EXAMPLE * audio.rate)], audio.rate)
+        return cut.mono().resample(self.codec.rate).with_loudness(EXAMPLE_LOUDNESS)
+
+    def _tensor(self, audio: Audio) -> Tensor:
+        """(1, samples) at the codec's rate, on the device."""
+        mono = audio.mono().resample(self.codec.rate)
+        return torch.from_numpy(np.ascontiguousarray(mono.samples)).to(self.device)
+
+    def _octaves_apart(self, notes: Notes, example: Audio) -> int:
+        """Octaves from the notes' register to the one heard in the example."""
+        heard = self.listen(example)
+        if len(heard) == 0:
+            return 0
+        return round(float(np.median(heard.pitch) - np.median(notes.pitch)) / 12)
+
+    def _sampling(
+        self, steps: int | None, structure: float | None, timbre: float | None, seed: int
+    ) -> Sampling:
+        """Options with the model's defaults filled in."""
+        default = self.about.get("sampling", {})
+        steps = int(default.get("steps", Sampling.steps)) if steps is None else steps
+        structure = default.get("structure", Guidance.structure) if structure is None else structure
+        timbre = default.get("timbre", Guidance.timbre) if timbre is None else timbre
+        if not 1 <= steps <= 1000:
+            raise InputError(f"steps is {steps}; give a whole number from 1 to 1000")
+        for name, value in (("guidance-structure", structure), ("guidance-timbre", timbre)):
+            if not 0 <= value <= 20:
+                raise InputError(f"{name} is {value}; give a number from 0 to 20")
+        if not 0 <= seed < 2**63:
+            raise InputError(f"seed is {seed}; give a whole number from 0 up")
+        return Sampling(steps, Guidance(float(structure), float(timbre)), seed)
+
+
+def _name(structure: Structure) -> str:
+    """How to call the structure in a message."""
+    return str(structure) if isinstance(structure, str | Path) else "the structure"

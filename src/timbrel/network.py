@@ -1,0 +1,108 @@
+"""All learned parts together, and the conditions as the denoiser takes them."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from timbrel.codec.basis import SpectralBasis
+from timbrel.codec.codec import CodecConfig
+from timbrel.codec.codec import tiny as tiny_codec
+from timbrel.conditions.adversary import Adversary
+from timbrel.conditions.structure import CqtEncoder, RollEncoder, StructureConfig
+from timbrel.conditions.timbre import TimbreConfig, TimbreEncoder
+from timbrel.diffusion.unet import UNet, UNetConfig
+from timbrel.spectra import ConstantQ
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What is needed to build a model."""
+
+    codec: CodecConfig = field(default_factory=CodecConfig)
+    timbre: TimbreConfig = field(default_factory=TimbreConfig)
+    structure: StructureConfig = field(default_factory=StructureConfig)
+    denoiser: UNetConfig = field(default_factory=UNetConfig)
+    window: int = 256  # latent frames made at once
+    context: int = 32  # of these, frames that repeat the end of the window before
+
+
+def tiny() -> ModelConfig:
+    """For tests: learns to follow pitch on two cores in minutes."""
+    return ModelConfig(
+        codec=tiny_codec(),
+        timbre=TimbreConfig(width=48, blocks=2, dim=16),
+        structure=StructureConfig(dim=48, blocks=1),
+        denoiser=UNetConfig(widths=(48, 64), embedding=64, heads=2),
+        window=64,
+        context=16,
+    )
+
+
+def small() -> ModelConfig:
+    """The default: faster than real time on two cores."""
+    return ModelConfig()
+
+
+def base() -> ModelConfig:
+    """For a GPU."""
+    return ModelConfig(
+        timbre=TimbreConfig(width=256, blocks=6, dim=64),
+        structure=StructureConfig(dim=256, blocks=3),
+        denoiser=UNetConfig(widths=(288, 448, 640), blocks=2, embedding=512, heads=8),
+    )
+
+
+def paper() -> ModelConfig:
+    """The paper's way with audio: a narrow constant-Q structure code behind an adversary."""
+    return ModelConfig(structure=StructureConfig(source="cqt", dim=16, blocks=5))
+
+
+PRESETS = {"tiny": tiny, "small": small, "base": base, "paper": paper}
+
+
+class Network(nn.Module):
+    """Encoders E_T and E_S, denoiser D_theta, and the learned stand-ins for no condition."""
+
+    channel_weight: Tensor
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        channels = config.codec.channels
+        self.timbre_encoder = TimbreEncoder(channels, config.timbre)
+        self.cqt: ConstantQ | None = None
+        if config.structure.source == "cqt":
+            self.cqt = ConstantQ(config.codec.rate, config.codec.hop)
+            self.structure_encoder: RollEncoder | CqtEncoder = CqtEncoder(self.cqt.bins, config.structure)
+        else:
+            self.structure_encoder = RollEncoder(config.codec, config.structure)
+        self.denoiser = UNet(channels, config.structure.dim, config.timbre.dim, config.denoiser)
+        self.no_timbre = nn.Parameter(torch.zeros(config.timbre.dim))
+        self.no_structure = nn.Parameter(torch.zeros(config.structure.dim))
+        self.register_buffer("channel_weight", torch.ones(channels))
+
+    def adopt(self, basis: SpectralBasis) -> None:
+        """Take over what depends on the codec's basis: the sketch, and channel weights.
+
+        A latent channel weighs in the loss by its share of the log-spectrum.
+        """
+        self.channel_weight.copy_(basis.deviation / basis.deviation.mean())
+        if isinstance(self.structure_encoder, RollEncoder):
+            self.structure_encoder.adopt(basis)
+
+    def adversary(self) -> Adversary:
+        """A discriminator D_zeta that fits this network (it is not part of the model)."""
+        return Adversary(self.config.structure.dim, self.config.timbre.dim)
+
+    def drop(self, structure: Tensor, timbre: Tensor, keep_structure: Tensor, keep_timbre: Tensor) -> tuple[Tensor, Tensor]:
+        """Replace conditions by their learned "absent" values, item by item.
+
+        Args:
+            structure: (batch, structure_dim, frames).
+            timbre: (batch, timbre_dim).
+            keep_structure: (batch,) bool.
+            keep_timbre: (batch,) bool.
+        """
+        structure = torch.where(keep_structure[:, None, None], structure, self.no_structure[:, None])
+        return structure, torch.where(keep_timbre[:, None], timbre, self.no_timbre)

@@ -1,0 +1,241 @@
+"""Codecs and models on disk: a folder of `config.json` and safetensors, never a pickle."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from timbrel.codec.codec import Codec, CodecConfig
+from timbrel.conditions.listener import Listener, ListenerConfig
+from timbrel.errors import ModelError
+from timbrel.network import ModelConfig, Network
+
+FORMAT = 1  # raised when old programs can no longer read what new ones write
+LARGEST_FILE = 15 * 2**20  # bytes; bigger weights are split over several files
+
+T = TypeVar("T")
+
+
+def from_dict(kind: type[T], values: Mapping[str, Any], where: str) -> T:
+    """Build a (nested) frozen dataclass from JSON.
+
+    Raises:
+        ModelError: an unknown or missing field, named.
+    """
+    hints = get_type_hints(kind)
+    known = {f.name for f in fields(kind)}  # type: ignore[arg-type]
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise ModelError(
+            f"{where} has the unknown setting '{unknown[0]}'; it was made by a newer version: "
+            "update timbrel"
+        )
+    arguments = {}
+    for name, value in values.items():
+        nested = is_dataclass(hints[name]) and isinstance(value, dict)
+        value = tuple(value) if isinstance(value, list) else value
+        arguments[name] = from_dict(hints[name], value, where) if nested else value  # type: ignore[arg-type]
+    try:
+        return kind(**arguments)
+    except TypeError as error:
+        raise ModelError(f"{where} is incomplete: {error}") from error
+
+
+def save_folder(
+    folder: Path, config: Mapping[str, Any], weights: Mapping[str, Mapping[str, Tensor]]
+) -> None:
+    """Write a model folder in one step: the old one stays until the new one is complete.
+
+    Args:
+        folder: replaced if it exists; other files in it are kept.
+        config: JSON-able.
+        weights: file stem -> tensors; float tensors are stored as float16.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=folder.name + "-", dir=folder.parent))
+    for stem, tensors in weights.items():
+        for number, part in enumerate(_parts(tensors)):
+            suffix = f"-{number}" if number else ""
+            save_file(part, str(temporary / f"{stem}{suffix}.safetensors"))
+    document = {"format": FORMAT, **config}
+    (temporary / "config.json").write_text(json.dumps(document, indent=1) + "\n")
+    folder.mkdir(exist_ok=True)
+    for old in folder.glob("*.safetensors"):
+        if not (temporary / old.name).exists():
+            old.unlink()
+    for path in sorted(temporary.iterdir()):
+        os.replace(path, folder / path.name)
+    shutil.rmtree(temporary)
+
+
+def _parts(tensors: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
+    """Split tensors so that no file is larger than `LARGEST_FILE`."""
+    parts: list[dict[str, Tensor]] = [{}]
+    size = 0
+    for name, tensor in tensors.items():
+        stored = tensor.detach().cpu()
+        stored = stored.half() if stored.dtype.is_floating_point else stored
+        bytes_ = stored.numel() * stored.element_size()
+        if parts[-1] and size + bytes_ > LARGEST_FILE:
+            parts.append({})
+            size = 0
+        parts[-1][name] = stored.contiguous()
+        size += bytes_
+    return parts
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The `config.json` of a model folder.
+
+    Raises:
+        ModelError: no such folder, no or broken configuration, a newer format.
+    """
+    path = folder / "config.json"
+    if not folder.is_dir():
+        raise ModelError(f"no model at {folder}: give a folder that holds config.json")
+    if not path.is_file():
+        raise ModelError(f"{folder} is not a model: it holds no config.json")
+    try:
+        config = json.loads(path.read_text())
+    except (ValueError, OSError) as error:
+        raise ModelError(f"{path} cannot be read ({error}); get the model again") from error
+    if not isinstance(config, dict) or not isinstance(config.get("format"), int):
+        raise ModelError(f"{path} is not the configuration of a timbrel model")
+    if config["format"] > FORMAT:
+        raise ModelError(
+            f"{folder} has format {config['format']}, this timbrel reads up to {FORMAT}: update it"
+        )
+    return config
+
+
+def read_weights(folder: Path, stem: str) -> dict[str, Tensor]:
+    """All tensors saved under `stem`, as float32.
+
+    Raises:
+        ModelError: no such file, or a damaged one, by name.
+    """
+    paths = sorted(folder.glob(f"{stem}.safetensors")) + sorted(
+        folder.glob(f"{stem}-*.safetensors")
+    )
+    if not paths:
+        raise ModelError(f"{folder} is incomplete: {stem}.safetensors is missing; get it again")
+    weights: dict[str, Tensor] = {}
+    for path in paths:
+        try:
+            loaded = load_file(str(path))
+        except (SafetensorError, OSError) as error:
+            raise ModelError(f"{path} is damaged ({error}); get the model again") from error
+        weights |= {k: v.float() if v.dtype == torch.float16 else v for k, v in loaded.items()}
+    return weights
+
+
+def load_weights(module: torch.nn.Module, weights: Mapping[str, Tensor], where: Path) -> None:
+    """Put tensors into a module.
+
+    Raises:
+        ModelError: a tensor is missing, unknown or of another shape.
+    """
+    try:
+        module.load_state_dict(dict(weights))
+    except RuntimeError as error:
+        first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+        raise ModelError(f"the weights in {where} do not fit its config.json: {first}") from error
+
+
+def save_codec(codec: Codec, folder: Path) -> None:
+    """Write a codec folder."""
+    config = {"kind": "codec", "codec": asdict(codec.config)}
+    save_folder(folder, config, {"codec": codec.state_dict()})
+
+
+def load_codec(folder: Path) -> Codec:
+    """Read a codec folder, or the codec of a model folder.
+
+    Raises:
+        ModelError: see `read_config` and `read_weights`.
+    """
+    config = read_config(folder)
+    if "codec" not in config:
+        raise ModelError(f"{folder} holds no codec")
+    codec = Codec(from_dict(CodecConfig, config["codec"], str(folder / "config.json")))
+    load_weights(codec, read_weights(folder, "codec"), folder)
+    return codec.eval()
+
+
+def save_network(network: Network, folder: Path) -> None:
+    """Write the network's part of a model folder (codec and listener go beside it)."""
+    config = {"kind": "network", "model": asdict(network.config)}
+    save_folder(folder, config, {"network": network.state_dict()})
+
+
+def load_network(folder: Path) -> Network:
+    """Read the network of a model folder.
+
+    Raises:
+        ModelError: see `read_config` and `read_weights`.
+    """
+    config = read_config(folder)
+    if "model" not in config:
+        raise ModelError(f"{folder} holds no model, only: {config.get('kind', 'nothing known')}")
+    network = Network(from_dict(ModelConfig, config["model"], str(folder / "config.json")))
+    load_weights(network, read_weights(folder, "network"), folder)
+    return network.eval()
+
+
+def save_listener(listener: Listener, config: ListenerConfig, rate: int, hop: int, folder: Path) -> None:
+    """Write a listener folder."""
+    document = {"kind": "listener", "listener": asdict(config), "rate": rate, "hop": hop}
+    save_folder(folder, document, {"listener": listener.state_dict()})
+
+
+def load_listener(folder: Path, rate: int, hop: int) -> Listener:
+    """Read the listener of a listener or model folder.
+
+    Raises:
+        ModelError: see `read_config` and `read_weights`.
+    """
+    config = read_config(folder)
+    if "listener" not in config:
+        raise ModelError(f"{folder} holds no listener, so it cannot read notes from audio")
+    size = from_dict(ListenerConfig, config["listener"], str(folder / "config.json"))
+    listener = Listener(rate, hop, size)
+    load_weights(listener, read_weights(folder, "listener"), folder)
+    return listener.eval()
+
+
+def assemble(
+    folder: Path, codec: Codec, network: Network, listener: Listener | None, size: ListenerConfig | None, about: Mapping[str, Any]
+) -> None:
+    """Write a complete model folder.
+
+    Args:
+        folder: where.
+        codec: decoder and basis.
+        network: encoders and denoiser, trained on this codec's latents.
+        listener: needed to take structure from audio.
+        size: of the listener.
+        about: name, licence, training, scores: shown by `timbrel info`.
+    """
+    config: dict[str, Any] = {
+        "kind": "model",
+        "about": dict(about),
+        "codec": asdict(codec.config),
+        "model": asdict(network.config),
+    }
+    weights: dict[str, Mapping[str, Tensor]] = {
+        "codec": codec.state_dict(),
+        "network": network.state_dict(),
+    }
+    if listener is not None and size is not None:
+        config["listener"] = asdict(size)
+        weights["listener"] = listener.state_dict()
+    save_folder(folder, config, weights)

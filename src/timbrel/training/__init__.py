@@ -1,0 +1,1 @@
+"""Training of codec and model: one loop each, exact resume, diagnostics."""

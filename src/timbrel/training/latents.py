@@ -1,0 +1,39 @@
+"""Latents of a whole store, computed once: the codec's encoder never changes."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+
+from timbrel.codec.codec import Codec
+from timbrel.data.store import Store
+
+
+def codec_id(codec: Codec) -> str:
+    """Names the codec's latent: equal ids mean that latents are interchangeable.
+
+    Only the basis counts; a decoder may be trained further.
+    """
+    digest = hashlib.sha256(f"{codec.rate} {codec.hop}".encode())
+    for name in ("mean", "components", "deviation"):
+        # half precision, as saved: loading a codec does not change its name
+        digest.update(getattr(codec.basis, name).detach().cpu().half().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+@torch.inference_mode()
+def attach_latents(
+    store: Store, codec: Codec, device: torch.device, progress: Callable[[float], None] | None = None
+) -> None:
+    """Encode every item and attach the result as "latents" (frames, channels) float16."""
+    codec = codec.to(device)
+
+    def encoded() -> Iterator[np.ndarray]:
+        for index in range(len(store)):
+            audio = torch.from_numpy(store.audio(index)).to(device)
+            yield codec.encode(audio[None, None])[0].T.half().cpu().numpy()
+            if progress is not None:
+                progress((index + 1) / len(store))
+
+    store.attach("latents", codec_id(codec), encoded())

@@ -1,0 +1,227 @@
+"""A training run on disk: its folder, budget, checkpoints, log, and how it stops.
+
+A checkpoint holds everything that the next step depends on. Random draws are pure
+functions of (seed, step, rank), so no generator state needs saving: a run that was
+killed and resumed ends with the same weights as one that was not.
+"""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from timbrel.errors import TrainingError
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long to train: a number of steps, or minutes of wall time, or both (the first)."""
+
+    steps: int | None = None
+    minutes: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.steps is None and self.minutes is None:
+            raise TrainingError("a training run needs a budget: give --steps or --minutes")
+
+    def progress(self, step: int, seconds: float) -> float:
+        """Share of the budget that is used, in [0, 1]."""
+        shares = []
+        if self.steps is not None:
+            shares.append(step / max(self.steps, 1))
+        if self.minutes is not None:
+            shares.append(seconds / max(60 * self.minutes, 1e-9))
+        return min(max(shares), 1.0)
+
+
+class Ranks:
+    """This process among those that `torchrun` started (one, if it did not)."""
+
+    def __init__(self) -> None:
+        self.rank = int(os.environ.get("RANK", "0"))
+        self.world = int(os.environ.get("WORLD_SIZE", "1"))
+        if self.world > 1 and not dist.is_initialized():
+            dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+
+    @property
+    def first(self) -> bool:
+        """Whether this process logs and saves."""
+        return self.rank == 0
+
+    def average_gradients(self, module: nn.Module) -> None:
+        """Average gradients over processes; absent gradients count as zero."""
+        if self.world == 1:
+            return
+        for parameter in module.parameters():
+            if parameter.requires_grad:
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
+                dist.all_reduce(parameter.grad)
+                parameter.grad /= self.world
+
+    def agree(self, flag: bool) -> bool:
+        """True on every process if it is true on any."""
+        if self.world == 1:
+            return flag
+        vote = torch.tensor(float(flag))
+        dist.all_reduce(vote, op=dist.ReduceOp.MAX)
+        return bool(vote.item())
+
+
+def generator(seed: int, step: int, rank: int, purpose: int) -> np.random.Generator:
+    """The source of all randomness of one step on one process."""
+    return np.random.default_rng([seed, step, rank, purpose])
+
+
+def torch_generator(rng: np.random.Generator, device: torch.device) -> torch.Generator:
+    """A torch generator seeded from a numpy one."""
+    source = torch.Generator(device=device)
+    source.manual_seed(int(rng.integers(2**62)))
+    return source
+
+
+class Ema:
+    """Exponential moving average of a module's parameters, with a warm start."""
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.shadow = {k: v.detach().clone() for k, v in module.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, module: nn.Module, step: int) -> None:
+        """Move towards the module's weights; early steps forget faster."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        for name, value in module.state_dict().items():
+            if value.dtype.is_floating_point:
+                self.shadow[name].lerp_(value, 1 - decay)
+            else:
+                self.shadow[name].copy_(value)
+
+
+class Run:
+    """Folder of a training run.
+
+    Layout: `config.json`, `checkpoints/step-N.pt` (the newest two), `metrics.jsonl`,
+    `tensorboard/`.
+
+    Args:
+        folder: made if needed; a run found there is resumed.
+        config: what must be equal for a resume; a difference is refused by name.
+        save_seconds: seconds between two checkpoints.
+    """
+
+    def __init__(self, folder: Path, config: Mapping[str, Any], save_seconds: float = 120) -> None:
+        self.folder, self.save_seconds = folder, save_seconds
+        self.ranks = Ranks()
+        self.checkpoints = folder / "checkpoints"
+        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        self._check_config(json.loads(json.dumps(config)))
+        self.stopping = False
+        self._last_save = time.monotonic()
+        self._writer: Any = None
+        self._previous: dict[int, Any] = {}
+
+    def _check_config(self, config: dict[str, Any]) -> None:
+        path = self.folder / "config.json"
+        if path.exists():
+            found = json.loads(path.read_text())
+            for key in sorted(set(found) | set(config)):
+                if found.get(key) != config.get(key):
+                    raise TrainingError(
+                        f"{self.folder} holds a run with {key} = {found.get(key)}, not "
+                        f"{config.get(key)}; choose another folder or the same settings"
+                    )
+        elif self.ranks.first:
+            write_text(path, json.dumps(config, indent=1))
+
+    def __enter__(self) -> "Run":
+        for number in (signal.SIGINT, signal.SIGTERM):
+            try:
+                self._previous[number] = signal.signal(number, self._stop)
+            except ValueError:  # not the main thread: no signals to catch
+                break
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        if self._writer is not None:
+            self._writer.close()
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        self.stopping = True
+
+    def latest(self) -> dict[str, Any] | None:
+        """The newest checkpoint, or None. A damaged file falls back to the one before."""
+        for path in sorted(self.checkpoints.glob("step-*.pt"), reverse=True):
+            try:
+                state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+                return state
+            except (RuntimeError, OSError, EOFError, ValueError):
+                continue
+        return None
+
+    def due(self) -> bool:
+        """Whether it is time for a checkpoint."""
+        return time.monotonic() - self._last_save > self.save_seconds
+
+    def save(self, step: int, state: Mapping[str, Any]) -> None:
+        """Write a checkpoint; keep the newest two."""
+        self._last_save = time.monotonic()
+        if not self.ranks.first:
+            return
+        path = self.checkpoints / f"step-{step:09d}.pt"
+        temporary = path.with_suffix(".tmp")
+        torch.save(dict(state), temporary)
+        os.replace(temporary, path)
+        for old in sorted(self.checkpoints.glob("step-*.pt"))[:-2]:
+            old.unlink()
+
+    def log(self, step: int, values: Mapping[str, float], show: bool = True) -> None:
+        """Append numbers to `metrics.jsonl` and TensorBoard; print one line."""
+        if not self.ranks.first:
+            return
+        with open(self.folder / "metrics.jsonl", "a") as file:
+            file.write(json.dumps({"step": step, "time": round(time.time(), 1), **values}) + "\n")
+        for name, value in values.items():
+            self.writer.add_scalar(name, value, step)
+        if show:
+            line = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
+            print(f"step {step:7d}  {line}", flush=True)
+
+    def log_audio(self, step: int, name: str, samples: np.ndarray, rate: int) -> None:
+        """Give TensorBoard a waveform (samples,) in [-1, 1]."""
+        if self.ranks.first:
+            self.writer.add_audio(name, samples[None, :, None], step, sample_rate=rate)
+
+    @property
+    def writer(self) -> Any:
+        """TensorBoard's writer, made at first use because its import is slow."""
+        if self._writer is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._writer = SummaryWriter(str(self.folder / "tensorboard"))
+        return self._writer
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file that is either old or new, never half."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text)
+    os.replace(temporary, path)
+
+
+def learning_rate(step: int, progress: float, peak: float, warmup: int = 200) -> float:
+    """Linear warm-up, constant, then linear to a fiftieth over the last 40 % of the budget."""
+    decay = 1.0 if progress < 0.6 else 1 - 0.98 * (progress - 0.6) / 0.4
+    return peak * min(1.0, (step + 1) / warmup) * decay
