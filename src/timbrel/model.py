@@ -10,12 +10,13 @@ from torch import Tensor
 
 from timbrel.audio import Audio
 from timbrel.codec.codec import Codec
-from timbrel.conditions.listener import Listener, read_notes
+from timbrel.conditions.listener import Listener
 from timbrel.diffusion.guidance import Guidance
 from timbrel.errors import InputError, ModelError
 from timbrel.generate.windows import Sampling, generate
 from timbrel.network import Network
 from timbrel.notes import Notes, is_midi
+from timbrel.posterior import read_notes
 from timbrel.roll import roll
 from timbrel.serialize import load_codec, load_listener, load_network, read_config
 
@@ -179,7 +180,8 @@ class Timbrel:
                 logits = self.listener(self.listener.features(piece))
                 stop = min(start + block, frames)
                 parts.append(torch.sigmoid(logits[0, :, :, start - first : stop - first]).cpu())
-        return read_notes(torch.cat(parts, 2).numpy(), self.codec.frame_rate)
+        onset, sounding, velocity = torch.cat(parts, 2).numpy()
+        return read_notes(onset, sounding, self.codec.frame_rate, velocity)
 
     def info(self) -> dict[str, Any]:
         """Parameters, rates, and what the model card says in short."""

@@ -13,10 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from timbrel.notes import Notes
+from timbrel.posterior import KEYS, LOWEST
 from timbrel.spectra import ConstantQ
 
-LOWEST, KEYS = 21, 88  # MIDI number of the lowest key; the listener hears a piano's range
 BINS_PER_SEMITONE = 3
 OCTAVES = 8
 HARMONICS = (0.5, 1, 2, 3, 4, 5, 6, 7)
@@ -96,41 +95,3 @@ def listener_loss(logits: Tensor, roll: Tensor) -> Tensor:
     losses = losses + F.binary_cross_entropy_with_logits(logits[:, 1], sounding, weight=1 + 4 * sounding)
     error = (torch.sigmoid(logits[:, 2]) - target[:, 2]).square() * sounding
     return losses + 0.5 * error.sum() / sounding.sum().clamp_min(1)
-
-
-def read_notes(
-    roll: np.ndarray, frame_rate: float, onset_level: float = 0.5, sounding_level: float = 0.4
-) -> Notes:
-    """Posteriorgram -> notes.
-
-    A note begins at a local peak of the onset row and lasts while the sounding row stays
-    up (one frame may be missing).
-
-    Args:
-        roll: (3, 88, frames) probabilities.
-        frame_rate: Hz.
-        onset_level: least probability of an onset.
-        sounding_level: least probability of sounding.
-    """
-    onset, sounding, velocity = roll
-    before = np.pad(onset, ((0, 0), (1, 0)))[:, :-1]
-    after = np.pad(onset, ((0, 0), (0, 1)))[:, 1:]
-    peaks = (onset >= onset_level) & (onset >= before) & (onset > after)
-    rows = []
-    for key, start in zip(*np.nonzero(peaks), strict=True):
-        others = np.nonzero(peaks[key, start + 1 :])[0]
-        limit = start + 1 + int(others[0]) if len(others) else roll.shape[2]
-        on = sounding[key, start:limit] >= sounding_level
-        gaps = np.nonzero(~on[1:-1] & ~on[2:])[0]
-        length = int(gaps[0]) + 1 if len(gaps) else limit - start
-        if length < 2:
-            continue
-        # centre of mass of the peak: finer than a frame
-        near = slice(max(start - 1, 0), start + 2)
-        weight = onset[key, near]
-        at = float((weight * np.arange(near.start, near.start + len(weight))).sum() / weight.sum()) + 0.5
-        loud = float(velocity[key, start : start + min(length, 4)].max())
-        rows.append(
-            (at / frame_rate, max((start + length) / frame_rate, (at + 1) / frame_rate), LOWEST + int(key), int(np.clip(round(127 * loud), 1, 127)))
-        )
-    return Notes.from_rows(rows)

@@ -1,0 +1,1 @@
+"""Judges that had no part in training: a transcriber, note metrics, a timbre embedding."""

@@ -1,0 +1,79 @@
+"""Note metrics, on top of mir_eval.
+
+Conventions: a reference and an estimate are `Notes`; an onset may be 50 ms off, a pitch
+50 cents. Rates are in [0, 1]; of nothing they are 0, unless both sides are empty (1).
+
+Metrics:
+    f1, precision, recall: onset and pitch.
+    pitch_class_f1: the same with octaves folded; above f1 when the register is wrong.
+    onset_f1: onsets alone.
+    octave_error_rate: share of reference notes found only in another octave.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from timbrel.notes import Notes
+
+ONSET_SECONDS = 0.05
+PITCH_CENTS = 50.0
+
+
+@dataclass(frozen=True)
+class NoteScores:
+    """See the module's list."""
+
+    precision: float
+    recall: float
+    f1: float
+    pitch_class_f1: float
+    onset_f1: float
+    octave_error_rate: float
+
+
+def note_scores(reference: Notes, estimate: Notes) -> NoteScores:
+    """All note metrics of an estimate against a reference."""
+    if len(reference) == 0 and len(estimate) == 0:
+        return NoteScores(1.0, 1.0, 1.0, 1.0, 1.0, 0.0)
+    exact = _matched(reference, estimate, reference.pitch, estimate.pitch)
+    folded = _matched(reference, estimate, reference.pitch % 12, estimate.pitch % 12)
+    alone = _matched(reference, estimate, 0 * reference.pitch, 0 * estimate.pitch)
+    only_folded = len(folded - exact) if len(reference) else 0
+    precision, recall = _share(len(exact), len(estimate)), _share(len(exact), len(reference))
+    return NoteScores(
+        precision=precision,
+        recall=recall,
+        f1=_f1(precision, recall),
+        pitch_class_f1=_f1(_share(len(folded), len(estimate)), _share(len(folded), len(reference))),
+        onset_f1=_f1(_share(len(alone), len(estimate)), _share(len(alone), len(reference))),
+        octave_error_rate=_share(only_folded, len(reference)),
+    )
+
+
+def _matched(
+    reference: Notes, estimate: Notes, true_pitch: np.ndarray, found_pitch: np.ndarray
+) -> set[int]:
+    """Reference notes in a largest one-to-one matching."""
+    if len(reference) == 0 or len(estimate) == 0:
+        return set()
+    from mir_eval.transcription import match_notes
+
+    pairs = match_notes(
+        np.stack([reference.onset, reference.offset], 1),
+        440 * 2 ** ((true_pitch - 69.0) / 12),
+        np.stack([estimate.onset, estimate.offset], 1),
+        440 * 2 ** ((found_pitch - 69.0) / 12),
+        onset_tolerance=ONSET_SECONDS,
+        pitch_tolerance=PITCH_CENTS,
+        offset_ratio=None,
+    )
+    return {int(pair[0]) for pair in pairs}
+
+
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else 0.0
+
+
+def _f1(precision: float, recall: float) -> float:
+    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0

@@ -1,0 +1,65 @@
+"""Note probabilities over time (a posteriorgram) -> notes."""
+
+import numpy as np
+
+from timbrel.notes import Notes
+
+LOWEST, KEYS = 21, 88  # a piano's range
+
+
+def read_notes(
+    onset: np.ndarray,
+    sounding: np.ndarray,
+    frame_rate: float,
+    velocity: np.ndarray | None = None,
+    onset_level: float = 0.5,
+    sounding_level: float = 0.4,
+    gap_frames: int = 2,
+    minimum_frames: int = 2,
+) -> Notes:
+    """Find notes: each begins at a local peak of onset and lasts while it sounds.
+
+    Args:
+        onset: (88, frames) probabilities.
+        sounding: (88, frames) probabilities.
+        frame_rate: Hz.
+        velocity: (88, frames) in [0, 1], or None for 0.63 throughout.
+        onset_level: least probability of an onset.
+        sounding_level: least probability of sounding.
+        gap_frames: a note ends when it was below that level for so many frames.
+        minimum_frames: shorter notes are left out.
+
+    Returns:
+        Notes, with onsets finer than a frame (centre of mass of the peak).
+    """
+    before = np.pad(onset, ((0, 0), (1, 0)))[:, :-1]
+    after = np.pad(onset, ((0, 0), (0, 1)))[:, 1:]
+    peaks = (onset >= onset_level) & (onset >= before) & (onset > after)
+    rows = []
+    for key in np.nonzero(peaks.any(1))[0]:
+        starts = np.nonzero(peaks[key])[0]
+        limits = np.append(starts[1:], onset.shape[1])
+        for start, limit in zip(starts, limits, strict=True):
+            length = _lasts(sounding[key, start:limit] >= sounding_level, gap_frames)
+            if length < minimum_frames:
+                continue
+            near = slice(max(start - 1, 0), start + 2)
+            weight = onset[key, near]
+            centre = float(weight @ np.arange(near.start, near.start + len(weight)) / weight.sum())
+            loud = 0.63 if velocity is None else velocity[key, start : start + min(length, 4)].max()
+            rows.append(
+                (
+                    (centre + 0.5) / frame_rate,
+                    max(start + length, centre + 1) / frame_rate,
+                    LOWEST + int(key),
+                    int(np.clip(round(127 * float(loud)), 1, 127)),
+                )
+            )
+    return Notes.from_rows(rows)
+
+
+def _lasts(on: np.ndarray, gap: int) -> int:
+    """Frames until the first run of `gap` frames that are off."""
+    off = ~on
+    run = np.lib.stride_tricks.sliding_window_view(np.append(off, [True] * gap), gap).all(1)
+    return int(np.argmax(run))

@@ -1,0 +1,98 @@
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import RATE, estimate_hz, tone
+
+from timbrel.audio import Audio, check_writable
+from timbrel.errors import InputError
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac"])
+def test_writing_and_reading_gives_the_same_samples(tmp_path: Path, suffix: str) -> None:
+    audio = Audio(np.stack([tone(440, 1.0), tone(330, 1.0)]), RATE)
+    audio.write(tmp_path / f"a.{suffix}")
+    back = Audio.read(tmp_path / f"a.{suffix}")
+    assert back.rate == RATE
+    np.testing.assert_allclose(back.samples, audio.samples, atol=2e-7)
+    assert [p.name for p in tmp_path.iterdir()] == [f"a.{suffix}"]
+
+
+@pytest.mark.parametrize(
+    ("subtype", "rate", "channels"),
+    [("PCM_U8", 8_000, 1), ("PCM_24", 96_000, 2), ("FLOAT", 192_000, 1), ("PCM_16", 44_100, 32)],
+)
+def test_unusual_formats_are_read_right(
+    tmp_path: Path, subtype: str, rate: int, channels: int
+) -> None:
+    samples = np.repeat(tone(440, 0.5, rate)[:, None], channels, 1)
+    soundfile.write(tmp_path / "a.wav", samples, rate, subtype=subtype)
+    audio = Audio.read(tmp_path / "a.wav")
+    assert audio.samples.shape == (channels, len(samples))
+    heard = audio.mono().resample(RATE).samples[0]
+    assert estimate_hz(heard, 300, 600) == pytest.approx(440, rel=1e-3)
+
+
+def test_loudness_is_set_as_asked_and_never_clips() -> None:
+    audio = Audio(tone(1000, 2.0)[None], RATE)
+    assert audio.with_loudness(-23).loudness() == pytest.approx(-23, abs=0.1)
+    assert np.abs(audio.with_loudness(10).samples).max() == pytest.approx(0.97, abs=1e-4)
+
+
+def test_silence_has_no_loudness_and_stays_silent() -> None:
+    silence = Audio(np.zeros((1, RATE), np.float32), RATE)
+    assert silence.loudness() == -math.inf
+    assert np.abs(silence.with_loudness(-20).samples).max() == 0
+
+
+def write_raw(path: Path, samples: np.ndarray) -> None:
+    soundfile.write(path, samples, RATE, subtype="FLOAT", format="WAV")
+
+
+@pytest.mark.parametrize(
+    ("samples", "words"),
+    [
+        (np.array([0.1, np.nan] * RATE), "not numbers"),
+        (np.zeros(0), "no samples"),
+        (tone(440, 0.4), "0.40 s long"),
+        (np.zeros(2 * RATE), "is silent"),
+    ],
+)
+def test_useless_audio_is_named_in_one_sentence(
+    tmp_path: Path, samples: np.ndarray, words: str
+) -> None:
+    path = tmp_path / "bad.wav"
+    write_raw(path, samples)
+    with pytest.raises(InputError, match=words) as caught:
+        Audio.read(path, minimum_seconds=1.0, reject_silence=True)
+    assert str(path) in str(caught.value)
+
+
+def test_files_that_are_not_audio_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "text.wav").write_text("hello, this is no audio")
+    (tmp_path / "empty.wav").write_bytes(b"")
+    for name, words in (("text.wav", "cannot be read"), ("empty.wav", "empty"), ("x.wav", "exist")):
+        with pytest.raises(InputError, match=words):
+            Audio.read(tmp_path / name)
+    with pytest.raises(InputError, match="folder"):
+        Audio.read(tmp_path)
+
+
+def test_outputs_that_cannot_be_written_are_refused_before_any_work(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"must end in \.wav or \.flac"):
+        check_writable(tmp_path / "a.mp4")
+    with pytest.raises(InputError, match="does not exist"):
+        check_writable(tmp_path / "none" / "a.wav")
+    (tmp_path / "b.wav").mkdir()
+    with pytest.raises(InputError, match="is a folder"):
+        check_writable(tmp_path / "b.wav")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write anywhere")
+def test_a_folder_without_permission_is_refused(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(InputError, match="not writable"):
+        check_writable(tmp_path / "a.wav")

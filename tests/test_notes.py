@@ -1,0 +1,165 @@
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from timbrel.errors import InputError
+from timbrel.notes import Notes, Track, is_midi
+
+
+def variable_length(value: int) -> bytes:
+    out = bytes([value & 0x7F])
+    while value := value >> 7:
+        out = bytes([(value & 0x7F) | 0x80]) + out
+    return out
+
+
+def midi(tracks: list[list[tuple[int, bytes]]], kind: int = 1, ticks: int = 480) -> bytes:
+    """A MIDI file from tracks of (delta ticks, event bytes)."""
+    data = b"MThd" + struct.pack(">IHHH", 6, kind, len(tracks), ticks)
+    for events in tracks:
+        body = b"".join(variable_length(delta) + event for delta, event in events)
+        body += b"\x00\xff\x2f\x00"
+        data += b"MTrk" + struct.pack(">I", len(body)) + body
+    return data
+
+
+def tempo(bpm: float) -> bytes:
+    return b"\xff\x51\x03" + struct.pack(">I", round(60e6 / bpm))[1:]
+
+
+def read(tmp_path: Path, data: bytes) -> Notes:
+    path = tmp_path / "x.mid"
+    path.write_bytes(data)
+    return Notes.read(path)
+
+
+def test_a_tempo_change_moves_only_what_follows(tmp_path: Path) -> None:
+    events = [(0, tempo(120)), (0, b"\x90\x3c\x50"), (480, b"\x80\x3c\x00"), (0, tempo(60))]
+    events += [(0, b"\x90\x40\x50"), (480, b"\x80\x40\x00")]
+    notes = read(tmp_path, midi([events], kind=0))
+    assert notes.onset == pytest.approx([0, 0.5])
+    assert notes.offset == pytest.approx([0.5, 1.5])
+
+
+def test_running_status_and_velocity_zero_end_notes(tmp_path: Path) -> None:
+    events = [(0, b"\x90\x3c\x50"), (480, b"\x3c\x00"), (0, b"\x3e\x60"), (480, b"\x3e\x00")]
+    notes = read(tmp_path, midi([events], kind=0))
+    assert notes.pitch.tolist() == [60, 62]
+    assert notes.velocity.tolist() == [80, 96]
+    assert notes.offset == pytest.approx([0.5, 1.0])
+
+
+def test_the_pedal_holds_sound_until_it_is_lifted(tmp_path: Path) -> None:
+    events = [(0, b"\xb0\x40\x7f"), (0, b"\x90\x3c\x50"), (240, b"\x80\x3c\x00")]
+    events += [(720, b"\xb0\x40\x00"), (0, b"\x90\x3e\x50"), (240, b"\x80\x3e\x00")]
+    notes = read(tmp_path, midi([events]))
+    assert notes.offset == pytest.approx([1.0, 1.25])
+
+
+def test_a_note_struck_again_under_the_pedal_ends_there(tmp_path: Path) -> None:
+    events = [(0, b"\xb0\x40\x7f"), (0, b"\x90\x3c\x50"), (240, b"\x80\x3c\x00")]
+    events += [(240, b"\x90\x3c\x50"), (240, b"\x80\x3c\x00"), (240, b"\xb0\x40\x00")]
+    notes = read(tmp_path, midi([events]))
+    assert notes.onset == pytest.approx([0, 0.5])
+    assert notes.offset == pytest.approx([0.5, 1.0])
+
+
+def test_a_pedal_that_is_never_lifted_ends_with_the_track(tmp_path: Path) -> None:
+    events = [(0, b"\xb0\x40\x7f"), (0, b"\x90\x3c\x50"), (240, b"\x80\x3c\x00")]
+    events += [(0, b"\x90\x3e\x50"), (960, b"\x80\x3e\x00")]
+    notes = read(tmp_path, midi([events]))
+    assert notes.offset == pytest.approx([1.25, 1.25])
+
+
+def test_channel_ten_is_drums(tmp_path: Path) -> None:
+    piano = [(0, b"\xc0\x05"), (0, b"\x90\x3c\x50"), (480, b"\x80\x3c\x00")]
+    drums = [(0, b"\x99\x24\x50"), (48, b"\x89\x24\x00")]
+    notes = read(tmp_path, midi([piano, drums]))
+    assert len(notes.pitched()) == 1
+    assert notes.drums().pitch.tolist() == [36]
+    assert notes.tracks[int(notes.pitched().track[0])].program == 5
+
+
+def test_format_0_with_two_channels_keeps_them_apart(tmp_path: Path) -> None:
+    events = [(0, b"\x90\x3c\x50"), (0, b"\x99\x24\x60"), (480, b"\x80\x3c\x00"), (0, b"\x89\x24\x00")]
+    notes = read(tmp_path, midi([events], kind=0))
+    assert notes.pitched().pitch.tolist() == [60]
+    assert notes.drums().pitch.tolist() == [36]
+
+
+def test_writing_and_reading_gives_the_same_notes(tmp_path: Path, rng: np.random.Generator) -> None:
+    tracks = (Track("lead", 73), Track("kit", 0, True))
+    onset = np.sort(rng.uniform(0, 20, 200))
+    rows = [(t, t + 0.2, 30 + i % 60, 1 + i % 127, i % 2) for i, t in enumerate(onset)]
+    notes = Notes.from_rows(rows, tracks)
+    notes.write(tmp_path / "a.mid")
+    back = Notes.read(tmp_path / "a.mid")
+    assert len(back) == len(notes)
+    assert np.abs(back.onset - notes.onset).max() < 1e-3
+    assert np.abs(back.offset - notes.offset).max() < 1e-3
+    assert (back.pitch == notes.pitch).all()
+    assert (back.velocity == notes.velocity).all()
+    assert [back.tracks[i].drums for i in back.track] == [tracks[i].drums for i in notes.track]
+
+
+def test_cut_keeps_what_sounds_and_the_true_onset() -> None:
+    notes = Notes.from_rows([(0, 2, 60, 90), (1, 1.5, 62, 90), (3, 4, 64, 90)])
+    part = notes.cut(1.2, 3.0)
+    assert part.pitch.tolist() == [60, 62]
+    assert part.onset == pytest.approx([-1.2, -0.2])
+
+
+def test_transposing_drops_notes_that_leave_the_range_but_never_moves_drums() -> None:
+    tracks = (Track(), Track(drums=True))
+    notes = Notes.from_rows([(0, 1, 120, 90, 0), (0, 1, 60, 90, 0), (0, 1, 36, 90, 1)], tracks)
+    assert notes.transpose(12).pitch.tolist() == [36, 72]
+
+
+def test_corruption_is_measured_as_asked(rng: np.random.Generator) -> None:
+    onset = np.arange(4000) * 0.1
+    notes = Notes.from_rows([(t, t + 0.05, 60, 90) for t in onset])
+    assert len(notes.corrupt(rng, drop=0.25)) == pytest.approx(3000, abs=120)
+    assert len(notes.corrupt(rng, extra=0.5)) == pytest.approx(6000, abs=150)
+    jittered = notes.corrupt(rng, jitter_seconds=0.01)
+    assert np.std(jittered.onset - onset) == pytest.approx(0.01, rel=0.1)
+    assert set(notes.corrupt(rng, velocity="flat").velocity.tolist()) == {80}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "is empty"),
+        (b"just some text, renamed", "not a MIDI file"),
+        (midi([[(0, b"\x90\x3c\x50"), (480, b"\x80\x3c\x00")]])[:-9], "damaged"),
+        (midi([[(0, tempo(120))]]), "no notes"),
+    ],
+)
+def test_bad_files_are_named_in_one_sentence(tmp_path: Path, content: bytes, words: str) -> None:
+    path = tmp_path / "bad.mid"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=words) as caught:
+        Notes.read(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_files_and_folders_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="does not exist"):
+        Notes.read(tmp_path / "none.mid")
+    with pytest.raises(InputError, match="is a folder"):
+        Notes.read(tmp_path)
+
+
+def test_midi_is_told_by_content_not_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "song.wav"
+    path.write_bytes(midi([[(0, b"\x90\x3c\x50"), (480, b"\x80\x3c\x00")]]))
+    assert is_midi(path)
+    path.write_bytes(b"RIFF    WAVEfmt ")
+    assert not is_midi(path)
+
+
+def test_times_that_are_not_numbers_are_refused() -> None:
+    with pytest.raises(InputError, match="not finite"):
+        Notes.from_rows([(float("nan"), 1, 60, 90)])
