@@ -50,7 +50,7 @@ def fit(rows: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     within += SHRINK * np.trace(within) / len(within) * np.eye(len(within))
     between = centres.T @ centres / len(centres)
     root = np.linalg.inv(np.linalg.cholesky(within))
-    values, vectors = np.linalg.eigh(root @ between @ root.T)
+    _values, vectors = np.linalg.eigh(root @ between @ root.T)
     projection = (root.T @ vectors[:, ::-1][:, :DIM]) / scale[:, None]
     return mean, projection
 

@@ -18,6 +18,7 @@ PIECES = (
 
 
 def main() -> None:
+    """Render, and say where the files are and how long it took."""
     began = time.monotonic()
     OUT.mkdir(exist_ok=True)
     player = timbrel.load()

@@ -72,6 +72,7 @@ def sound(name: str, program: int | None, seed: int, low: int, high: int, voices
 
 
 def main() -> None:
+    """Write every file."""
     melody().write(HERE / "melody.mid")
     chords().write(HERE / "chords.mid")
     sound("clarinet", 71, 1, 52, 76, 1)

@@ -1,6 +1,7 @@
 """Fixtures, all synthesised in code."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
@@ -9,36 +10,19 @@ import numpy as np
 import pytest
 import torch
 
+from sounds import RATE, tone
 from timbrel.audio import Audio
+from timbrel.codec.codec import Codec, tiny
 from timbrel.data.render.renditions import render_store
 from timbrel.data.store import Store
-
-RATE = 44_100
+from timbrel.training.codec import CodecTraining, train_codec
+from timbrel.training.latents import attach_latents
+from timbrel.training.run import Budget, Run
 
 
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
-
-
-def tone(hz: float, seconds: float, rate: int = RATE, partials: int = 6) -> np.ndarray:
-    """(samples,) float32: a steady harmonic tone with a soft start."""
-    time = np.arange(round(seconds * rate)) / rate
-    wave = sum(np.sin(2 * np.pi * k * hz * time) / k**1.5 for k in range(1, partials + 1))
-    return (0.2 * wave * np.minimum(time / 0.01, 1)).astype(np.float32)
-
-
-def pitch_hz(pitch: float) -> float:
-    return float(440 * 2 ** ((pitch - 69) / 12))
-
-
-def estimate_hz(samples: np.ndarray, low: float, high: float, rate: int = RATE) -> float:
-    """Frequency of the strongest partial between two limits, by a long padded FFT."""
-    n = 1 << 19
-    spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples)), n))
-    hz = np.fft.rfftfreq(n, 1 / rate)
-    inside = (hz > low) & (hz < high)
-    return float(hz[inside][np.argmax(spectrum[inside])])
 
 
 @pytest.fixture
@@ -59,3 +43,35 @@ def small_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 @pytest.fixture(autouse=True)
 def _seed_torch() -> None:
     torch.manual_seed(0)
+
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="session")
+def tiny_codec(small_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Codec:
+    """Trained for a few seconds; its latents are attached to `small_store`."""
+    training = CodecTraining(batch=4, frames=24, basis_minutes=0.5, waveform_from=1.0)
+    folder = tmp_path_factory.mktemp("codec")
+    codec = train_codec(small_store, folder, tiny(), training, Budget(steps=150), CPU)
+    attach_latents(small_store, codec, CPU)
+    return codec
+
+
+class Killed(Exception):
+    """What a test raises in place of a kill."""
+
+
+@pytest.fixture
+def kill_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Callable[[int, float], None]]:
+    """Checkpoint at every step, and a callback that dies at a given one."""
+    monkeypatch.setattr(Run, "due", lambda self: True)
+
+    def make(last: int) -> Callable[[int, float], None]:
+        def on_step(step: int, progress: float) -> None:
+            if step == last:
+                raise Killed
+
+        return on_step
+
+    return make

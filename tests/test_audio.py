@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from conftest import RATE, estimate_hz, tone
 
+from sounds import RATE, estimate_hz, tone
 from timbrel.audio import Audio, check_writable
 from timbrel.errors import InputError
 

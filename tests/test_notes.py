@@ -83,7 +83,12 @@ def test_channel_ten_is_drums(tmp_path: Path) -> None:
 
 
 def test_format_0_with_two_channels_keeps_them_apart(tmp_path: Path) -> None:
-    events = [(0, b"\x90\x3c\x50"), (0, b"\x99\x24\x60"), (480, b"\x80\x3c\x00"), (0, b"\x89\x24\x00")]
+    events = [
+        (0, b"\x90\x3c\x50"),
+        (0, b"\x99\x24\x60"),
+        (480, b"\x80\x3c\x00"),
+        (0, b"\x89\x24\x00"),
+    ]
     notes = read(tmp_path, midi([events], kind=0))
     assert notes.pitched().pitch.tolist() == [60]
     assert notes.drums().pitch.tolist() == [36]

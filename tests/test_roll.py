@@ -8,9 +8,9 @@ from timbrel.roll import ONSET, SOUNDING, VELOCITY, roll
 
 RATE = 43.06640625
 
-note = st.tuples(
-    st.floats(0, 3), st.floats(0.02, 2), st.integers(40, 44), st.integers(1, 127)
-).map(lambda n: (n[0], n[0] + n[1], n[2], n[3]))
+note = st.tuples(st.floats(0, 3), st.floats(0.02, 2), st.integers(40, 44), st.integers(1, 127)).map(
+    lambda n: (n[0], n[0] + n[1], n[2], n[3])
+)
 pieces = st.lists(note, max_size=12).map(Notes.from_rows)
 
 
@@ -46,7 +46,9 @@ def test_sounding_adds_up_to_the_time_that_a_pitch_sounds(notes: Notes) -> None:
     rolled = roll(notes, RATE, 300)
     for pitch in range(40, 45):
         times = np.zeros(30_000, bool)
-        for a, b in zip(notes.onset[notes.pitch == pitch], notes.offset[notes.pitch == pitch], strict=True):
+        for a, b in zip(
+            notes.onset[notes.pitch == pitch], notes.offset[notes.pitch == pitch], strict=True
+        ):
             times[int(a * 5000) : int(b * 5000)] = True
         assert rolled[SOUNDING, pitch].sum() / RATE == pytest.approx(times.sum() / 5000, abs=0.005)
 

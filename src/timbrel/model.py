@@ -203,7 +203,12 @@ class Timbrel:
     # ---- steps ---------------------------------------------------------------------------
 
     def _play(
-        self, notes: Notes, timbre: Tensor, seconds: float, sampling: Sampling, progress: Progress | None
+        self,
+        notes: Notes,
+        timbre: Tensor,
+        seconds: float,
+        sampling: Sampling,
+        progress: Progress | None,
     ) -> Audio:
         """Notes and timbre -> audio of exactly `seconds`."""
         codec = self.codec
@@ -234,7 +239,8 @@ class Timbrel:
             audio = Audio.read(audio, minimum_seconds=LEAST_EXAMPLE, reject_silence=True)
         if audio.seconds < LEAST_EXAMPLE:
             raise InputError(
-                f"the timbre example is {audio.seconds:.2f} s long; it needs at least 1 s (3 s or more is better)"
+                f"the timbre example is {audio.seconds:.2f} s long; it needs at least 1 s, "
+                "3 s or more is better"
             )
         cut = Audio(audio.samples[:, : int(LONGEST_EXAMPLE * audio.rate)], audio.rate)
         return cut.mono().resample(self.codec.rate).with_loudness(EXAMPLE_LOUDNESS)

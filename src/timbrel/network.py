@@ -33,7 +33,7 @@ def tiny() -> ModelConfig:
         codec=tiny_codec(),
         timbre=TimbreConfig(width=48, blocks=2, dim=16),
         structure=StructureConfig(dim=48, blocks=1),
-        denoiser=UNetConfig(widths=(48, 64), embedding=64, heads=2),
+        denoiser=UNetConfig(widths=(48, 64), embedding=64, heads=2, structure=48),
         window=64,
         context=16,
     )
@@ -74,12 +74,15 @@ class Network(nn.Module):
         self.cqt: ConstantQ | None = None
         if config.structure.source == "cqt":
             self.cqt = ConstantQ(config.codec.rate, config.codec.hop)
-            self.structure_encoder: RollEncoder | CqtEncoder = CqtEncoder(self.cqt.bins, config.structure)
+            self.structure_encoder: RollEncoder | CqtEncoder = CqtEncoder(
+                self.cqt.bins, config.structure
+            )
         else:
             self.structure_encoder = RollEncoder(config.codec, config.structure)
-        self.denoiser = UNet(channels, config.structure.dim, config.timbre.dim, config.denoiser)
+        self.structure_dim = self.structure_encoder.channels
+        self.denoiser = UNet(channels, self.structure_dim, config.timbre.dim, config.denoiser)
         self.no_timbre = nn.Parameter(torch.zeros(config.timbre.dim))
-        self.no_structure = nn.Parameter(torch.zeros(config.structure.dim))
+        self.no_structure = nn.Parameter(torch.zeros(self.structure_dim))
         self.register_buffer("channel_weight", torch.ones(channels))
 
     def adopt(self, basis: SpectralBasis) -> None:
@@ -93,9 +96,11 @@ class Network(nn.Module):
 
     def adversary(self) -> Adversary:
         """A discriminator D_zeta that fits this network (it is not part of the model)."""
-        return Adversary(self.config.structure.dim, self.config.timbre.dim)
+        return Adversary(self.structure_dim, self.config.timbre.dim)
 
-    def drop(self, structure: Tensor, timbre: Tensor, keep_structure: Tensor, keep_timbre: Tensor) -> tuple[Tensor, Tensor]:
+    def drop(
+        self, structure: Tensor, timbre: Tensor, keep_structure: Tensor, keep_timbre: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Replace conditions by their learned "absent" values, item by item.
 
         Args:
@@ -104,5 +109,7 @@ class Network(nn.Module):
             keep_structure: (batch,) bool.
             keep_timbre: (batch,) bool.
         """
-        structure = torch.where(keep_structure[:, None, None], structure, self.no_structure[:, None])
+        structure = torch.where(
+            keep_structure[:, None, None], structure, self.no_structure[:, None]
+        )
         return structure, torch.where(keep_timbre[:, None], timbre, self.no_timbre)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -89,8 +90,8 @@ class Notes:
     ) -> "Notes":
         """From rows (onset, offset, pitch, velocity) or (onset, offset, pitch, velocity, track)."""
         table = [tuple(row) if len(row) == 5 else (*row, 0) for row in rows]
-        columns = np.array(table, np.float64).reshape(-1, 5).T
-        return cls.from_columns(*columns, tracks=tracks)
+        onset, offset, pitch, velocity, track = np.array(table, np.float64).reshape(-1, 5).T
+        return cls.from_columns(onset, offset, pitch, velocity, track, tracks)
 
     @classmethod
     def empty(cls) -> "Notes":
@@ -128,10 +129,10 @@ class Notes:
         from symusic import Track as MidiTrack
 
         ticks_per_second = TICKS_PER_QUARTER * 2
-        score = Score(TICKS_PER_QUARTER)
+        score: Any = Score(TICKS_PER_QUARTER)
         score.tempos.append(Tempo(0, 120))
         for index, track in enumerate(self.tracks):
-            part = MidiTrack(track.name, track.program, track.drums)
+            part: Any = MidiTrack(track.name, track.program, track.drums)
             for i in np.nonzero(self.track == index)[0]:
                 begin = round(float(self.onset[i]) * ticks_per_second)
                 end = max(round(float(self.offset[i]) * ticks_per_second), begin + 1)
@@ -157,8 +158,14 @@ class Notes:
 
     def where(self, mask: np.ndarray) -> "Notes":
         """The notes for which `mask` (n,) is true."""
-        columns = (self.onset, self.offset, self.pitch, self.velocity, self.track)
-        return Notes(*(column[mask] for column in columns), tracks=self.tracks)
+        return replace(
+            self,
+            onset=self.onset[mask],
+            offset=self.offset[mask],
+            pitch=self.pitch[mask],
+            velocity=self.velocity[mask],
+            track=self.track[mask],
+        )
 
     def pitched(self) -> "Notes":
         """Notes of tracks that are not drums."""
@@ -217,8 +224,8 @@ class Notes:
         """
         count = len(self)
         kept = self.where(rng.random(count) >= drop)
-        added = rng.integers(0, count, rng.binomial(count, min(extra, 1.0))) if count else []
-        copy = self.where(np.asarray(added, np.int64))
+        added = rng.integers(0, max(count, 1), rng.binomial(count, min(extra, 1.0)))
+        copy = self.where(added)
         onset = np.concatenate([kept.onset, copy.onset + rng.uniform(-0.5, 0.5, len(copy))])
         length = np.concatenate([kept.offset - kept.onset, copy.offset - copy.onset])
         pitch = np.concatenate([kept.pitch, copy.pitch + rng.integers(-7, 8, len(copy))])
@@ -266,11 +273,11 @@ def _looks_like_midi(data: bytes) -> bool:
     return data[:4] == b"MThd" or (data[:4] == b"RIFF" and data[8:12] == b"RMID")
 
 
-def _from_score(score: object) -> Notes:
+def _from_score(score: Any) -> Notes:
     """A symusic score in ticks -> notes in seconds, pedal folded in."""
     clock = _Clock(score)
     tracks, columns = [], []
-    for index, track in enumerate(score.tracks):  # type: ignore[attr-defined]
+    for index, track in enumerate(score.tracks):
         tracks.append(Track(track.name, int(track.program), bool(track.is_drum)))
         if not len(track.notes):
             continue
@@ -290,18 +297,20 @@ def _from_score(score: object) -> Notes:
         )
     if not columns:
         return Notes.empty()
-    merged = [np.concatenate(column) for column in zip(*columns, strict=True)]
-    return Notes.from_columns(*merged, tracks=tuple(tracks))
+    onset, offset, pitch, velocity, number = (
+        np.concatenate(column) for column in zip(*columns, strict=True)
+    )
+    return Notes.from_columns(onset, offset, pitch, velocity, number, tuple(tracks))
 
 
 class _Clock:
     """Ticks -> seconds under tempo changes."""
 
-    def __init__(self, score: object) -> None:
-        tempos = sorted((int(t.time), float(t.qpm)) for t in score.tempos)  # type: ignore[attr-defined]
+    def __init__(self, score: Any) -> None:
+        tempos = sorted((int(t.time), float(t.qpm)) for t in score.tempos)
         if not tempos or tempos[0][0] > 0:
             tempos.insert(0, (0, 120.0))
-        per_quarter = int(score.ticks_per_quarter)  # type: ignore[attr-defined]
+        per_quarter = int(score.ticks_per_quarter)
         self.ticks = np.array([t for t, _ in tempos], np.float64)
         self.rates = np.array([60 / max(qpm, 1e-3) / per_quarter for _, qpm in tempos])
         self.starts = np.concatenate([[0.0], np.cumsum(np.diff(self.ticks) * self.rates[:-1])])
@@ -312,10 +321,10 @@ class _Clock:
         return self.starts[piece] + (ticks - self.ticks[piece]) * self.rates[piece]
 
 
-def _pedals(track: object) -> list[tuple[int, int]]:
+def _pedals(track: Any) -> list[tuple[int, int]]:
     """Intervals (down, up) of the sustain pedal in ticks; one never released has no end."""
     changes = sorted(
-        ((int(c.time), int(c.value)) for c in track.controls if c.number == SUSTAIN),  # type: ignore[attr-defined]
+        ((int(c.time), int(c.value)) for c in track.controls if c.number == SUSTAIN),
         key=lambda change: change[0],
     )
     intervals, down = [], None
@@ -326,7 +335,7 @@ def _pedals(track: object) -> list[tuple[int, int]]:
             intervals.append((down, time))
             down = None
     if down is not None:
-        last = max(int(n.time + n.duration) for n in track.notes)  # type: ignore[attr-defined]
+        last = max(int(n.time + n.duration) for n in track.notes)
         intervals.append((down, max(last, down)))
     return intervals
 

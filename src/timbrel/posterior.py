@@ -43,14 +43,14 @@ def read_notes(
             length = _lasts(sounding[key, start:limit] >= sounding_level, gap_frames)
             if length < minimum_frames:
                 continue
-            near = slice(max(start - 1, 0), start + 2)
-            weight = onset[key, near]
-            centre = float(weight @ np.arange(near.start, near.start + len(weight)) / weight.sum())
+            first = max(int(start) - 1, 0)
+            weight = onset[key, first : start + 2]
+            centre = first + float(weight @ np.arange(len(weight)) / weight.sum())
             loud = 0.63 if velocity is None else velocity[key, start : start + min(length, 4)].max()
             rows.append(
                 (
                     (centre + 0.5) / frame_rate,
-                    max(start + length, centre + 1) / frame_rate,
+                    max(float(start) + length, centre + 1) / frame_rate,
                     LOWEST + int(key),
                     int(np.clip(round(127 * float(loud)), 1, 127)),
                 )

@@ -191,7 +191,9 @@ def load_network(folder: Path) -> Network:
     return network.eval()
 
 
-def save_listener(listener: Listener, config: ListenerConfig, rate: int, hop: int, folder: Path) -> None:
+def save_listener(
+    listener: Listener, config: ListenerConfig, rate: int, hop: int, folder: Path
+) -> None:
     """Write a listener folder."""
     document = {"kind": "listener", "listener": asdict(config), "rate": rate, "hop": hop}
     save_folder(folder, document, {"listener": listener.state_dict()})
@@ -213,7 +215,12 @@ def load_listener(folder: Path, rate: int, hop: int) -> Listener:
 
 
 def assemble(
-    folder: Path, codec: Codec, network: Network, listener: Listener | None, size: ListenerConfig | None, about: Mapping[str, Any]
+    folder: Path,
+    codec: Codec,
+    network: Network,
+    listener: Listener | None,
+    size: ListenerConfig | None,
+    about: Mapping[str, Any],
 ) -> None:
     """Write a complete model folder.
 

@@ -10,7 +10,9 @@ from timbrel.errors import InputError
 
 
 def info(
-    what: Annotated[str, typer.Argument(help="A MIDI or audio file, a store, a model, or 'default'.")],
+    what: Annotated[
+        str, typer.Argument(help="A MIDI or audio file, a store, a model, or 'default'.")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Say what WHAT is: notes, tracks and range; rate and length; or a model's numbers."""

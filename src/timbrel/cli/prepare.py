@@ -13,7 +13,9 @@ app = typer.Typer(help="Make training data: render them, or add latents.", no_ar
 def render(
     output: Annotated[Path, typer.Option("-o", "--output", help="Store to make or continue.")],
     count: Annotated[int, typer.Option(help="Renditions of 12 s each.")] = 3000,
-    split: Annotated[str, typer.Option(help="train, valid or test: sounds are disjoint.")] = "train",
+    split: Annotated[
+        str, typer.Option(help="train, valid or test: sounds are disjoint.")
+    ] = "train",
     seed: Annotated[int, typer.Option(help="Of all draws.")] = 0,
     synth_share: Annotated[
         float, typer.Option(help="Share of timbres from the own synthesiser; 1 needs no font.")

@@ -14,7 +14,9 @@ app = typer.Typer(
 )
 
 Data = Annotated[Path, typer.Option("--data", help="Store, from `timbrel prepare`.")]
-Output = Annotated[Path, typer.Option("-o", "--output", help="Folder of the run; resumed if it exists.")]
+Output = Annotated[
+    Path, typer.Option("-o", "--output", help="Folder of the run; resumed if it exists.")
+]
 Steps = Annotated[int | None, typer.Option(help="Budget in steps.")]
 Minutes = Annotated[float | None, typer.Option(help="Budget in minutes of wall time.")]
 Seed = Annotated[int, typer.Option(help="Of all draws.")]
@@ -103,6 +105,9 @@ def model(
     steps: Steps = None,
     minutes: Minutes = None,
     valid: Annotated[Path | None, typer.Option(help="Held-out store with latents.")] = None,
+    stage_one: Annotated[
+        float, typer.Option(help="Share of the budget in which structure is absent; 0: never.")
+    ] = 0.15,
     batch: Annotated[int, typer.Option(help="Items per step.")] = 16,
     seed: Seed = 0,
     device: Device = "auto",
@@ -124,7 +129,7 @@ def model(
         trained,
         output,
         config,
-        ModelTraining(batch=batch, seed=seed),
+        ModelTraining(batch=batch, seed=seed, stage_one=stage_one),
         Budget(steps, minutes),
         pick_device(device),
         load_network(start_from) if start_from else None,
@@ -137,7 +142,9 @@ def assemble(
     codec: Annotated[Path, typer.Option(help="Codec folder.")],
     network: Annotated[Path, typer.Option(help="Folder that `train model` saved.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Model folder to write.")],
-    listener: Annotated[Path | None, typer.Option(help="Folder that `train listener` saved.")] = None,
+    listener: Annotated[
+        Path | None, typer.Option(help="Folder that `train listener` saved.")
+    ] = None,
     name: Annotated[str, typer.Option(help="Name of the model.")] = "model",
     licence: Annotated[str, typer.Option(help="Licence of the weights.")] = "unknown",
 ) -> None:

@@ -16,6 +16,8 @@ from timbrel.errors import ShapeError
 from timbrel.nn.causal import Stream
 from timbrel.spectra import overlap_add
 
+LOUDEST = 1.5  # log-magnitude that no bin passes; a full-scale sine has 0
+
 
 @dataclass(frozen=True)
 class CodecConfig:
@@ -62,6 +64,8 @@ class DecoderStream:
 class Codec(nn.Module):
     """Waveform <-> latent of unit variance per channel."""
 
+    sign: Tensor
+
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
         self.config = config
@@ -105,7 +109,8 @@ class Codec(nn.Module):
 
     def log_magnitude(self, latent: Tensor, layers: Stream | None = None) -> Tensor:
         """(batch, channels, frames) -> log(magnitude + floor), (batch, bins, frames * stack)."""
-        return self.basis.log_magnitude(latent) + self.decoder(latent, layers)
+        estimate = self.basis.log_magnitude(latent) + self.decoder(latent, layers)
+        return estimate.clamp(max=LOUDEST)
 
     def decode(self, latent: Tensor) -> Tensor:
         """Latent -> waveform (batch, 1, frames * hop)."""

@@ -4,6 +4,8 @@ The idea is EnCodec's (Défossez et al., 2022, section 3.4): 2-D convolutions ov
 and imaginary STFT, which judge phase coherence as well as magnitude.
 """
 
+import itertools
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -21,7 +23,7 @@ class SpectrumDiscriminator(nn.Module):
         channels = [2, width, width, 2 * width, 2 * width]
         self.layers = nn.ModuleList(
             weight_norm(nn.Conv2d(i, o, (7, 3), stride=(3, 1), padding=(3, 1)))
-            for i, o in zip(channels[:-1], channels[1:], strict=True)
+            for i, o in itertools.pairwise(channels)
         )
         self.score = weight_norm(nn.Conv2d(channels[-1], 1, 3, padding=1))
 
@@ -71,5 +73,5 @@ def generator_losses(
         adversarial = adversarial - score.mean()
         for a, b in zip(features, truth, strict=True):
             matching = matching + (a - b).abs().mean() / b.abs().mean().clamp_min(1e-6)
-    scales = len(discriminator.scales)
-    return adversarial / scales, matching / (scales * len(discriminator.scales[0].layers))
+    scales, layers = len(truths), len(truths[0][1])
+    return adversarial / scales, matching / (scales * layers)

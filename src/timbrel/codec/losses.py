@@ -38,7 +38,8 @@ class MultiResolutionStftLoss(nn.Module):
 
     def __init__(self, windows: tuple[int, ...] = (4096, 2048, 1024, 512, 256)) -> None:
         super().__init__()
-        self.transforms = nn.ModuleList(Stft(n, n // 4) for n in windows)
+        self.transforms: list[Stft] = [Stft(n, n // 4) for n in windows]
+        self.registered = nn.ModuleList(self.transforms)
 
     def forward(self, estimate: Tensor, target: Tensor) -> Tensor:
         """Both (batch, samples). Returns a scalar."""

@@ -6,6 +6,7 @@ the same three channels that a MIDI roll has. What it heard can be written out a
 edited, and rendered.
 """
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,16 +45,18 @@ class Listener(nn.Module):
         lowest_hz = 27.5 * 2 ** (-1 / (12 * BINS_PER_SEMITONE))
         self.cqt = ConstantQ(rate, hop, 12 * BINS_PER_SEMITONE, lowest_hz, OCTAVES)
         steps = 12 * BINS_PER_SEMITONE * np.log2(np.asarray(HARMONICS))
-        self.shifts = [int(round(float(step))) for step in steps]
+        self.shifts = [round(float(step)) for step in steps]
         channels = [len(HARMONICS)] + [config.width] * config.layers
         self.layers = nn.ModuleList(
-            nn.Conv2d(i, o, (5, 5), padding=(2, 2))
-            for i, o in zip(channels[:-1], channels[1:], strict=True)
+            nn.Conv2d(i, o, (5, 5), padding=(2, 2)) for i, o in itertools.pairwise(channels)
         )
         self.gather = nn.Conv2d(config.width, 2 * config.width, (3, 1), stride=(3, 1))
-        self.context = nn.Conv2d(2 * config.width, 2 * config.width, (13, 5), padding=(6, 2), groups=config.width)
+        self.context = nn.Conv2d(
+            2 * config.width, 2 * config.width, (13, 5), padding=(6, 2), groups=config.width
+        )
         self.leave = nn.Conv2d(2 * config.width, 3, 1)
-        nn.init.constant_(self.leave.bias, -3.0)
+        # most keys are silent most of the time
+        self.leave.bias = nn.Parameter(torch.full((3,), -3.0))
 
     def features(self, audio: Tensor) -> Tensor:
         """(batch, samples) -> constant-Q spectrum (batch, bins, frames)."""
@@ -92,6 +95,8 @@ def listener_loss(logits: Tensor, roll: Tensor) -> Tensor:
     weight = 1 + 9 * soft
     losses = F.binary_cross_entropy_with_logits(logits[:, 0], soft, weight=weight)
     sounding = target[:, 1]
-    losses = losses + F.binary_cross_entropy_with_logits(logits[:, 1], sounding, weight=1 + 4 * sounding)
+    losses = losses + F.binary_cross_entropy_with_logits(
+        logits[:, 1], sounding, weight=1 + 4 * sounding
+    )
     error = (torch.sigmoid(logits[:, 2]) - target[:, 2]).square() * sounding
     return losses + 0.5 * error.sum() / sounding.sum().clamp_min(1)

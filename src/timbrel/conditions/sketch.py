@@ -37,12 +37,20 @@ class Sketch(nn.Module):
     templates: Tensor
     held: Tensor
     release: Tensor
+    projection: Tensor
+    offset: Tensor
 
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
         self.floor, self.frames_per_second = config.floor, config.rate / config.hop
         basis = SpectralBasis(
-            config.rate, config.hop, config.n_fft, config.stack, config.bands, config.channels, config.floor
+            config.rate,
+            config.hop,
+            config.n_fft,
+            config.stack,
+            config.bands,
+            config.channels,
+            config.floor,
         )
         self.channels = len(HELD_SECONDS) * len(SLOPES) * config.channels
         bank, bands = basis.bank, config.bands

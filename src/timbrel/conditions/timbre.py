@@ -34,9 +34,13 @@ class TimbreEncoder(nn.Module):
         self.enter = nn.Conv1d(channels, config.width, 1)
         self.blocks = nn.ModuleList(ConvNeXtBlock(config.width) for _ in range(config.blocks))
         self.attention = nn.Sequential(
-            nn.Conv1d(config.width, config.width // 2, 1), nn.Tanh(), nn.Conv1d(config.width // 2, config.width, 1)
+            nn.Conv1d(config.width, config.width // 2, 1),
+            nn.Tanh(),
+            nn.Conv1d(config.width // 2, config.width, 1),
         )
-        self.leave = nn.Sequential(nn.LayerNorm(2 * config.width), nn.Linear(2 * config.width, config.dim))
+        self.leave = nn.Sequential(
+            nn.LayerNorm(2 * config.width), nn.Linear(2 * config.width, config.dim)
+        )
 
     def forward(self, latent: Tensor) -> Tensor:
         """(batch, channels, frames) -> (batch, timbre_dim), of unit length."""
@@ -51,7 +55,9 @@ class TimbreEncoder(nn.Module):
         return F.normalize(self.leave(torch.cat([mean, deviation], 1)), dim=1)
 
 
-def contrastive_loss(first: Tensor, second: Tensor, identity: Tensor, temperature: float = 0.1) -> Tensor:
+def contrastive_loss(
+    first: Tensor, second: Tensor, identity: Tensor, temperature: float = 0.1
+) -> Tensor:
     """InfoNCE: two passages of one instrument attract, passages of others repel.
 
     Args:

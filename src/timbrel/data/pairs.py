@@ -88,7 +88,9 @@ class Pairs:
             source_audio=np.stack(source) if self.with_source else None,
         )
 
-    def _item(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, bool, np.ndarray, int, np.ndarray | None]:
+    def _item(
+        self, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray, bool, np.ndarray, int, np.ndarray | None]:
         number = int(rng.integers(len(self.identities)))
         items = self.store.by_identity[self.identities[number]]
         target, example = (int(i) for i in rng.choice(items, 2, replace=False))
@@ -119,7 +121,11 @@ class Pairs:
     def _source(self, target: int, start: int, rng: np.random.Generator) -> np.ndarray:
         """Audio of the same passage by another timbre, or the target's own if there is none."""
         item = self.store.items[target]
-        others = [i for i in self.store.by_score[item.score] if self.store.items[i].identity != item.identity]
+        others = [
+            i
+            for i in self.store.by_score[item.score]
+            if self.store.items[i].identity != item.identity
+        ]
         index = int(rng.choice(others)) if others else target
         hop = round(item.rate / self.frame_rate)
         return self.store.audio(index, start * hop, self.frames * hop)

@@ -1,5 +1,6 @@
 """From noise to latent along the flow."""
 
+import itertools
 from collections.abc import Callable
 
 import torch
@@ -25,7 +26,7 @@ def euler(velocity: Velocity, noise: Tensor, given: Tensor, context: Tensor, ste
     """
     times = torch.linspace(1, 0, steps + 1, device=noise.device)
     x = noise
-    for now, then in zip(times[:-1], times[1:], strict=True):
+    for now, then in itertools.pairwise(times):
         x = torch.where(context > 0, given, x)
         x = x + (then - now) * velocity(x, now.expand(len(x)))
     return torch.where(context > 0, given, x)

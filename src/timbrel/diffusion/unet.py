@@ -18,6 +18,7 @@ class UNetConfig:
     blocks: int = 1  # residual blocks per level and side
     embedding: int = 256  # of noise level and timbre
     heads: int = 4  # attention heads at the lowest level
+    structure: int = 160  # channels of structure that join every level
 
 
 class FilmBlock(nn.Module):
@@ -27,14 +28,20 @@ class FilmBlock(nn.Module):
     not depend on its length.
     """
 
-    def __init__(self, channels_in: int, channels_out: int, embedding: int, kernel: int = 5) -> None:
+    def __init__(
+        self, channels_in: int, channels_out: int, embedding: int, kernel: int = 5
+    ) -> None:
         super().__init__()
         self.norm = ChannelNorm(channels_in)
         self.first = nn.Conv1d(channels_in, channels_out, kernel, padding=kernel // 2)
         self.film = nn.Linear(embedding, 2 * channels_out)
         self.second_norm = ChannelNorm(channels_out, elementwise_affine=False)
         self.second = nn.Conv1d(channels_out, channels_out, kernel, padding=kernel // 2)
-        self.skip = nn.Conv1d(channels_in, channels_out, 1) if channels_in != channels_out else nn.Identity()
+        self.skip = (
+            nn.Conv1d(channels_in, channels_out, 1)
+            if channels_in != channels_out
+            else nn.Identity()
+        )
         nn.init.zeros_(self.film.weight)
         nn.init.zeros_(self.film.bias)
         nn.init.zeros_(self.second.weight)
@@ -80,7 +87,8 @@ def time_features(time: Tensor, dim: int) -> Tensor:
 class UNet(nn.Module):
     """Predicts the flow's velocity from a noisy latent, structure and timbre.
 
-    Timbre and flow time act by FiLM; structure joins every level, averaged to its rate.
+    Timbre and flow time act by FiLM. Structure enters whole at the top, and condensed at
+    every level, averaged to its rate.
     A mask marks the frames that are given clean (context), so that a window can go on
     from what was already made.
 
@@ -91,30 +99,36 @@ class UNet(nn.Module):
         config: sizes.
     """
 
-    def __init__(self, channels: int, structure_dim: int, timbre_dim: int, config: UNetConfig) -> None:
+    def __init__(
+        self, channels: int, structure_dim: int, timbre_dim: int, config: UNetConfig
+    ) -> None:
         super().__init__()
         self.config = config
         widths, emb = config.widths, config.embedding
         self.time = nn.Sequential(nn.Linear(emb, emb), nn.SiLU(), nn.Linear(emb, emb))
         self.timbre = nn.Sequential(nn.Linear(timbre_dim, emb), nn.SiLU(), nn.Linear(emb, emb))
         self.enter = nn.Conv1d(channels + 1 + structure_dim, widths[0], 3, padding=1)
+        self.condense = nn.Conv1d(structure_dim, config.structure, 1)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         self.shrink, self.grow = nn.ModuleList(), nn.ModuleList()
         for level, width in enumerate(widths):
-            entries = [width + structure_dim] + [width] * (config.blocks - 1)
+            entries = [width + config.structure] + [width] * (config.blocks - 1)
             self.down.append(nn.ModuleList(FilmBlock(c, width, emb) for c in entries))
-            entries = [2 * width + structure_dim] + [width] * (config.blocks - 1)
+            entries = [2 * width + config.structure] + [width] * (config.blocks - 1)
             self.up.append(nn.ModuleList(FilmBlock(c, width, emb) for c in entries))
             if level + 1 < len(widths):
                 self.shrink.append(nn.Conv1d(width, widths[level + 1], 4, stride=2, padding=1))
-                self.grow.append(nn.ConvTranspose1d(widths[level + 1], width, 4, stride=2, padding=1))
+                self.grow.append(
+                    nn.ConvTranspose1d(widths[level + 1], width, 4, stride=2, padding=1)
+                )
         self.middle = Attention(widths[-1], config.heads)
         self.norm = ChannelNorm(widths[0])
         self.leave = nn.Conv1d(widths[0], channels, 3, padding=1)
         nn.init.zeros_(self.leave.weight)
-        nn.init.zeros_(self.leave.bias)
 
-    def forward(self, x: Tensor, time: Tensor, structure: Tensor, timbre: Tensor, context: Tensor) -> Tensor:
+    def forward(
+        self, x: Tensor, time: Tensor, structure: Tensor, timbre: Tensor, context: Tensor
+    ) -> Tensor:
         """One evaluation.
 
         Args:
@@ -130,15 +144,17 @@ class UNet(nn.Module):
         frames = x.shape[2]
         padding = -frames % 2 ** (len(self.config.widths) - 1)
         x, structure, context = (F.pad(v, (0, padding)) for v in (x, structure, context))
-        embedding = F.silu(self.time(time_features(time, self.config.embedding)) + self.timbre(timbre))
-        pyramid = [structure]
+        embedding = F.silu(
+            self.time(time_features(time, self.config.embedding)) + self.timbre(timbre)
+        )
+        pyramid = [self.condense(structure)]
         for _ in self.shrink:
             pyramid.append(F.avg_pool1d(pyramid[-1], 2))
         h = self.enter(torch.cat([x, context, structure], 1))
         skips = []
-        for level, blocks in enumerate(self.down):
+        for level in range(len(self.down)):
             h = torch.cat([h, pyramid[level]], 1)
-            for block in blocks:
+            for block in self._blocks(self.down, level):
                 h = block(h, embedding)
             skips.append(h)
             if level < len(self.shrink):
@@ -146,9 +162,15 @@ class UNet(nn.Module):
         h = self.middle(h)
         for level in reversed(range(len(self.up))):
             h = torch.cat([h, skips[level], pyramid[level]], 1)
-            for block in self.up[level]:
+            for block in self._blocks(self.up, level):
                 h = block(h, embedding)
             if level > 0:
                 h = self.grow[level - 1](h)
         out: Tensor = self.leave(F.silu(self.norm(h)))
         return out[:, :, :frames]
+
+    @staticmethod
+    def _blocks(side: nn.ModuleList, level: int) -> nn.ModuleList:
+        blocks = side[level]
+        assert isinstance(blocks, nn.ModuleList)
+        return blocks

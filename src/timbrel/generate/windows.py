@@ -6,7 +6,7 @@ window, whatever the length of the piece.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -25,7 +25,7 @@ class Sampling:
     """How to sample."""
 
     steps: int = 6  # evaluations of the denoiser per window
-    guidance: Guidance = Guidance()
+    guidance: Guidance = field(default_factory=Guidance)
     seed: int = 0
 
 

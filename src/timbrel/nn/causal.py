@@ -47,6 +47,7 @@ class ChannelNorm(nn.LayerNorm):
     """LayerNorm over channels of (batch, channels, frames): no statistics over time."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """(batch, channels, frames) -> same shape."""
         return super().forward(x.transpose(1, 2)).transpose(1, 2)
 
 

@@ -65,7 +65,7 @@ class Excerpts:
     def batch(self, size: int, step: int, rank: int) -> Tensor:
         """(size, samples) float32; gains vary by -12 to +6 dB."""
         rng = generator(self.seed, step, rank, purpose=1)
-        rows = []
+        rows: list[np.ndarray] = []
         while len(rows) < size:
             index = self.items[int(rng.integers(len(self.items)))]
             start = int(rng.integers(self.store.items[index].length - self.samples + 1))

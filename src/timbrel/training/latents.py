@@ -24,7 +24,10 @@ def codec_id(codec: Codec) -> str:
 
 @torch.inference_mode()
 def attach_latents(
-    store: Store, codec: Codec, device: torch.device, progress: Callable[[float], None] | None = None
+    store: Store,
+    codec: Codec,
+    device: torch.device,
+    progress: Callable[[float], None] | None = None,
 ) -> None:
     """Encode every item and attach the result as "latents" (frames, channels) float16."""
     codec = codec.to(device)

@@ -96,7 +96,7 @@ class Objective:
         values: dict[str, Tensor] = {"timbre": timbre}
         keep_timbre = uniform(size) >= cfg.drop_timbre
         if stage == 1:
-            structure = torch.zeros(size, net.config.structure.dim, frames, device=device)
+            structure = torch.zeros(size, net.structure_dim, frames, device=device)
             keep_structure = torch.zeros(size, dtype=torch.bool, device=device)
             own = net.timbre_encoder(latent)
             identity = torch.from_numpy(batch.identity).to(device)
@@ -199,7 +199,13 @@ def train_model(
     network.adopt(codec.basis)
     objective = Objective(network, training, device)
     with_audio = config.structure.source == "cqt"
-    arguments = (training.frames, training.example_frames, training.seed, training.corruption, with_audio)
+    arguments = (
+        training.frames,
+        training.example_frames,
+        training.seed,
+        training.corruption,
+        with_audio,
+    )
     pairs = Pairs(store, codec.frame_rate, *arguments)
     held_out = Pairs(valid, codec.frame_rate, *arguments) if valid is not None else None
     settings = {"kind": "model", "model": asdict(config), "training": asdict(training)}
@@ -248,7 +254,9 @@ def train_model(
                 loss = loss + training.contrastive * values["contrastive"]
             elif with_audio:
                 values["adversary/error_over_chance"] = adversary_step(adversary, rival, values)
-                ramp = min(1.0, (progress - training.stage_one) / max(training.adversary_ramp, 1e-9))
+                ramp = min(
+                    1.0, (progress - training.stage_one) / max(training.adversary_ramp, 1e-9)
+                )
                 error = guess_error(adversary, values["structure"], values["timbre"])
                 # beyond chance there is nothing left to hide
                 ceiling = chance_error(values["timbre"])
@@ -301,5 +309,3 @@ def averaged(network: Network, ema: Ema) -> Network:
     copy = Network(network.config).to(next(network.parameters()).device)
     copy.load_state_dict(ema.shadow)
     return copy.eval()
-
-

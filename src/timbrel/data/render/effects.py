@@ -80,9 +80,7 @@ def _peaking(hz: float, gain_db: float, quality: float, rate: int) -> np.ndarray
 
 
 @lru_cache(maxsize=64)
-def _room(
-    seconds: float, damping_hz: float, predelay: float, seed: int, rate: int
-) -> np.ndarray:
+def _room(seconds: float, damping_hz: float, predelay: float, seed: int, rate: int) -> np.ndarray:
     """Stereo impulse response (2, n): exponentially decaying, low-passed noise, unit energy."""
     count = int(rate * min(seconds, 2.0))
     time = np.arange(count) / rate

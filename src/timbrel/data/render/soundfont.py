@@ -5,6 +5,7 @@ are exact to the sample. Between two stems all voices are stopped and the fade i
 away: nothing leaks from one stem into the next.
 """
 
+import itertools
 import os
 import struct
 from dataclasses import dataclass
@@ -173,16 +174,21 @@ def _read_presets(path: Path) -> list[Preset]:
     starts = [r[1] for r in struct.iter_unpack("<20sH", inst)]
     bags = [b[0] for b in struct.iter_unpack("<HH", ibag)]
     generators = list(struct.iter_unpack("<HH", igen))
-    for first, last in zip(starts[:-1], starts[1:], strict=True):
-        zones = [generators[a:b] for a, b in zip(bags[first:last], bags[first + 1 : last + 1], strict=True)]
+    for first, last in itertools.pairwise(starts):
+        zones = [
+            generators[a:b]
+            for a, b in zip(bags[first:last], bags[first + 1 : last + 1], strict=True)
+        ]
         instruments.append(_span(zones))
     headers = list(struct.iter_unpack("<20sHHHIII", phdr))
     bags = [b[0] for b in struct.iter_unpack("<HH", pbag)]
     generators = list(struct.iter_unpack("<HH", pgen))
     presets = []
-    for here, following in zip(headers[:-1], headers[1:], strict=True):
+    for here, following in itertools.pairwise(headers):
         spans = []
-        for a, b in zip(bags[here[3] : following[3]], bags[here[3] + 1 : following[3] + 1], strict=True):
+        for a, b in zip(
+            bags[here[3] : following[3]], bags[here[3] + 1 : following[3] + 1], strict=True
+        ):
             zone = dict(generators[a:b])
             if GENERATOR_INSTRUMENT in zone:
                 own, inner = _span([generators[a:b]]), instruments[zone[GENERATOR_INSTRUMENT]]

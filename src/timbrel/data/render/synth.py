@@ -56,7 +56,9 @@ class Patch:
             tilt=float(rng.uniform(0.4, 2.4)),
             odd=float(rng.uniform(0.7, 1.0)) if kind == "hollow" else float(rng.uniform(0, 0.3)),
             inharmonicity=float(10 ** rng.uniform(-5, -3.3)) if kind == "plucked" else 0.0,
-            attack=float(np.exp(rng.uniform(np.log(0.03), np.log(0.15)))) if slow else float(rng.uniform(0.003, 0.02)),
+            attack=float(np.exp(rng.uniform(np.log(0.03), np.log(0.15))))
+            if slow
+            else float(rng.uniform(0.003, 0.02)),
             decay=float(np.exp(rng.uniform(np.log(0.15), np.log(2.5)))) if fades else 0.0,
             damping=float(rng.uniform(0.1, 1.0)),
             release=float(np.exp(rng.uniform(np.log(0.03), np.log(0.3)))),
@@ -170,9 +172,7 @@ def _note(patch: Patch, pitch: int, velocity: int, held: int, rate: int) -> np.n
     return (loudness * wave * envelope).astype(np.float32)
 
 
-def _partials(
-    patch: Patch, pitch: int, velocity: int, time: np.ndarray, rate: int
-) -> np.ndarray:
+def _partials(patch: Patch, pitch: int, velocity: int, time: np.ndarray, rate: int) -> np.ndarray:
     """Sum of partials, each with its own decay."""
     hz, amplitude = patch.partials(pitch, velocity, rate)
     strong = amplitude > 1e-3

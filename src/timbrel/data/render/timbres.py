@@ -107,7 +107,8 @@ def in_split(font: SoundFont, preset: Preset, split: str) -> bool:
     held-out programs of free fonts.
     """
     if preset.drums:
-        return font.free == (split == "train")
+        home = "train" if font.free else "valid" if font.family == "timgm" else "test"
+        return split == home
     if preset.program in SOUND_EFFECTS:
         return False
     if font.free:

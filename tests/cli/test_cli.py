@@ -1,0 +1,195 @@
+"""The command line as users call it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from sounds import RATE, tone
+from timbrel.audio import Audio
+from timbrel.notes import Notes
+
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "2", "COLUMNS": "200"}
+
+
+def timbrel(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from timbrel.cli.main import main; main()"]
+    return subprocess.run(
+        [*command, *map(str, arguments)], capture_output=True, text=True, env=ENVIRONMENT
+    )
+
+
+@pytest.fixture
+def song(tmp_path: Path) -> Path:
+    path = tmp_path / "song.mid"
+    Notes.from_rows([(0, 0.5, 60, 90), (0.5, 1.0, 67, 80)]).write(path)
+    return path
+
+
+def test_a_midi_file_becomes_audio_in_the_sound_of_the_example(
+    song: Path, tone_file: Path, tmp_path: Path
+) -> None:
+    for name in ("a.wav", "b.flac"):
+        done = timbrel("render", song, "--timbre", tone_file, "-o", tmp_path / name, "--steps", 2)
+        assert done.returncode == 0, done.stderr
+        assert "2.5 s of audio" in done.stderr
+    first, second = Audio.read(tmp_path / "a.wav"), Audio.read(tmp_path / "b.flac")
+    assert first.rate == RATE
+    assert first.loudness() > -40
+    np.testing.assert_allclose(first.samples, second.samples, atol=1e-6)
+
+
+def test_audio_serves_as_structure_whatever_its_name(tone_file: Path, tmp_path: Path) -> None:
+    disguised = tmp_path / "really_audio.mid"
+    disguised.write_bytes(tone_file.read_bytes())
+    done = timbrel("render", disguised, "--timbre", tone_file, "-o", tmp_path / "a.wav")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "a.wav").exists()
+
+
+def bad_inputs(tmp_path: Path) -> dict[str, tuple[Path, str]]:
+    def audio(name: str, samples: np.ndarray) -> Path:
+        soundfile.write(tmp_path / name, samples, RATE, subtype="FLOAT", format="WAV")
+        return tmp_path / name
+
+    (tmp_path / "text.mid").write_text("dear diary")
+    (tmp_path / "empty.mid").write_bytes(b"")
+    Notes.from_rows([(0, 1, 60, 90)]).write(tmp_path / "whole.mid")
+    (tmp_path / "cut.mid").write_bytes((tmp_path / "whole.mid").read_bytes()[:-8])
+    header = b"MThd\0\0\0\6\0\1\0\1\1\xe0MTrk\0\0\0\4\0\xff\x2f\0"
+    (tmp_path / "none.mid").write_bytes(header)
+    return {
+        "missing": (tmp_path / "nothing.mid", "does not exist"),
+        "folder": (tmp_path, "is a folder"),
+        "text": (tmp_path / "text.mid", "cannot be read as audio"),
+        "empty": (tmp_path / "empty.mid", "is empty"),
+        "truncated": (tmp_path / "cut.mid", "damaged"),
+        "no notes": (tmp_path / "none.mid", "no notes"),
+        "nan": (audio("nan.wav", np.full(RATE * 2, np.nan)), "not numbers"),
+        "no samples": (audio("zero.wav", np.zeros(0)), "no samples"),
+        "silence": (audio("silence.wav", np.zeros(RATE * 2)), "is silent"),
+        "short": (audio("short.wav", tone(440, 0.05)), "s long"),
+    }
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "missing",
+        "folder",
+        "text",
+        "empty",
+        "truncated",
+        "no notes",
+        "nan",
+        "no samples",
+        "silence",
+        "short",
+    ],
+)
+def test_a_bad_structure_is_one_sentence_exit_code_2_and_no_file(
+    kind: str, tone_file: Path, tmp_path: Path
+) -> None:
+    path, words = bad_inputs(tmp_path)[kind]
+    done = timbrel("render", path, "--timbre", tone_file, "-o", tmp_path / "out.wav")
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "out.wav").exists()
+
+
+@pytest.mark.parametrize(
+    "kind", ["missing", "folder", "text", "nan", "no samples", "silence", "short"]
+)
+def test_a_bad_timbre_is_refused_alike(kind: str, song: Path, tmp_path: Path) -> None:
+    path, words = bad_inputs(tmp_path)[kind]
+    done = timbrel("render", song, "--timbre", path, "-o", tmp_path / "out.wav")
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "out.wav").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["-o", "{tmp}/none/a.wav"], "does not exist"),
+        (["-o", "{tmp}/a.mp4"], "must end in .wav or .flac"),
+        (["-o", "{tmp}/a.wav", "--steps", "0"], "steps is 0"),
+        (["-o", "{tmp}/a.wav", "--guidance-timbre", "nan"], "--guidance-timbre is nan"),
+        (["-o", "{tmp}/a.wav", "--length", "inf"], "--length is inf"),
+        (["-o", "{tmp}/a.wav", "--octave", "up"], "octave is 'up'"),
+        (["-o", "{tmp}/a.wav", "--model", "{tmp}/nomodel"], "no model at"),
+        (["-o", "{tmp}/a.wav", "--device", "warp"], "device 'warp'"),
+    ],
+)
+def test_bad_options_are_one_sentence_and_exit_code_2(
+    options: list[str], words: str, song: Path, tone_file: Path, tmp_path: Path
+) -> None:
+    filled = [o.replace("{tmp}", str(tmp_path)) for o in options]
+    done = timbrel("render", song, "--timbre", tone_file, *filled)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "a.wav").exists()
+
+
+def test_info_says_what_files_and_models_are(song: Path, tone_file: Path) -> None:
+    facts = json.loads(timbrel("info", song, "--json").stdout)
+    assert facts["notes"] == 2
+    assert facts["range"] == "60 to 67"
+    assert facts["seconds"] == pytest.approx(1.0, abs=0.01)
+    facts = json.loads(timbrel("info", tone_file, "--json").stdout)
+    assert (facts["rate"], facts["channels"], facts["seconds"]) == (RATE, 1, 2.0)
+    facts = json.loads(timbrel("info", "default", "--json").stdout)
+    assert facts["rate"] == RATE
+    assert facts["licence"] == "MIT"
+    assert facts["parameters"]["network"] > 1e6
+
+
+def test_info_of_nothing_known_is_refused(tmp_path: Path) -> None:
+    done = timbrel("info", tmp_path)
+    assert done.returncode == 2
+    assert "neither a model nor a store" in done.stderr
+
+
+def test_debug_shows_where_an_error_came_from(tmp_path: Path) -> None:
+    done = timbrel("--debug", "info", tmp_path)
+    assert "Traceback" in done.stderr
+
+
+def test_help_does_not_wait_for_torch() -> None:
+    code = "import sys; import timbrel.cli.main; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert "render" in timbrel("--help").stdout
+
+
+@pytest.mark.slow
+def test_from_nothing_to_a_rendered_piece_by_the_documented_commands(
+    song: Path, tone_file: Path, tmp_path: Path
+) -> None:
+    store, codec, model = tmp_path / "store", tmp_path / "codec", tmp_path / "model"
+    steps: list[list[object]] = [
+        ["prepare", "render", "-o", store, "--count", 24, "--synth-share", 1],
+        ["train", "codec", "--data", store, "-o", codec, "--preset", "tiny", "--steps", 5],
+        ["prepare", "latents", store, "--codec", codec / "codec"],
+        ["train", "listener", "--data", store, "-o", tmp_path / "listener", "--steps", 2],
+        ["train", "model", "--data", store, "--codec", codec / "codec", "-o", model,
+         "--preset", "tiny", "--steps", 5, "--batch", 2],
+        ["train", "assemble", "--codec", codec / "codec", "--network", model / "model",
+         "--listener", tmp_path / "listener" / "listener",
+         "-o", tmp_path / "mine", "--name", "mine"],
+        ["info", store],
+        ["render", song, "--timbre", tone_file, "-o", tmp_path / "a.wav",
+         "--model", tmp_path / "mine"],
+    ]  # fmt: skip
+    for arguments in steps:
+        done = timbrel(*arguments)
+        assert done.returncode == 0, f"{arguments}: {done.stderr[-2000:]}"
+    assert (tmp_path / "a.wav").exists()

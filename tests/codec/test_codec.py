@@ -1,0 +1,166 @@
+import numpy as np
+import pytest
+import torch
+
+from sounds import RATE, estimate_hz, tone
+from timbrel.codec.codec import Codec, tiny
+from timbrel.codec.discriminator import Discriminator, discriminator_loss, generator_losses
+from timbrel.codec.losses import LogMagnitudeLoss, MultiResolutionStftLoss
+from timbrel.codec.phase import PhaseIntegrator
+from timbrel.errors import ShapeError
+from timbrel.spectra import ConstantQ, Stft, band_edges, frame_count, triangular_bands
+
+
+@pytest.fixture(scope="module")
+def codec() -> Codec:
+    """A tiny codec whose basis was fitted on tones and noise; its decoder is random."""
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    codec = Codec(tiny())
+    clips = [tone(float(hz), 1.0) for hz in rng.uniform(100, 2000, 40)]
+    clips += [(0.05 * rng.standard_normal(RATE)).astype(np.float32) for _ in range(4)]
+    codec.basis.fit([torch.from_numpy(np.stack(clips))])
+    for parameter in codec.decoder.leave.parameters():
+        torch.nn.init.normal_(parameter, std=0.01)
+    return codec.eval()
+
+
+@pytest.mark.parametrize("hop", [256, 512, 1024])
+def test_the_inverse_stft_gives_the_audio_back(hop: int) -> None:
+    stft, audio = Stft(4 * hop, hop), torch.randn(2, 9_000)
+    back = stft.inverse(stft(audio))
+    assert back.shape[1] == frame_count(9_000, hop) * hop
+    middle = slice(4 * hop, 9_000 - 4 * hop)
+    torch.testing.assert_close(back[:, middle], audio[:, middle], atol=1e-4, rtol=0)
+
+
+def test_bands_cover_every_bin_and_sum_to_one() -> None:
+    bank = triangular_bands(band_edges(256, 20, 21_000, 700), 2048, RATE)
+    torch.testing.assert_close(bank.sum(1), torch.ones(256))
+    assert (bank.sum(0)[2:970] > 0).all()
+
+
+@pytest.mark.parametrize("samples", [1, 1023, 1024, 1025, 44_100])
+def test_frames_are_samples_over_hop_rounded_up(codec: Codec, samples: int) -> None:
+    latent = codec.encode(torch.zeros(1, 1, samples))
+    assert latent.shape == (1, codec.channels, -(-samples // 1024))
+    assert codec.decode(latent).shape == (1, 1, latent.shape[2] * 1024)
+
+
+def test_latents_have_unit_variance_on_what_the_basis_was_fitted_on(codec: Codec) -> None:
+    rng = np.random.default_rng(1)
+    audio = torch.from_numpy(np.stack([tone(float(h), 1.0) for h in rng.uniform(100, 2000, 60)]))
+    spread = codec.encode(audio[:, None]).std((0, 2))
+    assert spread.median() == pytest.approx(1, abs=0.35)
+
+
+@pytest.mark.parametrize("sizes", [[1] * 30, [7, 1, 20, 2], [30], [4] * 7 + [2], [8, 8, 8, 6]])
+def test_streamed_and_offline_decoding_are_equal(codec: Codec, sizes: list[int]) -> None:
+    latent = torch.randn(2, codec.channels, 30)
+    with torch.inference_mode():
+        whole = codec.decode(latent)
+        stream = codec.start_stream(2)
+        parts = [codec.decode_stream(z, stream) for z in latent.split(sizes, 2)]
+    streamed = torch.cat(parts, 2)[:, :, 1024:]
+    torch.testing.assert_close(streamed, whole[:, :, :-1024], atol=1e-4, rtol=0)
+
+
+def test_decoding_sees_no_future_frame(codec: Codec) -> None:
+    first = torch.randn(1, codec.channels, 20)
+    second = first.clone()
+    second[:, :, 12:] = torch.randn(1, codec.channels, 8)
+    with torch.inference_mode():
+        a, b = codec.decode(first), codec.decode(second)
+    # frame 12's window begins half a window before its centre
+    torch.testing.assert_close(a[:, :, : 11 * 1024], b[:, :, : 11 * 1024], atol=1e-6, rtol=0)
+
+
+def test_a_steady_tone_keeps_its_pitch_without_any_training() -> None:
+    codec = Codec(tiny())
+    audio = torch.from_numpy(np.stack([tone(h, 2.0) for h in (220.0, 440.0, 987.8, 1318.5)]))
+    codec.basis.fit([audio])
+    with torch.inference_mode():
+        heard = codec.decode(codec.encode(audio[:, None]))[:, 0].numpy()
+    for row, hz in zip(heard, (220.0, 440.0, 987.8, 1318.5), strict=True):
+        found = estimate_hz(row[RATE // 2 :], hz * 0.9, hz * 1.1)
+        assert 1200 * abs(np.log2(found / hz)) < 30
+
+
+def test_integrated_phases_of_a_true_magnitude_rebuild_the_tone() -> None:
+    stft = Stft(2048, 512)
+    audio = torch.from_numpy(tone(441.3, 2.0))[None]
+    magnitude = stft(audio).abs()
+    integrator = PhaseIntegrator(2048, 512)
+    phase, _ = integrator((magnitude + 1e-5).log(), integrator.initial_state(1))
+    sign = (1 - 2 * (torch.arange(1025) % 2))[:, None]
+    again = stft(stft.inverse(torch.polar(magnitude, phase) * sign)).abs()
+    middle = slice(20, magnitude.shape[2] - 20)
+    error = (again - magnitude)[..., middle].norm() / magnitude[..., middle].norm()
+    random = stft(stft.inverse(torch.polar(magnitude, 6.28 * torch.rand_like(magnitude)))).abs()
+    chance = (random - magnitude)[..., middle].norm() / magnitude[..., middle].norm()
+    assert error < 0.05
+    assert chance > 0.3
+
+
+def test_silence_stays_silent_and_extremes_stay_finite(codec: Codec) -> None:
+    with torch.inference_mode():
+        quiet = codec.basis.log_magnitude(codec.encode(torch.zeros(1, 1, 20_000)))
+        assert (quiet.exp() - codec.config.floor).clamp_min(0).max() < 0.01
+        square = torch.sign(torch.sin(torch.arange(44_100) * 0.05))[None, None]
+        assert torch.isfinite(codec.decode(codec.encode(square))).all()
+        assert torch.isfinite(codec.decode(100 * torch.randn(1, codec.channels, 10))).all()
+
+
+def test_stereo_is_refused_with_its_shape(codec: Codec) -> None:
+    with pytest.raises(ShapeError, match=r"\(1, 2, 100\)"):
+        codec.encode(torch.zeros(1, 2, 100))
+
+
+def test_losses_are_zero_for_equal_signals_and_grow_with_damage() -> None:
+    audio = torch.randn(2, 16_384) * 0.1
+    loss = MultiResolutionStftLoss((1024, 256))
+    assert loss(audio, audio) == pytest.approx(0, abs=1e-5)
+    slight, strong = loss(audio * 1.1, audio), loss(audio * 2, audio)
+    assert 0 < slight < strong
+    spectrum = torch.randn(1, 1025, 4)
+    weighted = LogMagnitudeLoss(1025, RATE)
+    low, high = torch.zeros_like(spectrum), torch.zeros_like(spectrum)
+    low[:, :100], high[:, -100:] = 1, 1
+    assert weighted(spectrum + low, spectrum) > weighted(spectrum + high, spectrum)
+
+
+def test_the_adversary_learns_and_its_gradient_reaches_the_generator() -> None:
+    torch.manual_seed(0)
+    judge = Discriminator((512, 256), width=4)
+    optimiser = torch.optim.Adam(judge.parameters(), 5e-3)
+    time = torch.arange(4096) / RATE
+    real = torch.sin(2 * torch.pi * 440 * time).repeat(4, 1) * torch.rand(4, 1)
+    fake = (0.1 * torch.randn(4, 4096)).requires_grad_()
+    first = discriminator_loss(judge, fake, real)
+    for _ in range(30):
+        optimiser.zero_grad()
+        loss = discriminator_loss(judge, fake, real)
+        loss.backward()
+        optimiser.step()
+    assert loss < 0.5 * first
+    assert fake.grad is None
+    adversarial, matching = generator_losses(judge, fake, real)
+    (adversarial + matching).backward()
+    assert fake.grad is not None
+    assert fake.grad.abs().sum() > 0
+
+
+def test_the_constant_q_spectrum_peaks_at_the_note_and_averages_over_time() -> None:
+    cqt = ConstantQ(RATE, 1024)
+    audio = torch.from_numpy(tone(440.0, 1.0, partials=1))[None]
+    spectrum = cqt(audio)
+    assert spectrum.shape == (1, cqt.bins, 44)
+    assert int(spectrum[0, :, 20].argmax()) == 4 * 36
+    # a click between two sampled frames is not lost
+    click = torch.zeros(1, 44_100)
+    energies = []
+    for offset in (20 * 1024, 20 * 1024 + 256, 20 * 1024 + 512):
+        click.zero_()
+        click[0, offset] = 1
+        energies.append(float(cqt(click)[:, 200:].expm1().square().sum()))
+    assert max(energies) / min(energies) < 2

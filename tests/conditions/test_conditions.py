@@ -1,0 +1,160 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from sounds import RATE, tone
+from timbrel.codec.codec import Codec, tiny
+from timbrel.conditions.adversary import Adversary, chance_error, guess_error
+from timbrel.conditions.listener import KEYS, LOWEST, Listener, ListenerConfig, listener_loss
+from timbrel.conditions.sketch import Sketch
+from timbrel.conditions.structure import CqtEncoder, RollEncoder, StructureConfig
+from timbrel.conditions.timbre import TimbreConfig, TimbreEncoder, contrastive_loss
+from timbrel.notes import Notes
+from timbrel.posterior import read_notes
+from timbrel.roll import roll
+
+
+def rolled(rows: list[tuple[float, float, int, int]], frames: int = 80) -> torch.Tensor:
+    return torch.from_numpy(roll(Notes.from_rows(rows), RATE / 1024, frames))[None]
+
+
+def test_timbre_is_one_bounded_vector_whatever_the_length() -> None:
+    encoder = TimbreEncoder(32, TimbreConfig(width=32, blocks=4, dim=8))
+    for frames in (1, 2, 43, 300):
+        vector = encoder(torch.randn(3, 32, frames))
+        assert vector.shape == (3, 8)
+        torch.testing.assert_close(vector.norm(dim=1), torch.ones(3))
+
+
+def test_the_contrastive_loss_rewards_telling_timbres_apart() -> None:
+    identity = torch.arange(8)
+    right = torch.eye(8)
+    assert contrastive_loss(right, right, identity) < 0.01
+    same = torch.ones(8, 8) / math.sqrt(8)
+    assert contrastive_loss(same, same, identity) == pytest.approx(math.log(8), abs=1e-4)
+    # items of one timbre are no negatives of each other
+    assert contrastive_loss(same, same, torch.zeros(8)) == pytest.approx(0, abs=1e-5)
+
+
+def test_the_roll_encoder_sees_no_future_note() -> None:
+    encoder = RollEncoder(tiny(), StructureConfig(dim=16, blocks=2))
+    drums = torch.tensor([False])
+    before = encoder(rolled([(0.1, 0.5, 60, 90)]), drums)
+    after = encoder(rolled([(0.1, 0.5, 60, 90), (1.0, 1.5, 72, 90)]), drums)
+    frame = int(1.0 * RATE / 1024)
+    torch.testing.assert_close(before[:, :, :frame], after[:, :, :frame], atol=1e-5, rtol=0)
+    assert (before[:, :, frame + 1 :] - after[:, :, frame + 1 :]).abs().max() > 1e-3
+
+
+def test_the_roll_encoder_tells_drums_from_pitches() -> None:
+    encoder = RollEncoder(tiny(), StructureConfig(dim=16, blocks=1))
+    notes = rolled([(0.1, 0.5, 38, 90)])
+    pitched, drums = (encoder(notes, torch.tensor([flag])) for flag in (False, True))
+    assert (pitched - drums).abs().max() > 1e-2
+
+
+def test_a_sketch_lies_near_the_latent_of_the_note_it_draws() -> None:
+    codec = Codec(tiny())
+    clips = np.stack([tone(440 * 2 ** ((p - 69) / 12), 1.0) for p in range(50, 80)])
+    codec.basis.fit([torch.from_numpy(clips)])
+    sketch = Sketch(codec.config)
+    sketch.adopt(codec.basis)
+    # as log-spectra: a latent channel counts by its deviation
+    scale = codec.basis.deviation
+    latent = codec.encode(torch.from_numpy(clips[[10, 17]])[:, None])[:, :, 20] * scale
+    drawn = [
+        sketch(rolled([(0.0, 2.0, p, 110)]))[0, :, 20].reshape(12, -1) * scale for p in (60, 67)
+    ]
+
+    def nearest(rows: torch.Tensor, target: torch.Tensor) -> float:
+        return max(float(torch.corrcoef(torch.stack([row, target]))[0, 1]) for row in rows)
+
+    for number in range(2):
+        right = nearest(drawn[number], latent[number])
+        assert right > 0.6
+        assert right > nearest(drawn[1 - number], latent[number]) + 0.2
+
+
+def test_sketched_notes_decay_when_they_should() -> None:
+    sketch = Sketch(tiny())
+    levels = sketch.envelopes(rolled([(0.0, 1.0, 60, 127)]))[0, :, 60]
+    during, end = 40, 70
+    assert levels[0, during] == pytest.approx(1.0, abs=0.05)  # held
+    assert levels[2, during] < 0.1  # plucked
+    assert levels[0, end] < 0.01  # released at once
+    assert levels[3, end] > 0.1  # rings on
+
+
+def test_the_paper_s_structure_encoder_is_narrow_and_bounded() -> None:
+    encoder = CqtEncoder(288, StructureConfig(source="cqt", dim=4, blocks=2))
+    code = encoder(torch.rand(2, 288, 30) * 5)
+    assert code.shape == (2, 4, 30)
+    assert code.abs().max() < 1
+
+
+def test_the_adversary_finds_timbre_that_leaks_and_stays_at_chance_when_none_does() -> None:
+    torch.manual_seed(0)
+    timbre = torch.nn.functional.normalize(torch.randn(64, 4), dim=1)
+    leaking = timbre[:, :, None].expand(-1, -1, 10) + 0.1 * torch.randn(64, 4, 10)
+    clean = torch.randn(64, 4, 10)
+    errors = []
+    for structure in (leaking, clean):
+        adversary = Adversary(4, 4, width=32)
+        optimiser = torch.optim.Adam(adversary.parameters(), 3e-3)
+        for _ in range(150):
+            pick = torch.randperm(32)
+            optimiser.zero_grad()
+            guess_error(adversary, structure[pick], timbre[pick]).backward()
+            optimiser.step()
+        held_out = guess_error(adversary, structure[32:], timbre[32:])
+        errors.append(float(held_out / chance_error(timbre[32:])))
+    assert errors[0] < 0.3
+    assert errors[1] > 0.8
+
+
+def test_notes_written_as_probabilities_are_read_back() -> None:
+    notes = Notes.from_rows([(0.2, 0.8, 60, 90), (0.2, 0.8, 64, 60), (1.0, 1.4, 60, 120)])
+    rate = RATE / 1024
+    onset, sounding, velocity = roll(notes, rate, 80)[:, LOWEST : LOWEST + KEYS]
+    found = read_notes((onset > 0).astype(float), sounding, rate, velocity)
+    assert found.pitch.tolist() == notes.pitch.tolist()
+    assert np.abs(found.onset - notes.onset).max() < 0.03
+    assert np.abs(found.offset - notes.offset).max() < 0.05
+    assert np.abs(found.velocity - notes.velocity).max() <= 1
+    assert len(read_notes(0 * onset, 0 * sounding, rate)) == 0
+
+
+@pytest.mark.slow
+def test_a_listener_learns_to_hear_pitch() -> None:
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    listener = Listener(RATE, 1024, ListenerConfig(width=8, layers=2))
+    optimiser = torch.optim.Adam(listener.parameters(), 5e-3)
+
+    def batch(size: int) -> tuple[torch.Tensor, torch.Tensor]:
+        audio, rolls = [], []
+        for _ in range(size):
+            pitch, start = int(rng.integers(50, 80)), float(rng.uniform(0.1, 0.3))
+            wave = np.zeros(24 * 1024, np.float32)
+            sound = tone(440 * 2 ** ((pitch - 69) / 12), 0.5)
+            first = int(start * RATE)
+            wave[first:][: len(sound)] += sound[: len(wave) - first]
+            audio.append(wave)
+            rolls.append(rolled([(start, 0.55, pitch, 100)], 24)[0])
+        return torch.from_numpy(np.stack(audio)), torch.stack(rolls)
+
+    with torch.no_grad():
+        audio, rolls = batch(48)
+        cqt = listener.features(audio)
+    for _ in range(60):
+        pick = torch.randint(0, 40, (8,))
+        optimiser.zero_grad()
+        listener_loss(listener(cqt[pick]), rolls[pick]).backward()
+        optimiser.step()
+    with torch.no_grad():
+        sounding = torch.sigmoid(listener(cqt[40:]))[:, 1, :, 14:20].mean(2)
+    truth = rolls[40:, 1, LOWEST : LOWEST + KEYS, 14:20].mean(2)
+    right = (sounding.argmax(1) == truth.argmax(1)).float().mean()
+    assert right >= 0.75

@@ -1,0 +1,185 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sounds import RATE, tone
+from timbrel.audio import Audio
+from timbrel.codec.codec import Codec, CodecConfig
+from timbrel.conditions.listener import Listener, ListenerConfig
+from timbrel.diffusion.guidance import Guidance
+from timbrel.errors import InputError, ModelError
+from timbrel.generate.windows import Sampling, generate, windows
+from timbrel.model import TAIL_SECONDS, Timbrel, load
+from timbrel.network import Network, tiny
+from timbrel.notes import Notes
+from timbrel.serialize import assemble, load_codec, load_network
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random tiny model with a listener."""
+    torch.manual_seed(0)
+    config = tiny()
+    codec = Codec(config.codec)
+    codec.basis.fit(
+        [torch.from_numpy(np.stack([tone(h, 1.0) for h in np.geomspace(80, 2000, 30)]))]
+    )
+    network = Network(config)
+    network.adopt(codec.basis)
+    torch.nn.init.normal_(network.denoiser.leave.weight, std=0.05)
+    size = ListenerConfig(width=4, layers=1)
+    listener = Listener(config.codec.rate, config.codec.hop, size)
+    path = tmp_path_factory.mktemp("model") / "tiny"
+    assemble(path, codec, network, listener, size, {"name": "random", "licence": "MIT"})
+    return path
+
+
+@pytest.fixture(scope="module")
+def player(folder: Path) -> Timbrel:
+    return load(folder, "cpu")
+
+
+NOTES = Notes.from_rows([(0.0, 0.5, 60, 90), (0.5, 1.0, 64, 80), (1.0, 2.0, 67, 100)])
+EXAMPLE = Audio(tone(330, 2.0)[None], RATE)
+
+
+@pytest.mark.parametrize("frames", [1, 63, 64, 65, 200, 1000])
+def test_windows_cover_every_frame_once_beside_their_context(frames: int) -> None:
+    fresh = [range(start + given, stop) for start, given, stop in windows(frames, 64, 16)]
+    assert [t for part in fresh for t in part] == list(range(frames))
+    assert all(stop - start <= 64 for start, _, stop in windows(frames, 64, 16))
+
+
+def test_the_result_has_the_length_rate_and_level_that_were_promised(player: Timbrel) -> None:
+    audio = player.render(NOTES, EXAMPLE, steps=2)
+    assert audio.rate == RATE
+    assert audio.samples.shape == (1, round((2.0 + TAIL_SECONDS) * RATE))
+    assert np.abs(audio.samples).max() <= 0.97 + 1e-6
+    assert player.render(NOTES, EXAMPLE, steps=1, length=1.25).samples.shape[1] == round(
+        1.25 * RATE
+    )
+
+
+def test_equal_seeds_give_equal_audio_and_others_do_not(player: Timbrel) -> None:
+    first, second, third = (player.render(NOTES, EXAMPLE, steps=2, seed=s) for s in (1, 1, 2))
+    np.testing.assert_array_equal(first.samples, second.samples)
+    assert np.abs(first.samples - third.samples).max() > 1e-3
+
+
+def test_context_frames_are_passed_on_without_change(player: Timbrel) -> None:
+    seen: list[tuple[int, int]] = []
+
+    def between(start: int, stop: int) -> torch.Tensor:
+        seen.append((start, stop))
+        return torch.zeros(3, 128, stop - start)
+
+    timbre = player.timbre(EXAMPLE)
+    pieces = list(generate(player.network, between, 150, timbre, Sampling(2, Guidance(1, 1))))
+    assert sum(p.shape[2] for p in pieces) == 150
+    assert seen[1] == (48 - 128, 112)
+
+
+def test_long_pieces_need_no_more_memory_than_a_window(player: Timbrel) -> None:
+    sizes: list[int] = []
+    original = player.network.denoiser.forward
+
+    def watch(x: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:
+        sizes.append(x.shape[2])
+        return original(x, *rest)
+
+    player.network.denoiser.forward = watch
+    try:
+        long = Notes.from_rows([(t * 0.5, t * 0.5 + 0.4, 60 + t % 12, 90) for t in range(80)])
+        player.render(long, EXAMPLE, steps=1)
+    finally:
+        player.network.denoiser.forward = original
+    assert max(sizes) <= player.network.config.window
+
+
+def test_timbre_does_not_depend_on_level_rate_or_channels(player: Timbrel) -> None:
+    plain = player.timbre(EXAMPLE)
+    quiet = player.timbre(Audio(EXAMPLE.samples * 0.1, RATE))
+    stereo = player.timbre(Audio(np.repeat(EXAMPLE.samples, 2, 0), RATE))
+    resampled = player.timbre(EXAMPLE.resample(48_000))
+    for other in (quiet, stereo, resampled):
+        assert float((plain * other).sum()) > 0.99
+
+
+def test_drum_tracks_are_left_out_unless_there_is_nothing_else(player: Timbrel) -> None:
+    from timbrel.notes import Track
+
+    tracks = (Track("tune"), Track("kit", 0, True))
+    both = Notes.from_rows([(0, 1, 60, 90, 0), (0, 1, 36, 90, 1)], tracks)
+    assert player.notes(both).pitch.tolist() == [60]
+    assert player.notes(both.drums()).pitch.tolist() == [36]
+
+
+def test_options_out_of_range_are_refused(player: Timbrel) -> None:
+    for words, options in (
+        ("steps is 0", {"steps": 0}),
+        ("guidance-timbre is nan", {"guidance_timbre": float("nan")}),
+        ("guidance-structure is -1", {"guidance_structure": -1.0}),
+        ("octave is 'up'", {"octave": "up"}),
+        ("length is -2", {"length": -2.0}),
+        ("seed is -1", {"seed": -1}),
+    ):
+        with pytest.raises(InputError, match=words):
+            player.render(NOTES, EXAMPLE, **options)
+    with pytest.raises(InputError, match=r"0\.50 s long"):
+        player.render(NOTES, Audio(tone(330, 0.5)[None], RATE))
+    with pytest.raises(InputError, match="no note"):
+        player.render(Notes.empty(), EXAMPLE)
+
+
+def test_saved_weights_are_half_precision_and_load_back(folder: Path, player: Timbrel) -> None:
+    network, codec = load_network(folder), load_codec(folder)
+    for name, value in player.network.state_dict().items():
+        torch.testing.assert_close(network.state_dict()[name], value)
+    assert codec.config == CodecConfig(**{**codec.config.__dict__})
+    info = player.info()
+    assert info["name"] == "random"
+    assert info["structure"] == "MIDI and audio"
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda f: (f / "config.json").unlink(), "holds no config.json"),
+        (lambda f: (f / "config.json").write_text("{"), "cannot be read"),
+        (lambda f: (f / "config.json").write_text('{"format": 99}'), "update"),
+        (lambda f: (f / "network.safetensors").unlink(), "network.safetensors is missing"),
+        (lambda f: (f / "codec.safetensors").write_bytes(b"123"), "is damaged"),
+    ],
+)
+def test_damaged_models_are_named(folder: Path, tmp_path: Path, damage, words: str) -> None:
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    damage(copy)
+    with pytest.raises(ModelError, match=words):
+        load(copy, "cpu")
+
+
+def test_a_model_of_a_newer_version_is_refused_by_its_unknown_setting(
+    folder: Path, tmp_path: Path
+) -> None:
+    import json
+    import shutil
+
+    shutil.copytree(folder, tmp_path / "new")
+    path = tmp_path / "new" / "config.json"
+    config = json.loads(path.read_text())
+    config["model"]["denoiser"]["telepathy"] = 3
+    path.write_text(json.dumps(config))
+    with pytest.raises(ModelError, match="unknown setting 'telepathy'"):
+        load(tmp_path / "new", "cpu")
+
+
+def test_devices_that_are_not_there_are_refused() -> None:
+    from timbrel.model import pick_device
+
+    with pytest.raises(InputError, match="device 'warp'"):
+        pick_device("warp")

@@ -1,0 +1,255 @@
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from conftest import Killed
+from sounds import RATE, pitch_hz
+from timbrel.codec.codec import Codec, tiny
+from timbrel.codec.losses import LogMagnitudeLoss
+from timbrel.data.pairs import Corruption, Pairs
+from timbrel.data.store import Store
+from timbrel.diffusion.guidance import Guidance
+from timbrel.errors import DataError, TrainingError
+from timbrel.generate.windows import Sampling, generate
+from timbrel.network import Network
+from timbrel.network import paper as paper_model
+from timbrel.network import tiny as tiny_model
+from timbrel.notes import Notes
+from timbrel.roll import roll
+from timbrel.training.codec import CodecTraining, Excerpts, decoder_losses, train_codec
+from timbrel.training.listener import ListenerTraining, train_listener
+from timbrel.training.model import ModelTraining, Objective, train_model
+from timbrel.training.run import Budget, learning_rate, torch_generator
+
+CPU = torch.device("cpu")
+QUICK_CODEC = CodecTraining(
+    batch=2, frames=24, basis_minutes=0.2, waveform_from=0.3, adversarial_from=0.6
+)
+QUICK_MODEL = ModelTraining(batch=2, frames=32, example_frames=32, stage_one=0.4, validate_every=3)
+
+
+def losses(folder: Path, name: str) -> list[float]:
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [row[name] for row in rows if name in row]
+
+
+def same(first: torch.nn.Module, second: torch.nn.Module) -> bool:
+    a, b = first.state_dict(), second.state_dict()
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_killed_codec_run_ends_with_the_same_weights(
+    small_store: Store, tmp_path: Path, kill_at
+) -> None:
+    def train(folder: Path, **more: object) -> Codec:
+        budget = Budget(steps=9)
+        return train_codec(small_store, folder, tiny(), QUICK_CODEC, budget, CPU, **more)
+
+    whole = train(tmp_path / "whole")
+    # both after the waveform joined and after the adversary did
+    for last in (5, 7):
+        with pytest.raises(Killed):
+            train(tmp_path / f"cut-{last}", on_step=kill_at(last))
+        assert same(train(tmp_path / f"cut-{last}"), whole)
+
+
+def test_a_killed_model_run_ends_with_the_same_weights(
+    small_store: Store, tiny_codec: Codec, tmp_path: Path, kill_at
+) -> None:
+    def train(folder: Path, **more: object) -> Network:
+        arguments = (small_store, small_store, tiny_codec, folder, tiny_model(), QUICK_MODEL)
+        return train_model(*arguments, Budget(steps=8), CPU, **more)
+
+    whole = train(tmp_path / "whole")
+    for last in (2, 6):  # in stage 1 and in stage 2
+        with pytest.raises(Killed):
+            train(tmp_path / f"cut-{last}", on_step=kill_at(last))
+        assert same(train(tmp_path / f"cut-{last}"), whole)
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(
+    small_store: Store, tmp_path: Path, kill_at
+) -> None:
+    def train(folder: Path, **more: object) -> Codec:
+        return train_codec(small_store, folder, tiny(), QUICK_CODEC, Budget(steps=6), CPU, **more)
+
+    whole = train(tmp_path / "whole")
+    with pytest.raises(Killed):
+        train(tmp_path / "cut", on_step=kill_at(5))
+    newest = sorted((tmp_path / "cut" / "checkpoints").iterdir())[-1]
+    newest.write_bytes(newest.read_bytes()[:1000])
+    assert same(train(tmp_path / "cut"), whole)
+
+
+def test_a_run_with_other_settings_is_refused_by_name(small_store: Store, tmp_path: Path) -> None:
+    train_codec(small_store, tmp_path, tiny(), QUICK_CODEC, Budget(steps=1), CPU)
+    other = CodecTraining(batch=3, frames=24)
+    with pytest.raises(TrainingError, match="training"):
+        train_codec(small_store, tmp_path, tiny(), other, Budget(steps=1), CPU)
+
+
+def test_a_budget_is_needed_and_counts_what_comes_first() -> None:
+    with pytest.raises(TrainingError, match="budget"):
+        Budget()
+    assert Budget(steps=10, minutes=1).progress(5, 45) == pytest.approx(0.75)
+    assert Budget(steps=10).progress(20, 0) == 1
+
+
+def test_the_learning_rate_warms_up_and_ends_low() -> None:
+    assert learning_rate(0, 0, 1.0) < 0.01
+    assert learning_rate(500, 0.5, 1.0) == 1
+    assert learning_rate(500, 1.0, 1.0) == pytest.approx(0.02)
+
+
+def test_training_improves_the_decoder_on_the_same_audio(
+    small_store: Store, tiny_codec: Codec
+) -> None:
+    audio = Excerpts(small_store, 24 * 1024, seed=9).batch(8, 0, 0)
+    untrained = Codec(tiny_codec.config)  # its decoder corrects nothing
+    untrained.basis.load_state_dict(tiny_codec.basis.state_dict())
+    loss = LogMagnitudeLoss(tiny_codec.stft.bins, RATE)
+    with torch.no_grad():
+        before, after = (
+            decoder_losses(c, audio, torch.zeros(()), loss)[0] for c in (untrained, tiny_codec)
+        )
+    assert after < 0.95 * before
+
+
+def test_items_pair_a_target_with_the_same_timbre_playing_something_else(
+    small_store: Store, tiny_codec: Codec, rng: np.random.Generator
+) -> None:
+    pairs = Pairs(small_store, tiny_codec.frame_rate, 32, 24, 0, Corruption(share=0), True)
+    batch = pairs.batch(6, rng)
+    assert batch.latent.shape == (6, tiny_codec.channels, 32)
+    assert batch.example.shape == (6, tiny_codec.channels, 24)
+    assert batch.roll.shape == (6, 3, 128, 72)
+    assert batch.source_audio is not None
+    assert batch.source_audio.shape == (6, 32 * 1024)
+    again = pairs.batch(6, np.random.default_rng(0))
+    np.testing.assert_array_equal(batch.latent, again.latent)
+
+
+def test_a_store_without_a_second_passage_is_refused(
+    small_store: Store, tiny_codec: Codec, tmp_path: Path
+) -> None:
+    shutil.copytree(small_store.path, tmp_path / "one")
+    lines = (tmp_path / "one" / "manifest.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "one" / "manifest.jsonl").write_text(lines[0])
+    with pytest.raises(DataError, match="plays two different scores"):
+        Pairs(Store.open(tmp_path / "one"), 43.0, 32, 32, 0, Corruption())
+
+
+def test_latents_of_another_codec_are_refused(
+    small_store: Store, tiny_codec: Codec, tmp_path: Path
+) -> None:
+    other = Codec(tiny())
+    with pytest.raises(DataError, match="made by codec"):
+        train_model(
+            small_store, None, other, tmp_path, tiny_model(), QUICK_MODEL, Budget(steps=1), CPU
+        )
+
+
+def test_conditions_are_dropped_independently_all_through_stage_two(
+    small_store: Store, tiny_codec: Codec
+) -> None:
+    training = ModelTraining(
+        batch=1, frames=16, example_frames=16, drop_structure=0.3, drop_timbre=0.4
+    )
+    objective = Objective(Network(tiny_model()), training, CPU)
+    pairs = Pairs(small_store, tiny_codec.frame_rate, 16, 16, 0, Corruption())
+    batch = pairs.batch(1, np.random.default_rng(0))
+    seen: dict[str, int] = {}
+    with torch.no_grad():
+        for step in range(300):
+            source = torch_generator(np.random.default_rng(step), CPU)
+            for name in objective.losses(batch, source, stage=2):
+                seen[name] = seen.get(name, 0) + 1
+    shares = {"neither": 0.12, "timbre": 0.18, "structure": 0.28, "both": 0.42}
+    for name, share in shares.items():
+        assert seen[f"branch/{name}"] / 300 == pytest.approx(share, abs=0.09)
+
+
+def test_stage_one_ignores_structure_and_stage_two_freezes_timbre(
+    small_store: Store, tiny_codec: Codec
+) -> None:
+    network = Network(tiny_model())
+    network.adopt(tiny_codec.basis)
+    training = ModelTraining(batch=4, frames=32, example_frames=32)
+    objective = Objective(network, training, CPU)
+    pairs = Pairs(small_store, tiny_codec.frame_rate, 32, 32, 0, Corruption())
+    batch = pairs.batch(4, np.random.default_rng(0))
+    torch.nn.init.normal_(network.denoiser.leave.weight, std=0.1)
+    for stage, moved, still in (
+        (1, "timbre_encoder", "structure_encoder"),
+        (2, "structure_encoder", "timbre_encoder"),
+    ):
+        network.zero_grad()
+        values = objective.losses(batch, torch_generator(np.random.default_rng(1), CPU), stage)
+        (values["flow"] + values.get("contrastive", torch.zeros(()))).backward()
+
+        def touched(part: str) -> bool:
+            parameters = getattr(network, part).parameters()
+            return any(p.grad is not None and p.grad.abs().sum() > 0 for p in parameters)
+
+        assert touched(moved)
+        assert not touched(still)
+
+
+def test_the_paper_s_way_trains_with_its_adversary(
+    small_store: Store, tiny_codec: Codec, tmp_path: Path
+) -> None:
+    from dataclasses import replace
+
+    config = replace(tiny_model(), structure=replace(paper_model().structure, blocks=1))
+    training = ModelTraining(batch=2, frames=24, example_frames=24, stage_one=0.2)
+    train_model(small_store, None, tiny_codec, tmp_path, config, training, Budget(steps=50), CPU)
+    assert losses(tmp_path, "adversary/error_over_chance")
+
+
+def test_a_listener_trains_and_resumes(small_store: Store, tmp_path: Path) -> None:
+    from timbrel.conditions.listener import ListenerConfig
+
+    size, training = ListenerConfig(width=4, layers=1), ListenerTraining(batch=2, frames=24)
+    for steps in (2, 4):
+        train_listener(small_store, tmp_path, RATE, 1024, size, training, Budget(steps=steps), CPU)
+    assert (tmp_path / "listener" / "listener.safetensors").exists()
+
+
+@pytest.mark.slow
+def test_a_tiny_model_learns_to_follow_pitch_and_timbre(
+    small_store: Store, tiny_codec: Codec, tmp_path: Path
+) -> None:
+    training = ModelTraining(batch=8, frames=48, example_frames=48, peak_rate=2e-3)
+    config = tiny_model()
+    network = train_model(
+        small_store, None, tiny_codec, tmp_path, config, training, Budget(steps=450), CPU
+    )
+    course = losses(tmp_path, "flow")
+    assert np.mean(course[-2:]) < 0.8 * course[0]
+    pitched = [i for i, item in enumerate(small_store.items) if not item.drums][:4]
+    right = []
+    for index in pitched:
+        example = torch.from_numpy(small_store.audio(index))[None, None]
+        with torch.no_grad():
+            timbre = network.timbre_encoder(tiny_codec.encode(example))
+        for pitch, other in ((60, 66), (67, 61), (72, 78)):
+            notes = Notes.from_rows([(0.1, 1.2, pitch, 100)])
+
+            def between(start: int, stop: int, notes: Notes = notes) -> torch.Tensor:
+                rate = tiny_codec.frame_rate
+                return torch.from_numpy(roll(notes, rate, stop - start, start / rate))
+
+            sampling = Sampling(steps=4, guidance=Guidance(1.0, 1.0))
+            latent = torch.cat(list(generate(network, between, 48, timbre, sampling)), 2)
+            level = tiny_codec.basis.log_magnitude(latent).exp()[0, :, 20:60].mean(1)
+
+            def energy(p: int, level: torch.Tensor = level) -> float:
+                bins = [round(k * pitch_hz(p) * 2048 / RATE) for k in (1, 2, 3)]
+                return float(sum(level[b - 1 : b + 2].sum() for b in bins))
+
+            right.append(energy(pitch) > energy(other))
+    assert np.mean(right) >= 0.8
