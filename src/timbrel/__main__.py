@@ -1,0 +1,5 @@
+"""`python -m timbrel`, for torchrun."""
+
+from timbrel.cli.main import main
+
+main()

@@ -1,0 +1,103 @@
+import numpy as np
+import pytest
+from sounds import RATE, pitch_hz, tone
+
+from timbrel.errors import InputError
+from timbrel.evaluation.mel import mel_filters
+from timbrel.evaluation.notes_metrics import note_scores
+from timbrel.evaluation.timbre_embedding import embed, similarity
+from timbrel.evaluation.transcriber import posteriors, transcribe
+from timbrel.notes import Notes
+
+TUNE = [(0.3 + 0.5 * k, 0.7 + 0.5 * k, p, 90) for k, p in enumerate((60, 64, 67, 72, 67, 64))]
+
+
+def play(rows: list[tuple[float, float, int, int]], seconds: float = 4.0) -> np.ndarray:
+    """Decaying harmonic tones."""
+    out = np.zeros(round(seconds * RATE), np.float32)
+    for onset, offset, pitch, _ in rows:
+        note = tone(pitch_hz(pitch), offset - onset)
+        note *= np.exp(-3 * np.arange(len(note)) / RATE)
+        start = round(onset * RATE)
+        out[start : start + len(note)] += note
+    return out
+
+
+def test_a_tune_is_transcribed() -> None:
+    assert note_scores(Notes.from_rows(TUNE), transcribe(play(TUNE), RATE)).f1 > 0.8
+
+
+def test_transcription_follows_a_shift_across_its_windows() -> None:
+    here = transcribe(play(TUNE), RATE)
+    later = np.concatenate([np.zeros(round(1.3 * RATE), np.float32), play(TUNE)])
+    assert note_scores(here.shift(1.3), transcribe(later, RATE)).f1 > 0.9
+
+
+def test_silence_has_no_notes_and_posteriors_cover_the_audio() -> None:
+    assert len(transcribe(np.zeros(RATE, np.float32), RATE)) == 0
+    onset, sounding = posteriors(np.zeros(3 * RATE, np.float32), RATE)
+    assert onset.shape == sounding.shape == (88, 259)
+
+
+def test_audio_that_is_not_numbers_is_refused() -> None:
+    bad = np.full(RATE, np.nan, np.float32)
+    for judge in (transcribe, embed):
+        with pytest.raises(InputError, match="not numbers"):
+            judge(bad, RATE)
+
+
+def test_a_perfect_estimate_scores_one_and_nothing_scores_zero() -> None:
+    notes = Notes.from_rows(TUNE)
+    perfect, nothing = note_scores(notes, notes), note_scores(notes, Notes.empty())
+    assert perfect.f1 == perfect.pitch_class_f1 == perfect.onset_f1 == 1
+    assert perfect.octave_error_rate == 0
+    assert nothing.f1 == nothing.precision == nothing.recall == 0
+    assert note_scores(Notes.empty(), Notes.empty()).f1 == 1
+
+
+def test_a_wrong_octave_shows_in_pitch_class_and_octave_errors_alone() -> None:
+    notes = Notes.from_rows(TUNE)
+    scores = note_scores(notes, notes.transpose(12))
+    assert scores.f1 == 0
+    assert scores.pitch_class_f1 == 1
+    assert scores.octave_error_rate == 1
+    scores = note_scores(notes, notes.transpose(1))
+    assert scores.f1 == scores.pitch_class_f1 == scores.octave_error_rate == 0
+    assert scores.onset_f1 == 1
+
+
+@pytest.mark.parametrize(("seconds", "f1"), [(0.04, 1.0), (0.06, 0.0)])
+def test_onsets_may_be_50_ms_off(seconds: float, f1: float) -> None:
+    notes = Notes.from_rows(TUNE)
+    assert note_scores(notes, notes.shift(seconds)).f1 == f1
+
+
+def test_half_of_the_notes_missing_halves_recall_alone() -> None:
+    notes = Notes.from_rows(TUNE)
+    scores = note_scores(notes, notes.where(np.arange(6) % 2 == 0))
+    assert (scores.precision, scores.recall) == (1.0, 0.5)
+
+
+def test_mel_filters_have_unit_area_and_cover_the_spectrum() -> None:
+    filters = mel_filters(16_000, 512, 96)
+    assert filters.shape == (96, 257)
+    wide = filters[-10:].sum(1) * 16_000 / 512
+    np.testing.assert_allclose(wide, 1, atol=0.1)
+
+
+def test_the_embedding_hears_timbre_before_notes() -> None:
+    def saw(rows: list[tuple[float, float, int, int]], partials: int, decay: float) -> np.ndarray:
+        out = np.zeros(4 * RATE, np.float32)
+        for onset, offset, pitch, _ in rows:
+            note = tone(pitch_hz(pitch), offset - onset, partials=partials)
+            note *= np.exp(-decay * np.arange(len(note)) / RATE)
+            out[round(onset * RATE) :][: len(note)] += note
+        return out
+
+    other = [(a, b, 126 - p, v) for a, b, p, v in TUNE]
+    plucked, elsewhere, organ = saw(TUNE, 20, 8), saw(other, 20, 8), saw(TUNE, 2, 0)
+    vectors = [embed(x, RATE) for x in (plucked, elsewhere, organ)]
+    same_timbre = similarity(vectors[0], vectors[1])
+    same_notes = similarity(vectors[0], vectors[2])
+    assert same_timbre > same_notes
+    assert similarity(vectors[0], embed(0.1 * plucked, RATE)) > 0.99
