@@ -1,6 +1,6 @@
 """Draws spectrograms with the written notes over them: the README's pictures.
 
-    python benchmarks/pictures.py out/melody_clarinet.wav examples/melody.mid docs/images/a.png
+python benchmarks/pictures.py out/melody_clarinet.wav examples/melody.mid docs/images/a.png
 """
 
 import sys
@@ -39,7 +39,9 @@ def main() -> None:
     above.set_title(f"{title}; note F1 {scores.f1:.2f}")
     heard = transcribe(samples, audio.rate)
     below.hlines(notes.pitch, notes.onset, notes.offset, color="0.75", linewidth=5, label="written")
-    below.hlines(heard.pitch, heard.onset, heard.offset, color="tab:red", linewidth=1.5, label="heard")
+    below.hlines(
+        heard.pitch, heard.onset, heard.offset, color="tab:red", linewidth=1.5, label="heard"
+    )
     below.set_xlabel("seconds")
     below.legend(loc="upper right", fontsize=8)
     figure.tight_layout()

@@ -55,9 +55,13 @@ def main() -> None:
     loading = time.perf_counter() - began
     codec = player.codec
     noise = torch.randn(1, 1, 60 * RATE) * 0.05
-    print(f"{torch.get_num_threads()} threads\n\n| what | seconds | times real time |\n|---|---|---|")
+    print(
+        f"{torch.get_num_threads()} threads\n\n| what | seconds | times real time |\n|---|---|---|"
+    )
     command = [sys.executable, "-m", "timbrel", "--help"]
-    print(f"| `timbrel --help` | {median_seconds(lambda: subprocess.run(command, capture_output=True)):.2f} | |")
+    print(
+        f"| `timbrel --help` | {median_seconds(lambda: subprocess.run(command, capture_output=True)):.2f} | |"
+    )
     print(f"| load the model (torch imported) | {loading:.2f} | |")
     rendering = median_seconds(lambda: player.render(piece(60), example, length=60))
     print(f"| render 60 s of MIDI, four voices | {rendering:.1f} | {60 / rendering:.0f} |")

@@ -1,5 +1,6 @@
 """The critical path: notes or audio -> structure; audio -> timbre; noise -> latent -> audio."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,8 @@ def load(model: str | Path = "default", device: str = "auto") -> "Timbrel":
 def pick_device(name: str) -> torch.device:
     """ "auto" is the GPU if there is one."""
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
+        local = os.environ.get("LOCAL_RANK", "0")  # torchrun starts one process per GPU
+        name = f"cuda:{local}" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)

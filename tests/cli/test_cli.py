@@ -193,3 +193,26 @@ def test_from_nothing_to_a_rendered_piece_by_the_documented_commands(
         done = timbrel(*arguments)
         assert done.returncode == 0, f"{arguments}: {done.stderr[-2000:]}"
     assert (tmp_path / "a.wav").exists()
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_model(tmp_path: Path) -> None:
+    store, codec = tmp_path / "store", tmp_path / "codec"
+    for arguments in (
+        ["prepare", "render", "-o", store, "--count", 12, "--synth-share", 1],
+        ["train", "codec", "--data", store, "-o", codec, "--preset", "tiny", "--steps", 2],
+        ["prepare", "latents", store, "--codec", codec / "codec"],
+    ):
+        assert timbrel(*arguments).returncode == 0
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2",
+               "--master-port", "29713", "-m", "timbrel", "train", "model", "--data", store,
+               "--codec", codec / "codec", "-o", tmp_path / "model", "--preset", "tiny",
+               "--steps", "4", "--batch", "2", "--device", "cpu"]  # fmt: skip
+    done = subprocess.run(
+        list(map(str, command)),
+        capture_output=True,
+        text=True,
+        env={**ENVIRONMENT, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert (tmp_path / "model" / "model" / "network.safetensors").exists()

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from sounds import RATE, pitch_hz, tone
 
+from sounds import RATE, pitch_hz, tone
 from timbrel.errors import InputError
 from timbrel.evaluation.mel import mel_filters
 from timbrel.evaluation.notes_metrics import note_scores

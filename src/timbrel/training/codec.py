@@ -173,7 +173,7 @@ def train_codec(
 
         # ---- the loop -------------------------------------------------------------------
         clock = time.monotonic()
-        progress = budget.progress(step, seconds)
+        progress = run.ranks.shared(budget.progress(step, seconds))
         while progress < 1 and not run.ranks.agree(run.stopping):
             # draw
             rng = generator(training.seed, step, run.ranks.rank, purpose=2)
@@ -218,7 +218,7 @@ def train_codec(
             step += 1
             now = time.monotonic()
             seconds, clock = seconds + now - clock, now
-            progress = budget.progress(step, seconds)
+            progress = run.ranks.shared(budget.progress(step, seconds))
             # log, checkpoint
             if step % 50 == 0:
                 numbers = {name: float(value.detach()) for name, value in values.items()}

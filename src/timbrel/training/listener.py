@@ -119,7 +119,7 @@ def train_listener(
             ema.shadow = {k: v.to(device) for k, v in state["ema"].items()}
             step, seconds = state["step"], state["seconds"]
         clock = time.monotonic()
-        progress = budget.progress(step, seconds)
+        progress = run.ranks.shared(budget.progress(step, seconds))
         while progress < 1 and not run.ranks.agree(run.stopping):
             rng = generator(training.seed, step, run.ranks.rank, purpose=4)
             audio, rolls = (part.to(device) for part in passages.batch(rng))
@@ -137,7 +137,7 @@ def train_listener(
             step += 1
             now = time.monotonic()
             seconds, clock = seconds + now - clock, now
-            progress = budget.progress(step, seconds)
+            progress = run.ranks.shared(budget.progress(step, seconds))
             if step % 50 == 0:
                 run.log(step, {"loss": float(loss.detach()), "progress": progress})
             if on_step is not None:

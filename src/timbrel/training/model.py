@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -22,6 +23,7 @@ from timbrel.conditions.timbre import contrastive_loss
 from timbrel.data.pairs import WARMUP, Batch, Corruption, Pairs
 from timbrel.data.store import Store
 from timbrel.diffusion.flow import flow_loss, interpolate, sample_times, velocity
+from timbrel.diffusion.samplers import euler
 from timbrel.errors import TrainingError
 from timbrel.network import ModelConfig, Network
 from timbrel.serialize import save_network
@@ -241,7 +243,7 @@ def train_model(
 
         # ---- the loop -------------------------------------------------------------------
         clock = time.monotonic()
-        progress = budget.progress(step, seconds)
+        progress = run.ranks.shared(budget.progress(step, seconds))
         while progress < 1 and not run.ranks.agree(run.stopping):
             stage = 1 if progress < training.stage_one else 2
             # draw
@@ -278,7 +280,7 @@ def train_model(
             step += 1
             now = time.monotonic()
             seconds, clock = seconds + now - clock, now
-            progress = budget.progress(step, seconds)
+            progress = run.ranks.shared(budget.progress(step, seconds))
             # log, checkpoint
             if step % 50 == 0:
                 numbers = {n: float(v.detach()) for n, v in values.items() if v.ndim == 0}
@@ -287,6 +289,8 @@ def train_model(
                 judged = Objective(averaged(network, ema), training, device)
                 losses = validate(judged, held_out, batches=8)
                 run.log(step, losses)
+                heard = preview(judged, codec, held_out)
+                run.log_audio(step, "truth_then_model", heard, codec.rate)
                 if losses["valid/flow"] < best:
                     best = losses["valid/flow"]
                     if run.ranks.first:
@@ -302,6 +306,26 @@ def train_model(
         if run.ranks.first:
             save_network(result, folder / "model")
         return result
+
+
+@torch.no_grad()
+def preview(objective: Objective, codec: Codec, pairs: Pairs) -> np.ndarray:
+    """Two held-out items, each as it should be and as the model makes it: (samples,)."""
+    rng = generator(objective.training.seed, 0, 0, purpose=10)
+    batch = pairs.batch(2, rng)
+    network, device = objective.network, objective.device
+    structure = objective.encode_structure(batch)
+    timbre = network.timbre_encoder(torch.from_numpy(batch.example).to(device))
+    truth = torch.from_numpy(batch.latent).to(device)
+    context = torch.zeros(len(truth), 1, truth.shape[2], device=device)
+    noise = torch.randn(truth.shape, generator=torch_generator(rng, device), device=device)
+
+    def velocity_at(x: Tensor, moment: Tensor) -> Tensor:
+        return network.denoiser(x, moment, structure, timbre, context)
+
+    made = euler(velocity_at, noise, truth, context, steps=8)
+    audio = codec.to(device).decode(torch.cat([truth, made]))[:, 0]
+    return torch.stack([audio[:2], audio[2:]], 1).flatten().clamp(-1, 1).cpu().numpy()
 
 
 def averaged(network: Network, ema: Ema) -> Network:

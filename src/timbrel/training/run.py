@@ -51,7 +51,8 @@ class Ranks:
         self.rank = int(os.environ.get("RANK", "0"))
         self.world = int(os.environ.get("WORLD_SIZE", "1"))
         if self.world > 1 and not dist.is_initialized():
-            dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+            gpu = torch.cuda.is_available()
+            dist.init_process_group("cpu:gloo,cuda:nccl" if gpu else "gloo")
 
     @property
     def first(self) -> bool:
@@ -68,6 +69,14 @@ class Ranks:
                     parameter.grad = torch.zeros_like(parameter)
                 dist.all_reduce(parameter.grad)
                 parameter.grad /= self.world
+
+    def shared(self, value: float) -> float:
+        """The first process's value, on every process: clocks differ, schedules must not."""
+        if self.world == 1:
+            return value
+        tensor = torch.tensor(value, dtype=torch.float64)
+        dist.broadcast(tensor, 0)
+        return float(tensor.item())
 
     def agree(self, flag: bool) -> bool:
         """True on every process if it is true on any."""
