@@ -59,9 +59,8 @@ def main() -> None:
         f"{torch.get_num_threads()} threads\n\n| what | seconds | times real time |\n|---|---|---|"
     )
     command = [sys.executable, "-m", "timbrel", "--help"]
-    print(
-        f"| `timbrel --help` | {median_seconds(lambda: subprocess.run(command, capture_output=True)):.2f} | |"
-    )
+    helping = median_seconds(lambda: subprocess.run(command, capture_output=True, check=True))
+    print(f"| `timbrel --help` | {helping:.2f} | |")
     print(f"| load the model (torch imported) | {loading:.2f} | |")
     rendering = median_seconds(lambda: player.render(piece(60), example, length=60))
     print(f"| render 60 s of MIDI, four voices | {rendering:.1f} | {60 / rendering:.0f} |")
