@@ -11,6 +11,7 @@ held-out programs, the synthesiser's test region). The judges had no part in tra
 import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -83,14 +84,20 @@ def interval(values: list[float]) -> str:
     return f"{np.mean(values):.2f} ({low:.2f} to {high:.2f})"
 
 
+@lru_cache(maxsize=1000)
+def vector_of(audio: Audio) -> np.ndarray:
+    """Timbre embedding."""
+    return embed(audio.samples[0], RATE)
+
+
 def row(name: str, outputs: list[Audio], questions: list[Case]) -> str:
     """One line of the table."""
     scores, example, source, nearer = [], [], [], []
     for audio, case in zip(outputs, questions, strict=True):
         scores.append(note_scores(case.notes, transcribe(audio.samples[0], RATE)))
-        vector = embed(audio.samples[0], RATE)
-        example.append(similarity(vector, embed(case.example.samples[0], RATE)))
-        source.append(similarity(vector, embed(case.source.samples[0], RATE)))
+        vector = vector_of(audio)
+        example.append(similarity(vector, vector_of(case.example)))
+        source.append(similarity(vector, vector_of(case.source)))
         nearer.append(float(example[-1] > source[-1]))
     columns = [
         name,

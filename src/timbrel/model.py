@@ -11,7 +11,7 @@ from torch import Tensor
 
 from timbrel.audio import Audio
 from timbrel.codec.codec import Codec
-from timbrel.conditions.listener import Listener
+from timbrel.conditions.listener import EARLY_SECONDS, ONSET_LEVEL, Listener
 from timbrel.diffusion.guidance import Guidance
 from timbrel.errors import InputError, ModelError
 from timbrel.generate.windows import Sampling, generate
@@ -183,7 +183,8 @@ class Timbrel:
                 stop = min(start + block, frames)
                 parts.append(torch.sigmoid(logits[0, :, :, start - first : stop - first]).cpu())
         onset, sounding, velocity = torch.cat(parts, 2).numpy()
-        return read_notes(onset, sounding, self.codec.frame_rate, velocity)
+        heard = read_notes(onset, sounding, self.codec.frame_rate, velocity, ONSET_LEVEL)
+        return heard.shift(EARLY_SECONDS)
 
     def info(self) -> dict[str, Any]:
         """Parameters, rates, and what the model card says in short."""

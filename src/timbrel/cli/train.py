@@ -108,6 +108,9 @@ def model(
     stage_one: Annotated[
         float, typer.Option(help="Share of the budget in which structure is absent; 0: never.")
     ] = 0.15,
+    freeze_timbre: Annotated[
+        bool, typer.Option(help="Freeze the timbre encoder in stage 2, as the paper does.")
+    ] = True,
     batch: Annotated[int, typer.Option(help="Items per step.")] = 16,
     seed: Seed = 0,
     device: Device = "auto",
@@ -129,7 +132,7 @@ def model(
         trained,
         output,
         config,
-        ModelTraining(batch=batch, seed=seed, stage_one=stage_one),
+        ModelTraining(batch=batch, seed=seed, stage_one=stage_one, freeze_timbre=freeze_timbre),
         Budget(steps, minutes),
         pick_device(device),
         load_network(start_from) if start_from else None,

@@ -41,9 +41,10 @@ class ModelTraining:
     peak_rate: float = 1e-3  # learning rate after warm-up
     seed: int = 0
     stage_one: float = 0.15  # share of the budget in which structure is absent
+    freeze_timbre: bool = True  # in stage 2; paired renders do without (docs/decisions/0007)
     drop_structure: float = 0.1  # share of items without structure in stage 2
     drop_timbre: float = 0.1  # share of items without timbre, drawn independently
-    contrastive: float = 0.1  # weight of the timbre encoder's own objective, stage 1
+    contrastive: float = 0.1  # weight of the timbre encoder's own objective, while it learns
     context_share: float = 0.5  # share of items whose first frames are given
     context_frames: int = 32  # most frames given
     context_noise: float = 0.1  # largest std of noise on given frames: they will be our own
@@ -93,21 +94,22 @@ class Objective:
             return torch.randn(shape, generator=source, device=device)
 
         example = torch.from_numpy(batch.example).to(device)
-        with torch.set_grad_enabled(stage == 1 and torch.is_grad_enabled()):
+        learns = (stage == 1 or not cfg.freeze_timbre) and torch.is_grad_enabled()
+        with torch.set_grad_enabled(learns):
             timbre = net.timbre_encoder(example)
         values: dict[str, Tensor] = {"timbre": timbre}
         keep_timbre = uniform(size) >= cfg.drop_timbre
         if stage == 1:
             structure = torch.zeros(size, net.structure_dim, frames, device=device)
             keep_structure = torch.zeros(size, dtype=torch.bool, device=device)
-            own = net.timbre_encoder(latent)
-            identity = torch.from_numpy(batch.identity).to(device)
-            values["contrastive"] = contrastive_loss(timbre, own, identity)
         else:
             structure = self.encode_structure(batch)
             values["structure"] = structure
             structure = structure + cfg.structure_noise * normal(*structure.shape)
             keep_structure = uniform(size) >= cfg.drop_structure
+        if learns:
+            identity = torch.from_numpy(batch.identity).to(device)
+            values["contrastive"] = contrastive_loss(timbre, net.timbre_encoder(latent), identity)
         structure, timbre = net.drop(structure, timbre, keep_structure, keep_timbre)
         # context: a clean (slightly noisy) beginning of random length
         length = uniform(size) * cfg.context_frames * (uniform(size) < cfg.context_share)
@@ -252,9 +254,9 @@ def train_model(
             # forward
             values = objective.losses(batch, torch_generator(rng, device), stage)
             loss = values["flow"]
-            if stage == 1:
+            if "contrastive" in values:
                 loss = loss + training.contrastive * values["contrastive"]
-            elif with_audio:
+            if stage == 2 and with_audio:
                 values["adversary/error_over_chance"] = adversary_step(adversary, rival, values)
                 ramp = min(
                     1.0, (progress - training.stage_one) / max(training.adversary_ramp, 1e-9)
