@@ -1,33 +1,12 @@
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from soundfonts import write_font
-from timbrel.data.render import renditions
-from timbrel.data.render.renditions import Plan, play, render_store, timbres_needed
-from timbrel.data.render.soundfont import SoundFont
-from timbrel.data.render.timbres import HELD_OUT, draw_timbres, in_split
-from timbrel.data.store import Store
+from timbrel.data.render.renditions import render_store
+from timbrel.data.store import Store, StoreWriter
 from timbrel.errors import DataError
-
-
-def test_every_timbre_plays_several_scores_and_every_score_has_two_timbres(
-    small_store: Store,
-) -> None:
-    for items in small_store.by_identity.values():
-        assert len({small_store.items[i].score for i in items}) >= 3
-    pairs = [len(items) for items in small_store.by_score.values()]
-    assert np.mean(np.array(pairs) >= 2) > 0.7
-
-
-def test_renditions_of_one_score_have_the_same_notes(small_store: Store) -> None:
-    for items in small_store.by_score.values():
-        onsets = [small_store.notes(i).onset for i in items]
-        for other in onsets[1:]:
-            np.testing.assert_array_equal(onsets[0], other)
 
 
 def test_audio_and_notes_of_an_item_belong_together(small_store: Store) -> None:
@@ -36,60 +15,6 @@ def test_audio_and_notes_of_an_item_belong_together(small_store: Store) -> None:
         silent = audio[: max(int(notes.onset[0] * 44_100) - 100, 0)]
         assert np.abs(silent).max(initial=0) < 1e-3
         assert np.abs(audio).max() > 0.01
-
-
-def test_a_killed_rendering_continues_to_the_same_bytes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(renditions, "PER_SHARD", 4)
-    render_store(tmp_path / "a", 1, 10, "train", [], 1.0, seconds=2.0)
-    shutil.copytree(tmp_path / "a", tmp_path / "b")
-    manifest = tmp_path / "b" / "manifest.jsonl"
-    lines = manifest.read_text().splitlines(keepends=True)
-    manifest.write_text("".join(lines[:4]))
-    for shard in (1, 2):
-        (tmp_path / "b" / f"audio-{shard}.npy").unlink()
-    render_store(tmp_path / "b", 1, 10, "train", [], 1.0, seconds=2.0)
-    for path in (tmp_path / "a").iterdir():
-        assert (
-            path.suffix == ".npz" or path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
-        )
-    assert len(Store.open(tmp_path / "b")) == 10
-
-
-def test_a_rendition_is_a_pure_function_of_its_index() -> None:
-    timbres = tuple(draw_timbres(0, timbres_needed(12), "train", [], 1.0))
-    plan = Plan(0, 12, timbres, 2.0)
-    first, second = play(plan, 5), play(plan, 5)
-    np.testing.assert_array_equal(first[0], second[0])
-
-
-def test_splits_never_share_a_recording_family_or_preset(tmp_path: Path) -> None:
-    names = ("MuseScore_General_Lite.sf2", "TimGM6mb.sf2", "OPL-3_FM_128M.sf2")
-    for name in names:
-        write_font(tmp_path / name)
-    fonts = [SoundFont(tmp_path / name) for name in names]
-    for font in fonts:
-        for preset in font.presets():
-            owners = [s for s in ("train", "valid", "test") if in_split(font, preset, s)]
-            assert len(owners) <= 1
-    families = {
-        split: {t.family for t in draw_timbres(0, 60, split, fonts, 0.5)}
-        for split in ("train", "valid", "test")
-    }
-    assert families["train"] <= {"fluid", "synth-train"}
-    assert not families["train"] & families["valid"]
-
-
-def test_held_out_programs_are_never_trained_on(tmp_path: Path) -> None:
-    write_font(tmp_path / "MuseScore_General.sf2")
-    font = SoundFont(tmp_path / "MuseScore_General.sf2")
-    from dataclasses import replace
-
-    for program in range(112):
-        preset = replace(font.presets()[0], program=program)
-        assert in_split(font, preset, "train") == (program not in HELD_OUT)
-        assert in_split(font, preset, "test") == (program in HELD_OUT)
 
 
 def test_a_damaged_or_missing_shard_is_named(tmp_path: Path) -> None:
@@ -123,3 +48,56 @@ def test_the_summary_counts_what_is_there(small_store: Store) -> None:
     assert summary["licences"] == {"own": 48}
     lines = (small_store.path / "manifest.jsonl").read_text().splitlines()
     assert json.loads(lines[0])["identity"] in small_store.by_identity
+
+
+def test_a_shorter_shard_than_the_manifest_says_is_named(tmp_path: Path) -> None:
+    render_store(tmp_path, 1, 3, "train", [], 1.0, seconds=2.0)
+    np.save(tmp_path / "audio-0.npy", np.zeros((1, 88_200), np.int16))
+    with pytest.raises(DataError, match=r"audio-0\.npy lacks row 2"):
+        Store.open(tmp_path).audio(2)
+    (tmp_path / "notes-0.npz").write_bytes(b"PK")
+    with pytest.raises(DataError, match=r"notes-0\.npz is missing or damaged"):
+        Store.open(tmp_path).notes(0)
+
+
+def test_too_few_derived_arrays_are_refused_and_leave_none(tmp_path: Path) -> None:
+    render_store(tmp_path, 1, 3, "train", [], 1.0, seconds=2.0)
+    store = Store.open(tmp_path)
+    with pytest.raises(DataError, match="end before its 3 items"):
+        store.attach("latents", "abc", iter([np.zeros((4, 2), np.float16)]))
+    with pytest.raises(DataError, match="no latents"):
+        store.check("latents", "abc")
+
+
+def test_stores_of_the_first_version_are_still_read(tmp_path: Path) -> None:
+    render_store(tmp_path, 1, 3, "train", [], 1.0, seconds=2.0)
+    manifest = tmp_path / "manifest.jsonl"
+    items = [json.loads(line) for line in manifest.read_text().splitlines()]
+    for item in items:
+        for later in ("timbre", "low", "high", "loudness"):
+            del item[later]
+    manifest.write_text("".join(json.dumps(item) + "\n" for item in items))
+    store = Store.open(tmp_path)
+    assert len(store) == 3
+    assert store.items[0].loudness is None
+    assert len(store.audio(2)) == 88_200
+
+
+def test_part_of_an_item_is_cut_from_the_whole_and_padded_beyond_its_end(
+    small_store: Store,
+) -> None:
+    whole = small_store.audio(0)
+    np.testing.assert_array_equal(small_store.audio(0, 1_000, 500), whole[1_000:1_500])
+    beyond = small_store.audio(0, len(whole) - 100, 300)
+    np.testing.assert_array_equal(beyond[:100], whole[-100:])
+    assert not beyond[100:].any()
+
+
+def test_a_store_is_only_continued_with_its_own_plan(tmp_path: Path) -> None:
+    StoreWriter(tmp_path, {"seed": 1, "count": 4})
+    StoreWriter(tmp_path, {"count": 4, "seed": 1})
+    with pytest.raises(DataError, match="begun with another seed"):
+        StoreWriter(tmp_path, {"seed": 2, "count": 4})
+    (tmp_path / "plan.json").write_text("{")
+    with pytest.raises(DataError, match=r"plan\.json is damaged"):
+        StoreWriter(tmp_path, {"seed": 1, "count": 4})

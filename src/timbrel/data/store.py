@@ -1,13 +1,17 @@
 """A store of renditions: memory-mapped audio, notes as events, a manifest.
 
 Layout: `manifest.jsonl` (one line an item), `audio-N.npy` (int16, one row an item),
-`notes-N.npz`, and for every kind of derived array `KIND-N.npy` with `KIND.json`. A shard's
-files are complete before its lines enter the manifest, so a writer killed at any moment
-leaves a valid store.
+`notes-N.npz`, `plan.json` (what is being rendered), and for every kind of derived array
+`KIND-N.npy` with `KIND.json`. A shard's files are complete before its lines enter the
+manifest, and every file is replaced whole, so a writer killed at any moment leaves a valid
+store. Equal renditions make equal bytes.
 """
 
+import io
+import itertools
 import json
 import os
+import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
@@ -36,6 +40,11 @@ class Item:
     split: str
     licence: str
     drums: bool
+    # later than the first stores, which lack them
+    timbre: int = -1  # number of the timbre in its plan
+    low: int = 0  # lowest pitch that is natural for the timbre
+    high: int = 127
+    loudness: float | None = None  # LUFS; None when silent
 
 
 class Store:
@@ -59,12 +68,7 @@ class Store:
             raise DataError(
                 f"{path} is not a store: it holds no manifest.jsonl (see `timbrel prepare`)"
             )
-        items = []
-        for number, line in enumerate(manifest.read_text().splitlines(), 1):
-            try:
-                items.append(Item(**json.loads(line)))
-            except (ValueError, TypeError) as error:
-                raise DataError(f"{manifest} is damaged in line {number}") from error
+        items = _read_manifest(manifest)
         if not items:
             raise DataError(f"{path} is empty; run `timbrel prepare` again to continue it")
         return cls(path, items)
@@ -110,9 +114,13 @@ class Store:
         }
 
     def audio(self, index: int, start: int = 0, length: int | None = None) -> np.ndarray:
-        """(samples,) float32 in [-1, 1]: `length` samples from `start`, zeros beyond the end."""
+        """(samples,) float32 in [-1, 1]: `length` samples from `start`, zeros beyond the end.
+
+        Raises:
+            DataError: the item's shard is missing or damaged.
+        """
         item = self.items[index]
-        row = self._array(f"audio-{item.shard}.npy")[item.row]
+        row = self._row(f"audio-{item.shard}.npy", item.row)
         stop = item.length if length is None else start + length
         part = np.asarray(row[start : min(stop, item.length)], np.float32) / FULL_SCALE
         return np.pad(part, (0, stop - start - len(part)))
@@ -120,7 +128,10 @@ class Store:
     def notes(self, index: int) -> Notes:
         """Notes of an item."""
         item = self.items[index]
-        columns, offsets = _read_notes(self.path / f"notes-{item.shard}.npz")
+        path = self.path / f"notes-{item.shard}.npz"
+        columns, offsets = _read_notes(path)
+        if item.row + 1 >= len(offsets):
+            raise DataError(f"{path} lacks row {item.row}; prepare the store again")
         part = columns[:, offsets[item.row] : offsets[item.row + 1]]
         onset, offset, pitch, velocity = part
         track = np.zeros(part.shape[1], np.int16)
@@ -136,7 +147,9 @@ class Store:
     def array(self, kind: str, index: int) -> np.ndarray:
         """A derived array of an item (see `attach`), still on disk."""
         item = self.items[index]
-        return self._array(f"{kind}-{item.shard}.npy")[item.row]
+        return self._row(
+            f"{kind}-{item.shard}.npy", item.row, f"run `timbrel prepare {kind}` again"
+        )
 
     def check(self, kind: str, maker: str) -> None:
         """Refuse derived arrays that are missing or that something else made.
@@ -156,14 +169,17 @@ class Store:
                 f"run `timbrel prepare {kind}` again with this codec"
             )
 
-    def _array(self, name: str) -> np.ndarray:
+    def _row(self, name: str, row: int, cure: str = "prepare the store again") -> np.ndarray:
+        path = self.path / name
         if name not in self._mapped:
-            path = self.path / name
             try:
                 self._mapped[name] = np.load(path, mmap_mode="r")
             except (OSError, ValueError, EOFError) as error:
-                raise DataError(f"{path} is missing or damaged; prepare the store again") from error
-        return self._mapped[name]
+                raise DataError(f"{path} is missing or damaged; {cure}") from error
+        if row >= len(self._mapped[name]):
+            raise DataError(f"{path} lacks row {row}; {cure}")
+        found: np.ndarray = self._mapped[name][row]
+        return found
 
     def attach(self, kind: str, maker: str, arrays: Iterator[np.ndarray]) -> None:
         """Add one derived array per item, in order; replaces arrays of that kind.
@@ -172,17 +188,20 @@ class Store:
             kind: name, such as "latents".
             maker: what made them; checked by readers.
             arrays: one array per item, of equal shapes within a shard.
+
+        Raises:
+            DataError: there are fewer arrays than items.
         """
         (self.path / f"{kind}.json").unlink(missing_ok=True)
         shards: dict[int, int] = {}
         for item in self.items:
             shards[item.shard] = shards.get(item.shard, 0) + 1
         for shard, count in shards.items():
-            rows = np.stack([next(arrays) for _ in range(count)])
-            _save(self.path / f"{kind}-{shard}.npy", rows)
-        temporary = self.path / f"{kind}.json.tmp"
-        temporary.write_text(json.dumps({"maker": maker}))
-        os.replace(temporary, self.path / f"{kind}.json")
+            rows = list(itertools.islice(arrays, count))
+            if len(rows) < count:
+                raise DataError(f"{kind} for {self.path} end before its {len(self)} items do")
+            _save(self.path / f"{kind}-{shard}.npy", np.stack(rows))
+        _replace(self.path / f"{kind}.json", json.dumps({"maker": maker}).encode())
         self._mapped.clear()
         self._kinds.clear()
 
@@ -196,12 +215,43 @@ def _read_notes(path: Path) -> tuple[np.ndarray, np.ndarray]:
         raise DataError(f"{path} is missing or damaged; prepare the store again") from error
 
 
-def _save(path: Path, array: np.ndarray) -> None:
-    """Write .npy so that the file is old or new, never half."""
-    temporary = path.with_suffix(".tmp")
+def _read_manifest(path: Path) -> list[Item]:
+    items = []
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        try:
+            items.append(Item(**json.loads(line)))
+        except (ValueError, TypeError) as error:
+            raise DataError(f"{path} is damaged in line {number}") from error
+    return items
+
+
+def _replace(path: Path, data: bytes | memoryview) -> None:
+    """Write a file so that it is old or new, never half, even if the power fails."""
+    temporary = path.with_name(path.name + ".tmp")
     with open(temporary, "wb") as file:
-        np.save(file, array)
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
     os.replace(temporary, path)
+
+
+def _npy(array: np.ndarray) -> memoryview:
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getbuffer()
+
+
+def _save(path: Path, array: np.ndarray) -> None:
+    _replace(path, _npy(array))
+
+
+def _save_npz(path: Path, **arrays: np.ndarray) -> None:
+    """Like numpy's, without the time of day, which would make equal content unequal files."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        for name, array in arrays.items():
+            file.writestr(zipfile.ZipInfo(f"{name}.npy"), _npy(array))
+    _replace(path, buffer.getbuffer())
 
 
 class StoreWriter:
@@ -209,19 +259,48 @@ class StoreWriter:
 
     Args:
         path: folder; made if needed.
+        plan: what is being rendered, for JSON; a store is only continued with the same one.
+
+    Raises:
+        DataError: the folder holds a store of another plan, or its manifest is damaged.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, plan: dict[str, Any] | None = None) -> None:
         self.path = Path(path)
         self.path.mkdir(parents=True, exist_ok=True)
         self.manifest = self.path / "manifest.jsonl"
-        lines = self.manifest.read_text().splitlines() if self.manifest.exists() else []
-        self.shards = {json.loads(line)["shard"] for line in lines}
+        self.items = _read_manifest(self.manifest) if self.manifest.exists() else []
+        self.shards = {item.shard for item in self.items}
+        if plan is not None:
+            self._agree(plan)
+
+    def _agree(self, plan: dict[str, Any]) -> None:
+        """Note the plan in a new store; compare it in an old one."""
+        path = self.path / "plan.json"
+        if not path.exists():
+            if self.items and len(self.items) < plan.get("count", 0):
+                raise DataError(
+                    f"{self.path} does not say how it was rendered, so it cannot be continued; "
+                    "render into another folder"
+                )
+            if not self.items:
+                _replace(path, json.dumps(plan, indent=1, sort_keys=True).encode())
+            return
+        try:
+            found = json.loads(path.read_text())
+            differing = [k for k in sorted({*plan, *found}) if plan.get(k) != found.get(k)]
+        except (ValueError, TypeError) as error:
+            raise DataError(f"{path} is damaged; render into another folder") from error
+        if differing:
+            raise DataError(
+                f"{self.path} was begun with another {', '.join(differing)}; "
+                "repeat its options (plan.json) or render into another folder"
+            )
 
     def write_shard(
         self, shard: int, audio: np.ndarray, notes: Sequence[Notes], items: Sequence[Item]
     ) -> None:
-        """Add a shard; its lines enter the manifest last, in one write.
+        """Add a shard; its lines enter the manifest last, all at once.
 
         Args:
             shard: number; one that is there already is left alone.
@@ -237,13 +316,10 @@ class StoreWriter:
         )
         columns = [np.stack([n.onset, n.offset, n.pitch, n.velocity]) for n in notes]
         offsets = np.cumsum([0] + [c.shape[1] for c in columns])
-        temporary = self.path / f"notes-{shard}.tmp"
-        with open(temporary, "wb") as file:
-            np.savez(file, columns=np.concatenate(columns, 1), offsets=offsets)
-        os.replace(temporary, self.path / f"notes-{shard}.npz")
-        text = "".join(json.dumps(asdict(item)) + "\n" for item in items)
-        with open(self.manifest, "a") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+        _save_npz(
+            self.path / f"notes-{shard}.npz", columns=np.concatenate(columns, 1), offsets=offsets
+        )
+        self.items = sorted([*self.items, *items], key=lambda item: (item.shard, item.row))
+        lines = "".join(json.dumps(asdict(item)) + "\n" for item in self.items)
+        _replace(self.manifest, lines.encode())
         self.shards.add(shard)

@@ -5,9 +5,16 @@ supervised, and every timbre plays several scores, so an example of it that play
 something else always exists. Register and tempo of a timbre's scores are independent.
 """
 
-from collections.abc import Callable
+import math
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +22,9 @@ import numpy as np
 from timbrel.audio import Audio
 from timbrel.data.render.scores import draw_score
 from timbrel.data.render.soundfont import SoundFont
-from timbrel.data.render.timbres import Timbre, draw_timbres
+from timbrel.data.render.timbres import SPLITS, Timbre, draw_timbres
 from timbrel.data.store import Item, StoreWriter
+from timbrel.errors import DataError
 from timbrel.notes import Notes
 
 RATE = 44_100
@@ -24,6 +32,8 @@ PER_SHARD = 64
 PER_TIMBRE = 6  # scores that each timbre plays
 PER_SCORE = 2  # timbres that play each score
 LOUDNESS, LOUDNESS_SPREAD = -23.0, 2.0  # LUFS: mean, standard deviation
+PLAN_VERSION = 2  # of the draws below: stores of another version are not continued
+LARGEST_SHARD = 2 * 1024**3  # bytes of audio
 LEAD_OUT = 1.0  # seconds at the end in which no note begins
 
 
@@ -36,41 +46,95 @@ class Plan:
         count: renditions.
         timbres: as many as `timbres_needed(count)`.
         seconds: length of a rendition.
+        split: keys all draws, so that equal seeds give no score to two splits.
     """
 
     seed: int
     count: int
     timbres: tuple[Timbre, ...]
     seconds: float
+    split: str = "train"
+
+    def rng(self, *purpose: int) -> np.random.Generator:
+        """A stream of random numbers for one purpose."""
+        return np.random.default_rng([self.seed, *purpose, SPLITS[self.split]])
+
+    def timbre_number(self, index: int) -> int:
+        """Number of the timbre that plays rendition `index`; one turn is one round of all."""
+        return index % len(self.timbres)
 
     def timbre(self, index: int) -> Timbre:
         """Who plays rendition `index`."""
-        return self.timbres[self._timbre_number(index)]
-
-    def _timbre_number(self, index: int) -> int:
-        """Neighbours in the list of a kind (pitched, drums) share a score."""
-        return index % len(self.timbres)
+        return self.timbres[self.timbre_number(index)]
 
     def score_number(self, index: int) -> int:
-        """Equal for renditions of the same notes: pairs of timbres, a new pairing each round."""
-        number, turn = self._timbre_number(index), index // len(self.timbres)
-        drums = self.timbres[number].drums
-        peers = [k for k, t in enumerate(self.timbres) if t.drums == drums]
-        order = np.random.default_rng([self.seed, turn, int(drums)]).permutation(len(peers))
-        place = int(order[peers.index(number)]) // PER_SCORE
-        return (turn * len(self.timbres) + place) * 2 + int(drums)
+        """Equal for renditions of the same notes."""
+        return self._scores[index]
+
+    @cached_property
+    def _scores(self) -> list[int]:
+        """Score of every rendition: in each turn, the timbres of a kind meet in new groups."""
+        scores = [0] * self.count
+        for turn in range(-(-self.count // len(self.timbres))):
+            first = turn * len(self.timbres)
+            for drums in (False, True):
+                peers = [
+                    first + number
+                    for number, timbre in enumerate(self.timbres)
+                    if timbre.drums == drums and first + number < self.count
+                ]
+                rng = self.rng(turn, int(drums))
+                shuffled = [peers[k] for k in rng.permutation(len(peers))]
+                for place, index in enumerate(shuffled):
+                    # one left over at the end joins the group before: no score has one timbre
+                    group = min(place // PER_SCORE, max(len(peers) // PER_SCORE - 1, 0))
+                    scores[index] = (first + group) * 2 + int(drums)
+                if len(peers) == 1:
+                    scores[peers[0]] = self._join(peers[0], scores)
+        return scores
+
+    def _join(self, index: int, scores: list[int]) -> int:
+        """For one alone in its turn: an earlier score of its kind that its timbre lacks."""
+        own = self.timbre_number(index)
+        known = {scores[k] for k in range(own, index, len(self.timbres))}
+        for before in range(index):
+            same_kind = self.timbre(before).drums == self.timbre(index).drums
+            if same_kind and scores[before] not in known:
+                return scores[before]
+        return scores[index]
+
+    @cached_property
+    def _players(self) -> dict[int, list[Timbre]]:
+        """Timbres of each score."""
+        players: dict[int, list[Timbre]] = {}
+        for index, score in enumerate(self._scores):
+            players.setdefault(score, []).append(self.timbre(index))
+        return players
 
     def notes(self, index: int) -> Notes:
-        """The score of rendition `index`, drawn for one of its timbres' ranges."""
-        score, timbre = self.score_number(index), self.timbre(index)
-        rng = np.random.default_rng([self.seed, score, 77])
-        if timbre.drums:
+        """The score of rendition `index`, the same for all its timbres.
+
+        Its register is drawn on its own and moved only where one of its timbres would be
+        silent: notes that are in the roll but not in the audio would teach the wrong thing.
+        """
+        score = self.score_number(index)
+        rng = self.rng(score, 77)
+        if self.timbre(index).drums:
             return draw_score(rng, self.seconds - LEAD_OUT, drums=True)
-        # the score is the same for all its timbres, so its range comes from its number
         centre, width = rng.uniform(42, 84), rng.uniform(8, 22)
         voices = int(rng.choice([1, 1, 2, 4, 6]))
         low, high = int(max(24, centre - width)), int(min(105, centre + width))
+        floors, tops = zip(*(t.playable for t in self._players[score]), strict=True)
+        low, high = _fit(low, high, max(floors), min(tops))
         return draw_score(rng, self.seconds - LEAD_OUT, low, high, voices)
+
+
+def _fit(low: int, high: int, floor: int, top: int) -> tuple[int, int]:
+    """A range moved, and if need be narrowed, into [floor, top]; unchanged if that is empty."""
+    if floor > top:
+        return low, high
+    move = min(0, top - high) + max(0, floor - low)
+    return min(max(low + move, floor), top), max(min(high + move, top), floor)
 
 
 def timbres_needed(count: int) -> int:
@@ -80,26 +144,44 @@ def timbres_needed(count: int) -> int:
 
 def play(plan: Plan, index: int) -> tuple[np.ndarray, Notes]:
     """Rendition `index`: mono samples (n,) float32, and its notes."""
+    samples, notes, _ = _play(plan, index)
+    return samples, notes
+
+
+def _play(plan: Plan, index: int) -> tuple[np.ndarray, Notes, float]:
+    """`play`, with the loudness in LUFS that was reached."""
     notes, timbre = plan.notes(index), plan.timbre(index)
     stereo = timbre.render(notes, plan.seconds, RATE)
-    rng = np.random.default_rng([plan.seed, index, 78])
+    rng = plan.rng(index, 78)
     target = LOUDNESS + LOUDNESS_SPREAD * float(rng.standard_normal())
-    mono = Audio(stereo, RATE).mono().with_loudness(target)
-    return mono.samples[0], notes
+    mono = Audio(stereo, RATE).mono()
+    levelled = mono.with_loudness(target)
+    # a peak limit may have kept it quieter than asked; measuring again would cost as much
+    peak, reached = (float(np.abs(a.samples).max(initial=0)) for a in (mono, levelled))
+    gain_db = 20 * math.log10(reached / peak) if peak > 0 else 0.0
+    return levelled.samples[0], notes, mono.loudness() + gain_db
 
 
 _PLAN: Plan | None = None
 
 
-def _use_plan(plan: Plan) -> None:
+def _use_plan(plan: Plan, parent: int) -> None:
     """In a worker process: remember the plan, so that fonts are loaded once."""
     global _PLAN
     _PLAN = plan
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 
-def _play_index(index: int) -> tuple[np.ndarray, Notes]:
+def _end_with(parent: int) -> None:
+    """A pool's workers wait for ever when their parent is killed; these end with it."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
+def _play_index(index: int) -> tuple[np.ndarray, Notes, float]:
     assert _PLAN is not None
-    return play(_PLAN, index)
+    return _play(_PLAN, index)
 
 
 def render_store(
@@ -123,28 +205,69 @@ def render_store(
         fonts: sound fonts to choose from.
         synth_share: share of the own synthesiser's timbres.
         seconds: length of a rendition.
-        workers: processes.
+        workers: processes; the result does not depend on it.
         progress: called with the share that is done.
+
+    Raises:
+        DataError: the folder holds something else, a font cannot be read, or a worker died.
     """
+    if count < 1 or seconds <= LEAD_OUT:
+        raise DataError(
+            f"{count} renditions of {seconds:g} s cannot be rendered: at least one of more "
+            f"than {LEAD_OUT:g} s is needed"
+        )
     timbres = draw_timbres(seed, timbres_needed(count), split, fonts, synth_share)
-    plan = Plan(seed, count, tuple(timbres), seconds)
-    writer = StoreWriter(path)
-    with ProcessPoolExecutor(workers, initializer=_use_plan, initargs=(plan,)) as pool:
-        for shard in range(-(-count // PER_SHARD)):
-            indices = range(shard * PER_SHARD, min((shard + 1) * PER_SHARD, count))
+    drums = [t for t in timbres if t.drums]
+    if len(drums) == 1 and len(timbres) > 2:  # it would have no partner
+        timbres.remove(drums[0])
+    plan = Plan(seed, count, tuple(timbres), seconds, split)
+    samples = round(seconds * RATE)
+    per_shard = max(1, min(PER_SHARD, LARGEST_SHARD // (2 * samples)))
+    options = {
+        "version": PLAN_VERSION,
+        "seed": seed,
+        "count": count,
+        "split": split,
+        "fonts": [font.path.name for font in fonts],
+        "synth_share": synth_share,
+        "seconds": seconds,
+        "per_shard": per_shard,
+    }
+    writer = StoreWriter(path, options)
+    shards = [range(k, min(k + per_shard, count)) for k in range(0, count, per_shard)]
+    with _player(plan, workers) as play_all:
+        for shard, indices in enumerate(shards):
             if shard not in writer.shards:
-                rendered = list(pool.map(_play_index, indices))
-                audio = np.stack([samples for samples, _ in rendered])
+                audio, notes, loudness = zip(*play_all(indices), strict=True)
                 items = [
-                    _item(plan, shard, row, index, split, audio.shape[1])
+                    _item(plan, shard, row, index, split, samples, loudness[row])
                     for row, index in enumerate(indices)
                 ]
-                writer.write_shard(shard, audio, [notes for _, notes in rendered], items)
+                writer.write_shard(shard, np.stack(audio), notes, items)
             if progress is not None:
                 progress(indices.stop / count)
 
 
-def _item(plan: Plan, shard: int, row: int, index: int, split: str, length: int) -> Item:
+@contextmanager
+def _player(
+    plan: Plan, workers: int
+) -> Iterator[Callable[[range], Iterable[tuple[np.ndarray, Notes, float]]]]:
+    """A function that plays many renditions, here or in several processes."""
+    if workers <= 1:
+        yield lambda indices: [_play(plan, index) for index in indices]
+        return
+    with ProcessPoolExecutor(workers, initializer=_use_plan, initargs=(plan, os.getpid())) as pool:
+        try:
+            yield lambda indices: pool.map(_play_index, indices)
+        except BrokenProcessPool as error:
+            raise DataError(
+                "a rendering process was killed (is memory short?); run again to continue"
+            ) from error
+
+
+def _item(
+    plan: Plan, shard: int, row: int, index: int, split: str, length: int, loudness: float
+) -> Item:
     timbre = plan.timbre(index)
     return Item(
         shard=shard,
@@ -157,4 +280,8 @@ def _item(plan: Plan, shard: int, row: int, index: int, split: str, length: int)
         split=split,
         licence=timbre.licence,
         drums=timbre.drums,
+        timbre=plan.timbre_number(index),
+        low=timbre.low,
+        high=timbre.high,
+        loudness=round(loudness, 2) if math.isfinite(loudness) else None,
     )

@@ -3,6 +3,9 @@
 Rendering is by tinysoundfont (MIT, reads .sf2 and .sf3), split at every event, so times
 are exact to the sample. Between two stems all voices are stopped and the fade is thrown
 away: nothing leaks from one stem into the next.
+
+Fonts differ in what they add of their own: the OPL3 font sounds about 6 ms late and 10
+cents flat throughout, the others 1 to 5 ms late. Times and pitches are left as they are.
 """
 
 import itertools
@@ -36,7 +39,8 @@ KNOWN = (
 SETTLE = 4_096  # samples thrown away after all voices were stopped
 HEADROOM_DB = -9.0  # gain of the synthesiser: dozens of loud voices stay below full scale
 DRUM_BANK = 128
-GENERATOR_KEY_RANGE, GENERATOR_INSTRUMENT = 43, 41
+INSTRUMENT, KEY_RANGE, SAMPLE = 41, 43, 53  # generators of the SoundFont 2 specification
+ALL_KEYS = frozenset(range(128))
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,7 @@ class Preset:
     name: str
     low: int  # lowest key with a sample
     high: int  # highest key with a sample
+    keys: frozenset[int] = ALL_KEYS  # those with a sample
 
     @property
     def drums(self) -> bool:
@@ -163,47 +168,49 @@ def _samples(buffer: memoryview) -> np.ndarray:
 
 
 def _read_presets(path: Path) -> list[Preset]:
-    """Names and key ranges from the font's preset data ("pdta" list)."""
+    """Names and sounding keys from the font's preset data ("pdta" list)."""
     try:
         chunks = _preset_chunks(path)
-        phdr, pbag, pgen = chunks[b"phdr"], chunks[b"pbag"], chunks[b"pgen"]
-        inst, ibag, igen = chunks[b"inst"], chunks[b"ibag"], chunks[b"igen"]
-    except (OSError, KeyError, struct.error) as error:
-        raise DataError(f"{path} is not a sound font (.sf2, .sf3)") from error
-    instruments = []
-    starts = [r[1] for r in struct.iter_unpack("<20sH", inst)]
-    bags = [b[0] for b in struct.iter_unpack("<HH", ibag)]
-    generators = list(struct.iter_unpack("<HH", igen))
-    for first, last in itertools.pairwise(starts):
-        zones = [
-            generators[a:b]
-            for a, b in zip(bags[first:last], bags[first + 1 : last + 1], strict=True)
-        ]
-        instruments.append(_span(zones))
-    headers = list(struct.iter_unpack("<20sHHHIII", phdr))
-    bags = [b[0] for b in struct.iter_unpack("<HH", pbag)]
-    generators = list(struct.iter_unpack("<HH", pgen))
-    presets = []
-    for here, following in itertools.pairwise(headers):
-        spans = []
-        for a, b in zip(
-            bags[here[3] : following[3]], bags[here[3] + 1 : following[3] + 1], strict=True
-        ):
-            zone = dict(generators[a:b])
-            if GENERATOR_INSTRUMENT in zone:
-                own, inner = _span([generators[a:b]]), instruments[zone[GENERATOR_INSTRUMENT]]
-                spans.append((max(own[0], inner[0]), min(own[1], inner[1])))
-        if spans:
-            low, high = min(s[0] for s in spans), max(s[1] for s in spans)
-            name = here[0].split(b"\0")[0].decode("latin-1").strip()
-            presets.append(Preset(here[2], here[1], name, low, high))
+        headers = list(struct.iter_unpack("<20sHHHIII", chunks[b"phdr"]))
+        zones = _zones(chunks[b"pbag"], chunks[b"pgen"], [h[3] for h in headers], INSTRUMENT)
+        starts = [r[1] for r in struct.iter_unpack("<20sH", chunks[b"inst"])]
+        samples = _zones(chunks[b"ibag"], chunks[b"igen"], starts, SAMPLE)
+        instruments = [frozenset[int]().union(*(keys for _, keys in own)) for own in samples]
+        presets = []
+        for header, own in zip(headers, zones, strict=False):  # the last header only ends the list
+            keys = frozenset[int]().union(*(keys & instruments[number] for number, keys in own))
+            if keys:
+                name = header[0].split(b"\0")[0].decode("latin-1").strip()
+                presets.append(Preset(header[2], header[1], name, min(keys), max(keys), keys))
+    except (OSError, KeyError, IndexError, struct.error) as error:
+        raise DataError(f"{path} is not a sound font (.sf2, .sf3), or is damaged") from error
     return sorted(presets, key=lambda p: (p.bank, p.program))
 
 
-def _span(zones: list[list[tuple[int, int]]]) -> tuple[int, int]:
-    """Union of the key ranges of zones; a zone without one covers all keys."""
-    ranges = [dict(z).get(GENERATOR_KEY_RANGE, 127 << 8) for z in zones if z] or [127 << 8]
-    return min(r & 0xFF for r in ranges), max(r >> 8 for r in ranges)
+def _zones(
+    bag: bytes, generator: bytes, starts: list[int], target: int
+) -> list[list[tuple[int, frozenset[int]]]]:
+    """For every preset or instrument, its zones as (what they play, keys).
+
+    A first zone without `target` is global: its keys hold for zones that name none. Reading
+    it as a zone of its own would claim all keys for nearly every instrument.
+    """
+    bags = [b[0] for b in struct.iter_unpack("<HH", bag)]
+    generators = list(struct.iter_unpack("<HH", generator))
+    owners = []
+    for first, last in itertools.pairwise(starts):
+        zones, default = [], ALL_KEYS
+        for number in range(first, last):
+            zone = dict(generators[bags[number] : bags[number + 1]])
+            keys = default
+            if KEY_RANGE in zone:
+                keys = frozenset(range(zone[KEY_RANGE] & 0xFF, (zone[KEY_RANGE] >> 8) + 1))
+            if target in zone:
+                zones.append((zone[target], keys & ALL_KEYS))
+            elif number == first:
+                default = keys
+        owners.append(zones)
+    return owners
 
 
 def _preset_chunks(path: Path) -> dict[bytes, bytes]:

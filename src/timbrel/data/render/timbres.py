@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from timbrel.data.render.effects import Effects
+from timbrel.data.render.scores import KITS
 from timbrel.data.render.soundfont import Preset, SoundFont
 from timbrel.data.render.synth import Patch, render_kit, render_patch
+from timbrel.errors import DataError
 from timbrel.notes import Notes
 
 # One or two programs of every General MIDI family that no training item plays.
@@ -20,6 +22,9 @@ SOUND_EFFECTS = range(112, 128)  # percussion and noises: no pitched timbre
 SYNTH_EFFECTS = range(96, 104)  # too diffuse to judge notes by
 WIDEN = 5  # semitones beyond an instrument's natural range: register belongs to structure
 DRUM_SHARE = 0.06
+SPLITS = {"train": 0, "valid": 1, "test": 2}
+# What drum scores strike; kits without one of these would be silent there.
+KIT_PIECES = frozenset(piece for kit in KITS for piece in kit)
 # (programs, lowest, highest, voices): natural ranges in General MIDI order
 RANGES = (
     (range(0, 8), 28, 100, 6),
@@ -79,6 +84,13 @@ class Timbre:
     drums: bool = False
     group: int = field(default=-1)  # General MIDI family (program // 8), or -1
 
+    @property
+    def playable(self) -> tuple[int, int]:
+        """Lowest and highest pitch that sound at all, however unusual."""
+        if isinstance(self.source, Patch):
+            return 0, 127
+        return self.source[1].low, self.source[1].high
+
     def render(self, notes: Notes, seconds: float, rate: int = 44_100) -> np.ndarray:
         """(2, samples) float32 with effects, peak at most 1."""
         if isinstance(self.source, Patch):
@@ -132,10 +144,15 @@ def draw_timbres(
         split: "train", "valid" or "test".
         fonts: those to choose from; none means the synthesiser alone.
         synth_share: share of patches of the own synthesiser.
+
+    Raises:
+        DataError: there is no such split.
     """
-    rng = np.random.default_rng([seed, {"train": 0, "valid": 1, "test": 2}[split]])
+    if split not in SPLITS:
+        raise DataError(f"there is no split '{split}'; choose train, valid or test")
+    rng = np.random.default_rng([seed, SPLITS[split]])
     presets = [(f, p) for f in fonts for p in f.presets() if in_split(f, p, split)]
-    kits = [entry for entry in presets if entry[1].drums]
+    kits = [entry for entry in presets if entry[1].drums and entry[1].keys >= KIT_PIECES]
     tones = [entry for entry in presets if not entry[1].drums]
     timbres = []
     for number in range(count):

@@ -1,0 +1,182 @@
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from soundfonts import write_font
+from timbrel.audio import Audio
+from timbrel.data.render import renditions
+from timbrel.data.render.renditions import Plan, play, render_store, timbres_needed
+from timbrel.data.render.soundfont import SoundFont
+from timbrel.data.render.timbres import SPLITS, draw_timbres
+from timbrel.data.store import Store
+from timbrel.errors import DataError
+
+
+class Killed(BaseException):
+    """What a test raises in place of a kill: nothing catches it."""
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in folder.iterdir() if p.suffix != ".tmp"}
+
+
+@pytest.mark.parametrize("count", [12, 48, 100, 601, 4_800])
+def test_every_score_has_two_timbres_and_every_timbre_three_scores(count: int) -> None:
+    plan = Plan(1, count, tuple(draw_timbres(1, timbres_needed(count), "train", [], 1.0)), 12.0)
+    scores: dict[int, set[str]] = {}
+    timbres: dict[str, set[int]] = {}
+    for index in range(count):
+        scores.setdefault(plan.score_number(index), set()).add(plan.timbre(index).identity)
+        timbres.setdefault(plan.timbre(index).identity, set()).add(plan.score_number(index))
+    kinds = [t.drums for t in plan.timbres]
+    if kinds.count(True) != 1:
+        assert min(len(players) for players in scores.values()) >= 2
+    assert min(len(played) for played in timbres.values()) >= 3
+
+
+def test_one_left_alone_in_the_last_turn_joins_an_earlier_score() -> None:
+    timbres = tuple(t for t in draw_timbres(0, 9, "train", [], 1.0) if not t.drums)[:5]
+    plan = Plan(0, 26, timbres, 12.0)
+    partners = [k for k in range(25) if plan.score_number(k) == plan.score_number(25)]
+    assert partners
+    assert plan.timbre(25).identity not in {plan.timbre(k).identity for k in partners}
+    np.testing.assert_array_equal(plan.notes(25).onset, plan.notes(partners[0]).onset)
+
+
+def test_splits_of_one_seed_share_no_score() -> None:
+    timbres = tuple(draw_timbres(0, 10, "train", [], 1.0))
+    heard = {}
+    for split in SPLITS:
+        plan = Plan(0, 60, timbres, 4.0, split)
+        scores = [plan.notes(index) for index in range(60)]
+        heard[split] = {(tuple(n.onset), tuple(n.pitch)) for n in scores}
+    assert not heard["train"] & heard["valid"]
+    assert not heard["train"] & heard["test"]
+    assert not heard["valid"] & heard["test"]
+
+
+def test_drums_share_scores_with_drums_only() -> None:
+    plan = Plan(0, 600, tuple(draw_timbres(0, 100, "train", [], 1.0)), 12.0)
+    kinds: dict[int, set[bool]] = {}
+    for index in range(600):
+        kinds.setdefault(plan.score_number(index), set()).add(plan.timbre(index).drums)
+    assert {frozenset(k) for k in kinds.values()} == {frozenset({True}), frozenset({False})}
+
+
+def test_renditions_of_one_score_have_the_same_notes(small_store: Store) -> None:
+    for items in small_store.by_score.values():
+        onsets = [small_store.notes(i).onset for i in items]
+        for other in onsets[1:]:
+            np.testing.assert_array_equal(onsets[0], other)
+
+
+def test_a_rendition_is_a_pure_function_of_its_index() -> None:
+    timbres = tuple(draw_timbres(0, timbres_needed(12), "train", [], 1.0))
+    plan = Plan(0, 12, timbres, 2.0)
+    first, second = play(plan, 5), play(plan, 5)
+    np.testing.assert_array_equal(first[0], second[0])
+
+
+def test_a_timbre_plays_at_different_registers(small_store: Store) -> None:
+    spreads = []
+    for items in small_store.by_identity.values():
+        centres = [np.median(small_store.notes(i).pitch) for i in items]
+        spreads.append(np.ptp(centres))
+    assert np.median(spreads) > 7
+
+
+def test_no_note_lies_where_its_timbre_is_silent(tmp_path: Path) -> None:
+    write_font(tmp_path / "FluidR3_tiny.sf2", low=55, high=80)
+    timbres = draw_timbres(0, 20, "train", [SoundFont(tmp_path / "FluidR3_tiny.sf2")], 0.5)
+    plan = Plan(0, 120, tuple(timbres), 4.0)
+    bounded = [k for k in range(120) if plan.timbre(k).family == "fluid"]
+    assert len(bounded) > 30
+    for index in bounded:
+        pitch = plan.notes(index).pitch
+        if len(pitch) and not plan.timbre(index).drums:
+            assert pitch.min() >= 55
+            assert pitch.max() <= 80
+
+
+def test_loudness_is_near_its_target_and_the_manifest_tells_it(small_store: Store) -> None:
+    for index in range(0, 48, 5):
+        item = small_store.items[index]
+        assert item.loudness is not None
+        assert -33 < item.loudness < -15
+        heard = Audio(small_store.audio(index)[None], item.rate).loudness()
+        assert heard == pytest.approx(item.loudness, abs=0.1)
+        assert np.abs(small_store.audio(index)).max() < 0.98
+
+
+def test_a_kill_at_any_moment_is_continued_to_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(renditions, "PER_SHARD", 2)
+    arguments = (1, 5, "train", [], 1.0, 1.5)
+    render_store(tmp_path / "whole", *arguments)
+    whole, replace, last = contents(tmp_path / "whole"), os.replace, -1
+    assert len(whole) == 1 + 1 + 3 * 2
+    for deadly in range(100):
+        left = deadly
+
+        def dying(source: Path, target: Path) -> None:
+            nonlocal left
+            if left == 0:
+                raise Killed
+            left -= 1
+            replace(source, target)
+
+        folder = tmp_path / f"killed-{deadly}"
+        monkeypatch.setattr(os, "replace", dying)
+        try:
+            render_store(folder, *arguments)
+        except Killed:
+            last = deadly
+        monkeypatch.setattr(os, "replace", replace)
+        if last < deadly:
+            break
+        if (folder / "manifest.jsonl").exists():
+            partial = Store.open(folder)
+            assert [len(partial.audio(i)) for i in range(len(partial))] == [66_150] * len(partial)
+        render_store(folder, *arguments)
+        assert contents(folder) == whole
+        shutil.rmtree(folder)
+    assert last == 1 + 3 * 3 - 1  # the plan, and three files a shard: each was the last once
+
+
+def test_several_processes_make_the_same_bytes_as_one(tmp_path: Path) -> None:
+    for workers in (1, 2):
+        render_store(tmp_path / str(workers), 1, 6, "train", [], 1.0, 1.5, workers)
+    assert contents(tmp_path / "1") == contents(tmp_path / "2")
+
+
+def test_finished_shards_are_not_rendered_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    render_store(tmp_path, 1, 4, "train", [], 1.0, 1.5)
+    monkeypatch.setattr(renditions, "_play", None)
+    render_store(tmp_path, 1, 4, "train", [], 1.0, 1.5)
+
+
+@pytest.mark.parametrize(("change", "name"), [({"seed": 2}, "seed"), ({"count": 9}, "count")])
+def test_other_options_never_mix_into_a_store(
+    tmp_path: Path, change: dict[str, int], name: str
+) -> None:
+    options = {"seed": 1, "count": 4}
+    render_store(tmp_path, split="train", fonts=[], synth_share=1.0, seconds=1.5, **options)
+    with pytest.raises(DataError, match=f"another {name}"):
+        render_store(
+            tmp_path, split="train", fonts=[], synth_share=1.0, seconds=1.5, **{**options, **change}
+        )
+
+
+def test_nothing_to_render_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="at least one"):
+        render_store(tmp_path, 1, 0, "train", [])
+    with pytest.raises(DataError, match="more than 1 s"):
+        render_store(tmp_path, 1, 4, "train", [], seconds=0.5)
+    with pytest.raises(DataError, match="no split 'training'"):
+        render_store(tmp_path, 1, 4, "training", [])
