@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from timbrel.errors import InputError
-from timbrel.notes import Notes, Track, is_midi
+from timbrel.midi import is_midi
+from timbrel.notes import Notes, Track
 
 
 def variable_length(value: int) -> bytes:
@@ -132,6 +133,47 @@ def test_corruption_is_measured_as_asked(rng: np.random.Generator) -> None:
     assert set(notes.corrupt(rng, velocity="flat").velocity.tolist()) == {80}
 
 
+def test_a_pedal_pressed_before_a_program_change_holds_until_it_is_lifted(tmp_path: Path) -> None:
+    events = [(0, b"\xb0\x40\x7f"), (0, b"\x90\x3c\x50"), (240, b"\x80\x3c\x00")]
+    events += [(240, b"\xc0\x05"), (0, b"\x90\x3e\x50"), (240, b"\x80\x3e\x00")]
+    events += [(240, b"\xb0\x40\x00")]
+    notes = read(tmp_path, midi([events]))
+    assert notes.offset == pytest.approx([1.0, 1.0])
+
+
+def test_many_pedal_events_are_read_in_one_pass(tmp_path: Path) -> None:
+    events: list[tuple[int, bytes]] = [(0, b"\x90\x3c\x50")]
+    events += [(1, bytes([0xB0, 0x40, value])) for _ in range(20_000) for value in (127, 90, 0)]
+    events += [(0, b"\x80\x3c\x00")]
+    assert len(read(tmp_path, midi([events]))) == 1
+
+
+def test_overlapping_notes_of_one_pitch_survive_writing(tmp_path: Path) -> None:
+    notes = Notes.from_rows([(0, 3, 60, 90), (1, 2, 60, 70), (1.5, 2.5, 60, 50)])
+    notes.write(tmp_path / "a.mid")
+    back = Notes.read(tmp_path / "a.mid")
+    assert back.onset == pytest.approx(notes.onset, abs=1e-3)
+    assert back.offset == pytest.approx(notes.offset, abs=1e-3)
+    assert back.velocity.tolist() == notes.velocity.tolist()
+
+
+@pytest.mark.parametrize("rows", [[(-1, 1, 60, 90)], [(0, 30_000, 60, 90)]])
+def test_times_that_a_file_cannot_hold_are_refused_and_nothing_is_written(
+    tmp_path: Path, rows: list[tuple[float, float, int, int]]
+) -> None:
+    with pytest.raises(InputError, match="cannot hold"):
+        Notes.from_rows(rows).write(tmp_path / "a.mid")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_writing_into_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be written"):
+        Notes.from_rows([(0, 1, 60, 90)]).write(tmp_path / "none" / "a.mid")
+
+
+NOTE = [(0, b"\x90\x3c\x50"), (480, b"\x80\x3c\x00")]
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -139,6 +181,12 @@ def test_corruption_is_measured_as_asked(rng: np.random.Generator) -> None:
         (b"just some text, renamed", "not a MIDI file"),
         (midi([[(0, b"\x90\x3c\x50"), (480, b"\x80\x3c\x00")]])[:-9], "damaged"),
         (midi([[(0, tempo(120))]]), "no notes"),
+        (midi([NOTE], kind=2), "format 2"),
+        (midi([NOTE], ticks=0), "ticks per quarter"),
+        (midi([NOTE], ticks=0xE728 - 0x10000 & 0xFFFF), "ticks per quarter"),
+        (midi([[(0, b"\xff\x51\x03\x00\x00\x00"), *NOTE]]), "tempo of 0"),
+        (midi([NOTE, NOTE])[:-30], "cut short"),
+        (b"MThd\x00\x00", "cut short"),
     ],
 )
 def test_bad_files_are_named_in_one_sentence(tmp_path: Path, content: bytes, words: str) -> None:

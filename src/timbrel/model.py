@@ -15,8 +15,9 @@ from timbrel.conditions.listener import EARLY_SECONDS, ONSET_LEVEL, Listener
 from timbrel.diffusion.guidance import Guidance
 from timbrel.errors import InputError, ModelError
 from timbrel.generate.windows import Sampling, generate
+from timbrel.midi import is_midi
 from timbrel.network import Network
-from timbrel.notes import Notes, is_midi
+from timbrel.notes import Notes
 from timbrel.posterior import read_notes
 from timbrel.roll import roll
 from timbrel.serialize import load_codec, load_listener, load_network, read_config

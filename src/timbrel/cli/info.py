@@ -45,7 +45,7 @@ def describe(what: str) -> dict[str, Any]:
 
             return {"store": what, **Store.open(path).summary()}
         raise InputError(f"{path} is a folder, but neither a model nor a store")
-    from timbrel.notes import is_midi
+    from timbrel.midi import is_midi
 
     if is_midi(path):
         return _describe_midi(path)
