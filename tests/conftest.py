@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 # two threads that wait for each other on a busy machine are far slower than one
@@ -14,8 +15,15 @@ import torch
 from sounds import RATE, tone
 from timbrel.audio import Audio
 from timbrel.codec.codec import Codec, tiny
+from timbrel.conditions.listener import Listener, ListenerConfig
 from timbrel.data.render.renditions import render_store
 from timbrel.data.store import Store
+from timbrel.evaluation.protocol import read_protocol
+from timbrel.evaluation.report import write_report
+from timbrel.evaluation.run import Job, evaluate
+from timbrel.network import Network
+from timbrel.network import tiny as tiny_network
+from timbrel.serialize import assemble
 from timbrel.training.codec import CodecTraining, train_codec
 from timbrel.training.latents import attach_latents
 from timbrel.training.run import Budget, Run
@@ -76,3 +84,34 @@ def kill_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Callable[[int, f
         return on_step
 
     return make
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random tiny model with a listener."""
+    torch.manual_seed(0)
+    config = tiny_network()
+    codec = Codec(config.codec)
+    codec.basis.fit(
+        [torch.from_numpy(np.stack([tone(h, 1.0) for h in np.geomspace(80, 2000, 30)]))]
+    )
+    network = Network(config)
+    network.adopt(codec.basis)
+    torch.nn.init.normal_(network.denoiser.leave.weight, std=0.05)
+    size = ListenerConfig(width=4, layers=1)
+    listener = Listener(config.codec.rate, config.codec.hop, size)
+    path = tmp_path_factory.mktemp("model") / "tiny"
+    assemble(path, codec, network, listener, size, {"name": "random", "licence": "MIT"})
+    return path
+
+
+@pytest.fixture(scope="session")
+def report(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished evaluation of the random model on two cases."""
+    folder = tmp_path_factory.mktemp("evaluation") / "report"
+    levels = {"seen timbres": {"pool": "seen-seen"}}
+    protocol = replace(read_protocol("midi-to-audio"), seconds=4.0, levels=levels)
+    job = Job(protocol, model=str(tiny_model), sampling=(("steps", 1),), limit=2)
+    evaluate(job, folder)
+    write_report(folder)
+    return folder

@@ -6,39 +6,18 @@ import torch
 
 from sounds import RATE, tone
 from timbrel.audio import Audio
-from timbrel.codec.codec import Codec, CodecConfig
-from timbrel.conditions.listener import Listener, ListenerConfig
+from timbrel.codec.codec import CodecConfig
 from timbrel.diffusion.guidance import Guidance
 from timbrel.errors import InputError, ModelError
 from timbrel.generate.windows import Sampling, generate, windows
 from timbrel.model import TAIL_SECONDS, Timbrel, load
-from timbrel.network import Network, tiny
 from timbrel.notes import Notes
-from timbrel.serialize import assemble, load_codec, load_network
+from timbrel.serialize import load_codec, load_network
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random tiny model with a listener."""
-    torch.manual_seed(0)
-    config = tiny()
-    codec = Codec(config.codec)
-    codec.basis.fit(
-        [torch.from_numpy(np.stack([tone(h, 1.0) for h in np.geomspace(80, 2000, 30)]))]
-    )
-    network = Network(config)
-    network.adopt(codec.basis)
-    torch.nn.init.normal_(network.denoiser.leave.weight, std=0.05)
-    size = ListenerConfig(width=4, layers=1)
-    listener = Listener(config.codec.rate, config.codec.hop, size)
-    path = tmp_path_factory.mktemp("model") / "tiny"
-    assemble(path, codec, network, listener, size, {"name": "random", "licence": "MIT"})
-    return path
-
-
-@pytest.fixture(scope="module")
-def player(folder: Path) -> Timbrel:
-    return load(folder, "cpu")
+def player(tiny_model: Path) -> Timbrel:
+    return load(tiny_model, "cpu")
 
 
 NOTES = Notes.from_rows([(0.0, 0.5, 60, 90), (0.5, 1.0, 64, 80), (1.0, 2.0, 67, 100)])
@@ -133,8 +112,8 @@ def test_options_out_of_range_are_refused(player: Timbrel) -> None:
         player.render(Notes.empty(), EXAMPLE)
 
 
-def test_saved_weights_are_half_precision_and_load_back(folder: Path, player: Timbrel) -> None:
-    network, codec = load_network(folder), load_codec(folder)
+def test_saved_weights_are_half_precision_and_load_back(tiny_model: Path, player: Timbrel) -> None:
+    network, codec = load_network(tiny_model), load_codec(tiny_model)
     for name, value in player.network.state_dict().items():
         torch.testing.assert_close(network.state_dict()[name], value)
     assert codec.config == CodecConfig(**{**codec.config.__dict__})
@@ -153,23 +132,23 @@ def test_saved_weights_are_half_precision_and_load_back(folder: Path, player: Ti
         (lambda f: (f / "codec.safetensors").write_bytes(b"123"), "is damaged"),
     ],
 )
-def test_damaged_models_are_named(folder: Path, tmp_path: Path, damage, words: str) -> None:
+def test_damaged_models_are_named(tiny_model: Path, tmp_path: Path, damage, words: str) -> None:
     import shutil
 
     copy = tmp_path / "copy"
-    shutil.copytree(folder, copy)
+    shutil.copytree(tiny_model, copy)
     damage(copy)
     with pytest.raises(ModelError, match=words):
         load(copy, "cpu")
 
 
 def test_a_model_of_a_newer_version_is_refused_by_its_unknown_setting(
-    folder: Path, tmp_path: Path
+    tiny_model: Path, tmp_path: Path
 ) -> None:
     import json
     import shutil
 
-    shutil.copytree(folder, tmp_path / "new")
+    shutil.copytree(tiny_model, tmp_path / "new")
     path = tmp_path / "new" / "config.json"
     config = json.loads(path.read_text())
     config["model"]["denoiser"]["telepathy"] = 3

@@ -38,12 +38,7 @@ class Audio:
                 samples that are not finite, or (if asked) silence.
         """
         path = Path(path)
-        if path.is_dir():
-            raise InputError(f"{path} is a folder; give an audio file")
-        if not path.exists():
-            raise InputError(f"{path} does not exist; give an audio file")
-        if path.stat().st_size == 0:
-            raise InputError(f"{path} is empty; give an audio file")
+        check_file(path)
         try:
             samples, rate = soundfile.read(str(path), dtype="float32", always_2d=True)
         except (soundfile.LibsndfileError, OSError, RuntimeError) as error:
@@ -141,6 +136,20 @@ class Audio:
             return Audio(self.samples * np.float32(peak / top), self.rate)
         gain = min(10 ** ((lufs - loudness) / 20), peak / top)
         return Audio(self.samples * np.float32(gain), self.rate)
+
+
+def check_file(path: Path) -> None:
+    """Refuse a path at which there is nothing to read.
+
+    Raises:
+        InputError: missing, a folder, or empty.
+    """
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; give an audio file")
+    if not path.exists():
+        raise InputError(f"{path} does not exist; give an audio file")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path} is empty; give an audio file")
 
 
 def check_writable(path: str | Path) -> None:

@@ -45,13 +45,18 @@ def load(model: str | Path = "default", device: str = "auto") -> "Timbrel":
         ModelError: the folder is missing, incomplete, damaged or of a newer version.
         InputError: the device is not there.
     """
-    folder = DEFAULT if str(model) == "default" else Path(model)
+    folder = folder_of(model)
     config = read_config(folder)
     codec, network = load_codec(folder), load_network(folder)
     listener = None
     if "listener" in config:
         listener = load_listener(folder, codec.rate, codec.hop)
     return Timbrel(codec, network, listener, config.get("about", {}), pick_device(device))
+
+
+def folder_of(model: str | Path) -> Path:
+    """Where a model lies; "default" is in the package."""
+    return DEFAULT if str(model) == "default" else Path(model)
 
 
 def pick_device(name: str) -> torch.device:

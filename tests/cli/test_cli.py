@@ -1,7 +1,6 @@
 """The command line as users call it."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,18 +9,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from command_line import ENVIRONMENT, timbrel
 from sounds import RATE, tone
 from timbrel.audio import Audio
 from timbrel.notes import Notes
-
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "2", "COLUMNS": "200"}
-
-
-def timbrel(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from timbrel.cli.main import main; main()"]
-    return subprocess.run(
-        [*command, *map(str, arguments)], capture_output=True, text=True, env=ENVIRONMENT
-    )
 
 
 @pytest.fixture
@@ -212,7 +203,7 @@ def test_two_processes_train_one_model(tmp_path: Path) -> None:
         list(map(str, command)),
         capture_output=True,
         text=True,
-        env={**ENVIRONMENT, "OMP_NUM_THREADS": "1"},
+        env=ENVIRONMENT,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert (tmp_path / "model" / "model" / "network.safetensors").exists()

@@ -4,8 +4,8 @@ import pytest
 from sounds import RATE, pitch_hz, tone
 from timbrel.errors import InputError
 from timbrel.evaluation.mel import mel_filters
-from timbrel.evaluation.notes_metrics import note_scores
-from timbrel.evaluation.timbre_embedding import embed, similarity
+from timbrel.evaluation.notes_metrics import note_scores, velocity_f1
+from timbrel.evaluation.timbre_embedding import hear, similarity
 from timbrel.evaluation.transcriber import posteriors, transcribe
 from timbrel.notes import Notes
 
@@ -41,7 +41,7 @@ def test_silence_has_no_notes_and_posteriors_cover_the_audio() -> None:
 
 def test_audio_that_is_not_numbers_is_refused() -> None:
     bad = np.full(RATE, np.nan, np.float32)
-    for judge in (transcribe, embed):
+    for judge in (transcribe, hear):
         with pytest.raises(InputError, match="not numbers"):
             judge(bad, RATE)
 
@@ -78,6 +78,19 @@ def test_half_of_the_notes_missing_halves_recall_alone() -> None:
     assert (scores.precision, scores.recall) == (1.0, 0.5)
 
 
+def test_offsets_and_velocities_count_only_where_they_should() -> None:
+    notes = Notes.from_rows(TUNE)
+    short = Notes.from_rows([(a, a + 0.2, p, v) for a, _, p, v in TUNE])
+    scores = note_scores(notes, short)
+    assert (scores.f1, scores.offset_f1) == (1.0, 0.0)
+    assert note_scores(notes, notes).offset_f1 == 1
+    loud = Notes.from_rows([(a, b, p, 20 + 15 * k) for k, (a, b, p, _) in enumerate(TUNE)])
+    softer = Notes.from_rows([(a, b, p, 10 + 7 * k) for k, (a, b, p, _) in enumerate(TUNE)])
+    reverse = Notes.from_rows([(a, b, p, 95 * (k % 2) + 10) for k, (a, b, p, _) in enumerate(TUNE)])
+    assert velocity_f1(loud, softer) == 1  # up to a linear change of scale
+    assert velocity_f1(loud, reverse) < 0.7
+
+
 def test_mel_filters_have_unit_area_and_cover_the_spectrum() -> None:
     filters = mel_filters(16_000, 512, 96)
     assert filters.shape == (96, 257)
@@ -96,8 +109,8 @@ def test_the_embedding_hears_timbre_before_notes() -> None:
 
     other = [(a, b, 126 - p, v) for a, b, p, v in TUNE]
     plucked, elsewhere, organ = saw(TUNE, 20, 8), saw(other, 20, 8), saw(TUNE, 2, 0)
-    vectors = [embed(x, RATE) for x in (plucked, elsewhere, organ)]
+    vectors = [hear(x, RATE).discriminant for x in (plucked, elsewhere, organ)]
     same_timbre = similarity(vectors[0], vectors[1])
     same_notes = similarity(vectors[0], vectors[2])
     assert same_timbre > same_notes
-    assert similarity(vectors[0], embed(0.1 * plucked, RATE)) > 0.99
+    assert similarity(vectors[0], hear(0.1 * plucked, RATE).discriminant) > 0.99

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from timbrel.cli import fonts, info, prepare, render, train
+from timbrel.cli import evaluate, fonts, info, prepare, reconstruct, render, train
 from timbrel.errors import TimbrelError
 
 app = typer.Typer(
@@ -14,8 +14,13 @@ app = typer.Typer(
     add_completion=True,
 )
 app.command("render")(render.render)
+app.command("reconstruct")(reconstruct.reconstruct)
 app.command("info")(info.info)
 app.command("fonts")(fonts.fonts)
+app.command("evaluate")(evaluate.evaluate)
+app.command("compare")(evaluate.compare)
+app.command("listen")(evaluate.listen)
+app.command("protocols")(evaluate.protocols)
 app.add_typer(prepare.app, name="prepare")
 app.add_typer(train.app, name="train")
 

@@ -7,6 +7,7 @@ Metrics:
     f1, precision, recall: onset and pitch.
     pitch_class_f1: the same with octaves folded; above f1 when the register is wrong.
     onset_f1: onsets alone.
+    offset_f1: onset, pitch, and an offset within 20 % of the duration (at least 50 ms).
     octave_error_rate: share of reference notes found only in another octave.
 """
 
@@ -29,16 +30,18 @@ class NoteScores:
     f1: float
     pitch_class_f1: float
     onset_f1: float
+    offset_f1: float
     octave_error_rate: float
 
 
 def note_scores(reference: Notes, estimate: Notes) -> NoteScores:
     """All note metrics of an estimate against a reference."""
     if len(reference) == 0 and len(estimate) == 0:
-        return NoteScores(1.0, 1.0, 1.0, 1.0, 1.0, 0.0)
+        return NoteScores(1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0)
     exact = _matched(reference, estimate, reference.pitch, estimate.pitch)
     folded = _matched(reference, estimate, reference.pitch % 12, estimate.pitch % 12)
     alone = _matched(reference, estimate, 0 * reference.pitch, 0 * estimate.pitch)
+    ended = _matched(reference, estimate, reference.pitch, estimate.pitch, offsets=True)
     only_folded = len(folded - exact) if len(reference) else 0
     precision, recall = _share(len(exact), len(estimate)), _share(len(exact), len(reference))
     return NoteScores(
@@ -47,12 +50,35 @@ def note_scores(reference: Notes, estimate: Notes) -> NoteScores:
         f1=_f1(precision, recall),
         pitch_class_f1=_f1(_share(len(folded), len(estimate)), _share(len(folded), len(reference))),
         onset_f1=_f1(_share(len(alone), len(estimate)), _share(len(alone), len(reference))),
+        offset_f1=_f1(_share(len(ended), len(estimate)), _share(len(ended), len(reference))),
         octave_error_rate=_share(only_folded, len(reference)),
     )
 
 
+def velocity_f1(reference: Notes, estimate: Notes) -> float:
+    """F1 of onset, pitch and velocity (within 10 % of the range, after the best linear fit).
+
+    Only for estimates that carry velocities: most transcribers give none.
+    """
+    if len(reference) == 0 or len(estimate) == 0:
+        return float(len(reference) == len(estimate))
+    from mir_eval.transcription_velocity import precision_recall_f1_overlap
+
+    def columns(notes: Notes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        hz = 440 * 2 ** ((notes.pitch - 69.0) / 12)
+        return np.stack([notes.onset, notes.offset], 1), hz, notes.velocity.astype(float)
+
+    return float(
+        precision_recall_f1_overlap(*columns(reference), *columns(estimate), offset_ratio=None)[2]
+    )
+
+
 def _matched(
-    reference: Notes, estimate: Notes, true_pitch: np.ndarray, found_pitch: np.ndarray
+    reference: Notes,
+    estimate: Notes,
+    true_pitch: np.ndarray,
+    found_pitch: np.ndarray,
+    offsets: bool = False,
 ) -> set[int]:
     """Reference notes in a largest one-to-one matching."""
     if len(reference) == 0 or len(estimate) == 0:
@@ -66,7 +92,7 @@ def _matched(
         440 * 2 ** ((found_pitch - 69.0) / 12),
         onset_tolerance=ONSET_SECONDS,
         pitch_tolerance=PITCH_CENTS,
-        offset_ratio=None,
+        offset_ratio=0.2 if offsets else None,
     )
     return {int(pair[0]) for pair in pairs}
 

@@ -1,12 +1,13 @@
-"""A timbre embedding that had no part in training: musicnn (Pons and Serra, 2019) in numpy.
+"""Timbre embeddings that had no part in training: musicnn (Pons and Serra, 2019) in numpy.
 
-musicnn's features (weights of MTT_musicnn) are averaged over 3 s patches and projected by a
-linear discriminant that was fitted on patches of the own synthesiser in several registers
-(benchmarks/fit_timbre_embedding.py): directions that tell sounds apart whatever they play.
+Two of them: musicnn's penultimate layer as it is (weights of MTT_musicnn), and a linear
+discriminant on it, fitted on renders in several registers (benchmarks/fit_timbre_embedding.py):
+directions that tell sounds apart whatever they play.
 The test that matters is the hard triplet: the same instrument playing other notes must be
 nearer than another instrument playing the same notes. A distance of MFCCs fails it.
 """
 
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -33,15 +34,34 @@ def _weights() -> Weights:
         return {name: data[name].astype(np.float32) for name in data.files}
 
 
-def features(samples: np.ndarray, rate: int) -> np.ndarray:
-    """musicnn's features, averaged over time.
+@dataclass(frozen=True)
+class Heard:
+    """What musicnn makes of one sound.
+
+    Attributes:
+        patches: (n, 200) float32, the penultimate layer for each patch of 3 s.
+    """
+
+    patches: np.ndarray
+
+    @property
+    def musicnn(self) -> np.ndarray:
+        """(200,): mean over patches."""
+        return self.patches.mean(0)
+
+    @property
+    def discriminant(self) -> np.ndarray:
+        """(dim,): what tells timbres apart."""
+        mean, projection = _discriminant()
+        return (self.musicnn - mean) @ projection
+
+
+def hear(samples: np.ndarray, rate: int) -> Heard:
+    """Embed audio.
 
     Args:
         samples: (n,) mono.
         rate: Hz.
-
-    Returns:
-        (753,) float32.
 
     Raises:
         InputError: samples that are not finite, or none.
@@ -53,25 +73,13 @@ def features(samples: np.ndarray, rate: int) -> np.ndarray:
     if len(mel) < PATCH:
         mel = np.pad(mel, ((0, PATCH - len(mel)), (0, 0)), mode="wrap")
     starts = range(0, len(mel) - PATCH + 1, STRIDE)
-    return np.mean([_patch(mel[s : s + PATCH]) for s in starts], 0)
+    return Heard(np.stack([_patch(mel[s : s + PATCH]) for s in starts]))
 
 
 @lru_cache(maxsize=1)
 def _discriminant() -> tuple[np.ndarray, np.ndarray]:
     with np.load(DISCRIMINANT) as data:
         return data["mean"].astype(np.float32), data["projection"].astype(np.float32)
-
-
-def embed(samples: np.ndarray, rate: int) -> np.ndarray:
-    """Embed the timbre of audio: (n,) mono at `rate` Hz -> (dim,) float32.
-
-    Compare two of them with `similarity`.
-
-    Raises:
-        InputError: see `features`.
-    """
-    mean, projection = _discriminant()
-    return (features(samples, rate) - mean) @ projection
 
 
 def similarity(first: np.ndarray, second: np.ndarray) -> float:
@@ -110,7 +118,7 @@ def _convolve(x: np.ndarray, number: int) -> np.ndarray:
 
 
 def _patch(mel: np.ndarray) -> np.ndarray:
-    """(187, 96) -> (753,): timbral and temporal filters and three wide layers, mean over time."""
+    """(187, 96) -> (200,): timbral and temporal filters, three wide layers, pooling, dense."""
     x = _normalise(mel[..., None], 0)[..., 0].astype(np.float32)
     tall = np.pad(x, ((3, 3), (0, 0)))
     front = [_normalise(_convolve(tall, k), k + 1).max(1) for k in (0, 1)]
@@ -126,4 +134,8 @@ def _patch(mel: np.ndarray) -> np.ndarray:
     first = layer(front_end, 5)
     second = layer(first, 6) + first
     third = layer(second, 7) + second
-    return np.concatenate([front_end, first, second, third], 1).mean(0)
+    frames = np.concatenate([front_end, first, second, third], 1)
+    pooled = np.stack([frames.max(0), frames.mean(0)], 1).reshape(-1)
+    w = _weights()
+    dense = np.maximum(_normalise(pooled, 9) @ w["dense.kernel"] + w["dense.bias"], 0)
+    return _normalise(dense, 10).astype(np.float32)

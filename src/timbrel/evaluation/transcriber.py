@@ -20,8 +20,8 @@ FRAME_RATE = RATE / HOP
 WINDOW = 43_844  # samples that the model takes, 172 frames
 MARGIN = 15  # frames at either end of a window that lack context
 KEPT = 172 - 2 * MARGIN
-# The model reports onsets late: this much, median over the renders of benchmarks/quality.py.
-ONSET_LATENCY = 0.010
+# The model reports onsets this late, beside half a frame (benchmarks/calibrate_transcriber.py).
+ONSET_LATENCY = 0.002
 
 
 @lru_cache(maxsize=2)

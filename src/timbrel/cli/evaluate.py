@@ -1,0 +1,127 @@
+"""`timbrel evaluate` and `timbrel compare`: how good is it, and is it better?"""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from timbrel.errors import InputError
+
+Limit = Annotated[int | None, typer.Option(min=1, help="Cases per level at most.")]
+
+
+def evaluate(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the report.")],
+    model: Annotated[
+        str | None, typer.Argument(help="'default' (packaged) or a model folder.")
+    ] = None,
+    protocol: Annotated[
+        str, typer.Option(help="Name, or a .toml file; see `timbrel protocols`.")
+    ] = "midi-to-audio",
+    data: Annotated[Path | None, typer.Option(help="Draw cases from this store instead.")] = None,
+    outputs: Annotated[
+        Path | None, typer.Option(help="Judge the audio files in this folder, by --manifest.")
+    ] = None,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(help="JSON lines: output, notes, example, and if known source, truth."),
+    ] = None,
+    limit: Limit = None,
+    steps: Annotated[int | None, typer.Option(help="Denoiser evaluations.")] = None,
+    guidance_structure: Annotated[float | None, typer.Option(help="See render.")] = None,
+    guidance_timbre: Annotated[float | None, typer.Option(help="See render.")] = None,
+    font: Annotated[
+        list[Path] | None, typer.Option(help="Sound font; may be repeated. Default: all found.")
+    ] = None,
+    embedding: Annotated[
+        str, typer.Option(help="For Fréchet distances: musicnn, clap:FOLDER or mert:FOLDER.")
+    ] = "musicnn",
+    workers: Annotated[
+        int, typer.Option(min=0, help="Processes; 0: one per core. Results do not depend on it.")
+    ] = 0,
+) -> None:
+    """Judge a model, or anybody's files; goes on where it was stopped."""
+    if (outputs is None) != (manifest is None):
+        raise InputError("--outputs and --manifest belong together: files, and what was asked")
+    if model is None and outputs is None:
+        raise InputError("say what to judge: a MODEL, or files by --outputs and --manifest")
+    if outputs is not None and not outputs.is_dir():
+        raise InputError(f"{outputs} is not a folder; --outputs names the folder of the files")
+    from timbrel.data.render.soundfont import find_fonts
+    from timbrel.evaluation.embeddings import embedder
+    from timbrel.evaluation.protocol import read_protocol
+    from timbrel.evaluation.report import write_report
+    from timbrel.evaluation.run import Job
+    from timbrel.evaluation.run import evaluate as run
+
+    embedder(embedding)  # before the work, not after it
+    asked = None if data or manifest else read_protocol(protocol)
+    sampling = {
+        "steps": steps,
+        "guidance_structure": guidance_structure,
+        "guidance_timbre": guidance_timbre,
+    }
+    job = Job(
+        protocol=asked,
+        fonts=tuple(str(f) for f in font or find_fonts()) if asked else (),
+        store=None if data is None else str(data),
+        manifest=None if manifest is None else str(manifest),
+        outputs=None if outputs is None else str(outputs),
+        model=model,
+        structure=asked.structure if asked else "notes",
+        sampling=tuple(sampling.items()),
+        limit=limit,
+    )
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(asked.name if asked else "cases", total=1.0)
+        run(
+            job,
+            output,
+            workers or len(os.sched_getaffinity(0)),
+            lambda share: bar.update(task, completed=share),
+        )
+    write_report(output, embedding)
+    print((output / "table.md").read_text())
+    print(f"{output / 'index.html'}: report")
+
+
+def protocols() -> None:
+    """List the protocols that come with timbrel."""
+    from timbrel.evaluation.protocol import protocol_names, read_protocol
+
+    for name in protocol_names():
+        protocol = read_protocol(name)
+        levels = len(protocol.levels)
+        print(f"{name:18} {protocol.question} ({levels} x {protocol.cases} cases)")
+
+
+def compare(
+    reports: Annotated[list[Path], typer.Argument(help="Two or more folders of reports.")],
+) -> None:
+    """Put reports of one protocol side by side; the first is what others are compared with."""
+    from timbrel.evaluation.compare import comparison
+
+    print(comparison(reports))
+
+
+def listen(
+    report: Annotated[Path, typer.Argument(help="Folder of a report.")],
+    trials: Annotated[int, typer.Option(min=1, help="Cases that each listener hears.")] = 8,
+    port: Annotated[int, typer.Option(help="Of the page; 0: any free one.")] = 8765,
+) -> None:
+    """Serve a blind listening test over a report, to this machine; Ctrl-C ends it."""
+    from timbrel.evaluation.listening import ListeningTest, serve
+    from timbrel.evaluation.report import write_report
+
+    server = serve(ListeningTest(report, trials), port)
+    print(f"listening test: http://localhost:{server.server_port}/ (Ctrl-C ends it)", flush=True)
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        write_report(report)
+        print(f"\n{report / 'index.html'}: report with all answers")
+    finally:
+        server.server_close()

@@ -1,0 +1,109 @@
+"""`timbrel reconstruct`: a file through the codec and back, to hear and measure what it keeps."""
+
+import math
+import os
+import time
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from timbrel.errors import InputError
+
+
+def reconstruct(
+    source: Annotated[Path, typer.Argument(help="Audio of any length, rate and channels.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Audio to write: .wav or .flac.")],
+    model: Annotated[
+        str, typer.Option(help="'default' (packaged), a model folder or a codec folder.")
+    ] = "default",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")] = "auto",
+) -> None:
+    """Encode SOURCE and decode it again, in bounded memory."""
+    import soundfile
+
+    from timbrel.audio import FORMATS, check_writable
+    from timbrel.codec.blocks import read_blocks, reconstruct_blocks
+
+    check_writable(output)
+    length = _seconds(source)
+    from timbrel.model import folder_of, pick_device
+    from timbrel.serialize import load_codec
+
+    codec = load_codec(folder_of(model)).to(pick_device(device))
+    console = Console(stderr=True)
+    temporary = output.with_name(f".{output.name}.{os.getpid()}.part")
+    squares, counted, written, peak = 0.0, 0, 0, 0.0
+    began = time.monotonic()
+    try:
+        with (
+            Progress(console=console, transient=True) as bar,
+            soundfile.SoundFile(
+                temporary,
+                "w",
+                codec.rate,
+                soundfile.info(str(source)).channels,
+                "PCM_24",
+                format=FORMATS[output.suffix.lower()],
+            ) as file,
+        ):
+            task = bar.add_task("reconstructing", total=length)
+            for original, again in reconstruct_blocks(codec, read_blocks(source, codec.rate)):
+                file.write(np.clip(again.T, -1, 1))
+                written += again.shape[1]
+                peak = max(peak, float(np.abs(again).max(initial=0)))
+                error, frames = _spectral_error(original, again)
+                squares, counted = squares + error, counted + frames
+                bar.update(task, completed=written / codec.rate)
+        os.replace(temporary, output)
+    except soundfile.LibsndfileError as error:
+        raise InputError(f"{source} cannot be read to its end: {error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    took = time.monotonic() - began
+    seconds = written / codec.rate
+    console.print(
+        f"{output}: {seconds:.1f} s in {took:.1f} s ({seconds / max(took, 1e-9):.0f} times real "
+        f"time), {math.sqrt(squares / max(counted, 1)):.2f} dB log-mel distance, "
+        f"{codec.channels} numbers at {codec.frame_rate:.1f} Hz a channel, peak {peak:.2f}",
+        highlight=False,
+    )
+
+
+def _seconds(source: Path) -> float:
+    """Length of a file.
+
+    Raises:
+        InputError: missing, a folder, empty, not audio, or no samples.
+    """
+    import soundfile
+
+    from timbrel.audio import check_file
+
+    check_file(source)
+    try:
+        info = soundfile.info(str(source))
+    except soundfile.LibsndfileError as error:
+        raise InputError(
+            f"{source} cannot be read as audio; wav, flac, ogg, opus, mp3, aiff and caf can"
+        ) from error
+    if info.frames == 0:
+        raise InputError(f"{source} holds no samples; give a longer recording")
+    return float(info.duration)
+
+
+def _spectral_error(original: np.ndarray, again: np.ndarray) -> tuple[float, int]:
+    """Sum of squared log-mel distances in dB over frames, and the number of frames."""
+    from timbrel.evaluation.likeness import HOP, log_mel_db, log_mel_distance
+
+    frames = original.shape[1] // HOP
+    if frames == 0:
+        return 0.0, 0
+    errors = [
+        log_mel_distance(log_mel_db(a), log_mel_db(b)) ** 2
+        for a, b in zip(original, again, strict=True)
+    ]
+    return float(np.mean(errors)) * frames, frames

@@ -1,0 +1,194 @@
+"""Cases: questions with a known answer, rendered for the purpose.
+
+A case asks for some notes with the sound of an example. As everything is rendered, the
+exactly right output exists: the target's own rendition of the notes.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+
+from timbrel.audio import Audio
+from timbrel.data.render.scores import draw_score
+from timbrel.data.render.soundfont import SoundFont
+from timbrel.data.render.synth import Patch
+from timbrel.data.render.timbres import HELD_OUT, Timbre, draw_timbres
+from timbrel.errors import DataError
+from timbrel.evaluation.protocol import Protocol, Setting
+from timbrel.notes import Notes
+
+RATE = 44_100
+LOUDNESS = -23.0  # LUFS, that of training
+EXAMPLE_SECONDS = 6.0
+WINDOW = 16  # semitones of a score where registers are compared
+POOL_SIZE = 240  # timbres drawn to choose from
+ATTEMPTS = 200  # before a protocol is found impossible with the sounds at hand
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One question.
+
+    Attributes:
+        name: unique in its protocol.
+        level: of what the protocol varies.
+        notes: what should be heard.
+        given: what the model is given; differs from `notes` if there are faults.
+        example: the target's timbre, playing another score.
+        source: the notes, played by another timbre; None if unknown.
+        truth: the exactly right answer; None if unknown.
+        facts: about the case, for the report.
+        steps: evaluations of the denoiser, if the case says.
+    """
+
+    name: str
+    level: str
+    notes: Notes
+    given: Notes
+    example: Audio
+    source: Audio | None
+    truth: Audio | None
+    facts: dict[str, str | float] = field(default_factory=dict)
+    steps: int | None = None
+
+
+def draw_cases(
+    protocol: Protocol, fonts: list[SoundFont], limit: int | None = None
+) -> list[Callable[[], Case]]:
+    """All cases of a protocol, unrendered: call one to get it.
+
+    The same protocol and fonts give the same cases; the n-th of every level shares its
+    timbres and scores wherever the level allows, so that levels can be compared.
+
+    Args:
+        protocol: what is asked.
+        fonts: sounds beside the own synthesiser's.
+        limit: cases per level, fewer than the protocol's.
+    """
+    count = protocol.cases if limit is None else min(limit, protocol.cases)
+    return [
+        partial(_draw, protocol, level, number, fonts)
+        for level in protocol.levels
+        for number in range(count)
+    ]
+
+
+_POOLS: dict[tuple[str, tuple[str, ...]], list[Timbre]] = {}
+
+
+def pool(name: str, fonts: list[SoundFont]) -> list[Timbre]:
+    """Timbres to choose from.
+
+    Args:
+        name: "<instrument>-<recording>", each "seen" or "unseen" in training: instruments
+            by General MIDI program, recordings by family; the synthesiser's test region is
+            unseen in both.
+        fonts: sounds beside the own synthesiser's.
+    """
+    key = name, tuple(font.path.name for font in fonts)
+    if key not in _POOLS:
+        instrument, recording = name.split("-")
+        split = "train" if name == "seen-seen" else "test"
+        drawn = draw_timbres(2026, POOL_SIZE, split, fonts, 0.25)
+        _POOLS[key] = [t for t in drawn if not t.drums and _fits(t, split, instrument, recording)]
+    return _POOLS[key]
+
+
+def _fits(timbre: Timbre, split: str, instrument: str, recording: str) -> bool:
+    if isinstance(timbre.source, Patch):
+        return split == "train" or (instrument, recording) == ("unseen", "unseen")
+    font, preset = timbre.source
+    known = preset.program not in HELD_OUT, font.free
+    return known == (instrument == "seen", recording == "seen")
+
+
+def render(timbre: Timbre, notes: Notes, seconds: float) -> Audio:
+    """Mono, at the loudness of training."""
+    return Audio(timbre.render(notes, seconds, RATE), RATE).mono().with_loudness(LOUDNESS)
+
+
+def _draw(protocol: Protocol, level: str, number: int, fonts: list[SoundFont]) -> Case:
+    setting = protocol.setting(level)
+    timbres = pool(setting.pool, fonts)
+    if len(timbres) < 2:
+        raise DataError(
+            f"protocol '{protocol.name}' needs sounds of the kind '{setting.pool}', and there "
+            "are none; install more sound fonts (timbrel fonts)"
+        )
+    for attempt in range(ATTEMPTS):
+        rng = np.random.default_rng([protocol.seed, number, attempt])
+        target, source = (timbres[int(i)] for i in rng.choice(len(timbres), 2, replace=False))
+        case = _case(protocol, setting, f"{level}-{number:03d}", level, target, source, rng)
+        if case is not None:
+            return case
+    raise DataError(f"protocol '{protocol.name}' finds no sound that fits its level '{level}'")
+
+
+def _case(
+    protocol: Protocol,
+    setting: Setting,
+    name: str,
+    level: str,
+    target: Timbre,
+    source: Timbre,
+    rng: np.random.Generator,
+) -> Case | None:
+    """A case with this target, or None if the two timbres or the registers do not fit."""
+    if target.group == source.group and target.group >= 0:
+        return None  # two pianos: nothing would have to change
+    low, high = max(target.low, 36), min(target.high, 92)
+    centres = _centres(low, high, setting.octave_gap, rng)
+    if centres is None:
+        return None
+    half = min(WINDOW, high - low) // 2 if setting.octave_gap is not None else (high - low) // 2
+    ranges = [(c - half, c + half) for c in centres]
+    # two streams, so that what is varied in the notes leaves the example as it is
+    notes = draw_score(
+        np.random.default_rng(rng.integers(2**32)),
+        protocol.seconds - 1,
+        *ranges[0],
+        setting.voices,
+    )
+    other = draw_score(
+        np.random.default_rng(rng.integers(2**32)), EXAMPLE_SECONDS - 1, *ranges[1], 2
+    )
+    if len(notes) < 4 or len(other) < 3:
+        return None
+    truth = render(target, notes, protocol.seconds)
+    example = render(target, other, EXAMPLE_SECONDS)
+    played = render(source, notes, protocol.seconds)
+    if min(truth.loudness(), example.loudness(), played.loudness()) < LOUDNESS - 20:
+        return None  # outside what a font can play
+    return Case(
+        name=name,
+        level=level,
+        notes=notes,
+        given=setting.damage(notes, np.random.default_rng([protocol.seed, 7])),
+        example=example,
+        source=played,
+        truth=truth,
+        facts={
+            "target": target.identity,
+            "target family": target.family,
+            "source": source.identity,
+            "notes": len(notes),
+        },
+        steps=setting.steps,
+    )
+
+
+def _centres(
+    low: int, high: int, gap: int | None, rng: np.random.Generator
+) -> tuple[int, int] | None:
+    """Centres of the registers of notes and example, `gap` octaves apart (None: anywhere)."""
+    middle = (low + high) // 2
+    if gap is None:
+        return (middle, middle) if high - low >= 12 else None
+    room = high - low - WINDOW - 12 * abs(gap)
+    if room < 0:
+        return None
+    lower = low + WINDOW // 2 + int(rng.integers(room + 1))
+    upper = lower + 12 * abs(gap)
+    return (upper, lower) if gap > 0 else (lower, upper)

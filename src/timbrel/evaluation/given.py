@@ -1,0 +1,130 @@
+"""Cases that are not rendered for the purpose: from a store, or from files of anybody."""
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from timbrel.audio import Audio
+from timbrel.data.store import Store
+from timbrel.errors import DataError, InputError
+from timbrel.evaluation.cases import EXAMPLE_SECONDS, Case
+from timbrel.evaluation.systems import System
+from timbrel.notes import Notes
+
+SEED = 2026
+SECONDS = 8.0  # of a case from a store, if the item is as long
+STORE_CASES = 20
+FIELDS = {"case", "output", "notes", "example", "source", "truth"}
+NEEDED = {"output", "notes", "example"}
+
+
+def store_cases(store: Store, limit: int | None = None) -> list[Callable[[], Case]]:
+    """Cases from the items of a store whose timbre plays something else too.
+
+    Raises:
+        DataError: there is none.
+    """
+    usable = [
+        index
+        for index, item in enumerate(store.items)
+        if not item.drums and len(store.by_identity[item.identity]) > 1
+    ]
+    if not usable:
+        raise DataError(f"no timbre of {store.path} plays two pieces, so none can be an example")
+    rng = np.random.default_rng(SEED)
+    count = min(len(usable), STORE_CASES if limit is None else limit)
+    chosen = rng.choice(usable, count, replace=False)
+    return [partial(_from_store, store, int(index)) for index in chosen]
+
+
+def _from_store(store: Store, index: int) -> Case:
+    rng = np.random.default_rng([SEED, index])
+    item = store.items[index]
+    others = [i for i in store.by_identity[item.identity] if i != index]
+    rivals = [i for i in store.by_score[item.score] if store.items[i].identity != item.identity]
+    samples = min(item.length, round(SECONDS * item.rate))
+
+    def sound(which: int, length: int) -> Audio:
+        return Audio(store.audio(which)[None, :length].astype(np.float32), item.rate)
+
+    notes = store.notes(index).cut(0, samples / item.rate)
+    return Case(
+        name=f"item-{index:05d}",
+        level="store",
+        notes=notes,
+        given=notes,
+        example=sound(int(rng.choice(others)), round(EXAMPLE_SECONDS * item.rate)),
+        source=sound(int(rng.choice(rivals)), samples) if rivals else None,
+        truth=sound(index, samples),
+        facts={"target": item.identity, "target family": item.family},
+    )
+
+
+def read_manifest(path: Path) -> list[dict[str, Any]]:
+    """Rows of a manifest: JSON lines with `output`, `notes` (MIDI), `example`, and if there
+    are any `source`, `truth` and a name (`case`). Paths are relative to the manifest;
+    outputs are relative to the folder that is judged.
+
+    Raises:
+        InputError: not such a file; says which line.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; give a manifest of JSON lines")
+    rows: list[dict[str, Any]] = []
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise InputError(f"{path}, line {number} is not JSON: {error}") from error
+        if not isinstance(row, dict) or not set(row) >= NEEDED or set(row) - FIELDS:
+            raise InputError(
+                f"{path}, line {number} must name {', '.join(sorted(NEEDED))} and may name "
+                f"{', '.join(sorted(FIELDS - NEEDED))}"
+            )
+        rows.append(row)
+    if not rows:
+        raise InputError(f"{path} lists no case")
+    names = [_name(row) for row in rows]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputError(f"{path} lists '{twice}' twice; give each case a name of its own")
+    return rows
+
+
+def manifest_cases(path: Path, limit: int | None = None) -> list[Callable[[], Case]]:
+    """Cases of a manifest, unread."""
+    return [partial(_from_files, row, path.parent) for row in read_manifest(path)[:limit]]
+
+
+def _name(row: dict[str, Any]) -> str:
+    return str(row.get("case", row["output"]))
+
+
+def _from_files(row: dict[str, Any], folder: Path) -> Case:
+    def sound(key: str) -> Audio | None:
+        return Audio.read(folder / row[key]) if row.get(key) else None
+
+    example = sound("example")
+    assert example is not None
+    notes = Notes.read(folder / row["notes"])
+    return Case(
+        name=_name(row),
+        level="given",
+        notes=notes,
+        given=notes,
+        example=example,
+        source=sound("source"),
+        truth=sound("truth"),
+        facts={"output": str(row["output"])},
+    )
+
+
+def file_row(outputs: Path) -> System:
+    """The judged files. One that is missing counts as a failure."""
+    return lambda case: Audio.read(outputs / str(case.facts["output"]))

@@ -1,0 +1,184 @@
+"""A blind listening test over a report, in the browser; answers join the report.
+
+After MUSHRA (ITU-R BS.1534): in each trial every system plays the same case in an order
+drawn anew, among them the hidden ground truth and the equalised source as anchor; the
+listener rates each from 0 to 100 against the open reference.
+"""
+
+import json
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from timbrel.errors import InputError
+from timbrel.evaluation.run import Record, audio_path, read_records
+from timbrel.evaluation.statistics import mean_interval
+from timbrel.evaluation.systems import CODEC, EXAMPLE, SOURCE, TRUTH
+
+PAGE = Path(__file__).parent / "pages" / "listen.html"
+ANSWERS = "listening.jsonl"
+QUESTIONS = {
+    "timbre": "How much does it sound like the example?",
+    "notes": "Are the notes those of the reference?",
+}
+LEFT_OUT = (SOURCE, EXAMPLE, CODEC)
+LARGEST_BODY = 100_000  # bytes of an answer
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One case; sounds are known by tokens that say nothing about their system."""
+
+    case: str
+    example: str
+    reference: str
+    stimuli: dict[str, str]  # token -> system
+
+
+class ListeningTest:
+    """Trials of one listener after another.
+
+    Args:
+        folder: of a report.
+        trials: cases to be heard at most.
+
+    Raises:
+        InputError: the folder holds no report with sounds of a model.
+    """
+
+    def __init__(self, folder: Path, trials: int = 8) -> None:
+        self.folder = folder
+        self.sounds: dict[str, Path] = {}
+        records = [r for r in read_records(folder) if not r.failure and r.system not in LEFT_OUT]
+        by_case: dict[str, list[Record]] = {}
+        for record in records:
+            by_case.setdefault(record.case, []).append(record)
+        usable = {
+            case: mine
+            for case, mine in by_case.items()
+            if len(mine) > 1 and any(r.system == TRUTH for r in mine)
+        }
+        if not usable:
+            raise InputError(f"{folder} holds no report with sounds to rate; run timbrel evaluate")
+        rng = np.random.default_rng()
+        chosen = rng.permutation(list(usable))[:trials]
+        self.trials = [self._trial(str(case), usable[str(case)], rng) for case in chosen]
+
+    def _trial(self, case: str, mine: Sequence[Record], rng: np.random.Generator) -> Trial:
+        order = rng.permutation(len(mine))
+        stimuli = {self._token(case, mine[int(k)].system): mine[int(k)].system for k in order}
+        return Trial(case, self._token(case, "example"), self._token(case, TRUTH), stimuli)
+
+    def _token(self, case: str, name: str) -> str:
+        token = secrets.token_hex(8)
+        self.sounds[token] = audio_path(self.folder, case, name)
+        return token
+
+    def public(self) -> dict[str, Any]:
+        """What the page is told: nothing that names a system."""
+        return {
+            "questions": QUESTIONS,
+            "trials": [
+                {"example": t.example, "reference": t.reference, "stimuli": list(t.stimuli)}
+                for t in self.trials
+            ],
+        }
+
+    def answer(self, values: Any) -> None:
+        """Store one listener's answer to one trial.
+
+        Args:
+            values: {"listener": name, "trial": index, "ratings": {question: {token: 0 to 100}}}.
+
+        Raises:
+            InputError: anything else.
+        """
+        try:
+            trial = self.trials[int(values["trial"])]
+            listener = str(values["listener"])[:80]
+            ratings = {
+                question: {
+                    trial.stimuli[token]: float(rating)
+                    for token, rating in values["ratings"][question].items()
+                }
+                for question in QUESTIONS
+            }
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(f"the answer cannot be read ({error})") from error
+        for marks in ratings.values():
+            if set(marks) != set(trial.stimuli.values()):
+                raise InputError("the answer does not rate every sound")
+            if not all(0 <= mark <= 100 for mark in marks.values()):
+                raise InputError("a rating is outside 0 to 100")
+        row = {"listener": listener, "case": trial.case, "ratings": ratings}
+        with open(self.folder / ANSWERS, "a") as file:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def ratings(folder: Path) -> dict[str, dict[str, tuple[float, float, float]]]:
+    """Question -> system -> (mean, low, high) over all answers; empty if there are none."""
+    path = folder / ANSWERS
+    marks: dict[str, dict[str, list[float]]] = {}
+    for line in path.read_text().splitlines() if path.is_file() else []:
+        for question, by_system in json.loads(line)["ratings"].items():
+            for system, mark in by_system.items():
+                marks.setdefault(question, {}).setdefault(system, []).append(mark)
+    return {
+        question: {system: mean_interval(values) for system, values in by_system.items()}
+        for question, by_system in marks.items()
+    }
+
+
+def serve(test: ListeningTest, port: int = 0) -> ThreadingHTTPServer:
+    """A server for this machine alone, not yet running: call `serve_forever()`.
+
+    Raises:
+        InputError: the port is taken.
+    """
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            token = self.path.removeprefix("/sound/")
+            if self.path == "/":
+                self._send(HTTPStatus.OK, "text/html; charset=utf-8", PAGE.read_bytes())
+            elif self.path == "/trials":
+                self._send_json(HTTPStatus.OK, test.public())
+            elif token in test.sounds and test.sounds[token].is_file():
+                self._send(HTTPStatus.OK, "audio/flac", test.sounds[token].read_bytes())
+            else:
+                self._send_json(HTTPStatus.NOT_FOUND, {"error": "there is nothing here"})
+
+        def do_POST(self) -> None:
+            length = int(self.headers.get("Content-Length") or 0)
+            try:
+                if self.path != "/answers" or not 0 < length <= LARGEST_BODY:
+                    raise InputError("answers go to /answers")
+                test.answer(json.loads(self.rfile.read(length)))
+            except (InputError, ValueError) as error:
+                self._send_json(HTTPStatus.BAD_REQUEST, {"error": str(error)})
+            else:
+                self._send_json(HTTPStatus.OK, {"stored": True})
+
+        def _send_json(self, status: HTTPStatus, values: Any) -> None:
+            self._send(status, "application/json", json.dumps(values).encode())
+
+        def _send(self, status: HTTPStatus, kind: str, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Requests are nobody's business."""
+
+    try:
+        return ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    except OSError as error:
+        raise InputError(f"port {port} cannot be used ({error.strerror}); try another") from error

@@ -1,0 +1,307 @@
+"""Running an evaluation: cases x systems -> one folder, resumable, the same for any workers.
+
+Folder:
+    settings.json   what was asked; another question in the same folder is refused
+    records.jsonl   one line for each output that is done
+    audio/          what was heard, case by case
+    embeddings/     what musicnn heard in it, for distances between sets
+"""
+
+import hashlib
+import json
+import math
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from timbrel.audio import Audio
+from timbrel.data.render.soundfont import SoundFont
+from timbrel.data.store import Store
+from timbrel.errors import InputError, TimbrelError
+from timbrel.evaluation.cases import Case, draw_cases
+from timbrel.evaluation.given import file_row, manifest_cases, store_cases
+from timbrel.evaluation.protocol import Protocol
+from timbrel.evaluation.scores import SCORE_NAMES, Ears, listen_to, score
+from timbrel.evaluation.systems import System, model_rows, references
+
+# An output that does not exist has none of its notes and is like nothing.
+FAILED = {
+    "note_f1": 0.0,
+    "note_precision": 0.0,
+    "note_recall": 0.0,
+    "pitch_class_f1": 0.0,
+    "onset_f1": 0.0,
+    "offset_f1": 0.0,
+    "nearer": 0.0,
+    "musicnn_nearer": 0.0,
+}
+Progress = Callable[[float], None]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One output and its scores; `failure` says why there is none."""
+
+    case: str
+    level: str
+    system: str
+    scores: dict[str, float]
+    failure: str
+    seconds: float  # that making it took, by wall clock
+    length: float  # of the output, in seconds
+    facts: dict[str, Any]
+
+    def to_json(self) -> str:
+        """One line; NaN as null."""
+        values = asdict(self)
+        values["scores"] = {k: v if math.isfinite(v) else None for k, v in self.scores.items()}
+        return json.dumps(values, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, line: str) -> "Record":
+        """The inverse of `to_json`."""
+        values = json.loads(line)
+        values["scores"] = {
+            k: float("nan") if v is None else v for k, v in values["scores"].items()
+        }
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker needs to make the cases and put the systems to the test.
+
+    Attributes:
+        protocol: whose cases are rendered, unless `store` or `manifest` is given.
+        fonts: paths of sound fonts to render with.
+        store: renditions or recordings to draw cases from.
+        manifest: list of cases with files, and `outputs`, the folder that is judged.
+        model: to be judged: "default" or a folder.
+        sampling: options of `Timbrel.render`.
+        limit: cases per level at most.
+    """
+
+    protocol: Protocol | None = None
+    fonts: tuple[str, ...] = ()
+    store: str | None = None
+    manifest: str | None = None
+    outputs: str | None = None
+    model: str | None = None
+    structure: str = "notes"
+    sampling: tuple[tuple[str, float | int | None], ...] = ()
+    limit: int | None = None
+
+    def cases(self) -> list[Callable[[], Case]]:
+        """All cases, unrendered."""
+        if self.manifest is not None:
+            return manifest_cases(Path(self.manifest), self.limit)
+        if self.store is not None:
+            return store_cases(Store.open(self.store), self.limit)
+        assert self.protocol is not None
+        return draw_cases(self.protocol, [SoundFont(Path(f)) for f in self.fonts], self.limit)
+
+    def systems(self) -> dict[str, System]:
+        """All rows of the table."""
+        rows = references()
+        if self.outputs is not None:
+            rows[Path(self.outputs).name] = file_row(Path(self.outputs))
+        if self.model is not None:
+            from timbrel.model import load
+
+            rows |= model_rows(load(self.model), self.structure, **dict(self.sampling))
+        return rows
+
+    def settings(self) -> dict[str, Any]:
+        """What makes two runs the same."""
+        model = None if self.model is None else f"{self.model} {weights_id(self.model)}"
+        return {**asdict(self), "fonts": [Path(f).name for f in self.fonts], "model": model}
+
+
+def weights_id(model: str) -> str:
+    """Short hash of a model's weights.
+
+    Raises:
+        ModelError: there is no model.
+    """
+    from timbrel.model import folder_of
+    from timbrel.serialize import read_config
+
+    folder = folder_of(model)
+    read_config(folder)
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.safetensors")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def slug(text: str) -> str:
+    """A name as part of a file name."""
+    return re.sub(r"[^\w.-]+", "_", text).strip("_")
+
+
+def read_records(folder: Path) -> list[Record]:
+    """The records of an evaluation; a line that a kill cut short is left out."""
+    path = folder / "records.jsonl"
+    found = []
+    for line in path.read_text().splitlines() if path.is_file() else []:
+        try:
+            found.append(Record.from_json(line))
+        except (ValueError, TypeError, KeyError):
+            continue
+    return found
+
+
+def evaluate(
+    job: Job, folder: Path, workers: int = 1, progress: Progress | None = None
+) -> list[Record]:
+    """Run, or go on with, an evaluation.
+
+    Args:
+        job: what to evaluate.
+        folder: of the report; made, or continued.
+        workers: processes; the result does not depend on it.
+        progress: called with the share that is done.
+
+    Returns:
+        All records, in the order of cases and systems.
+
+    Raises:
+        InputError: the folder holds another evaluation.
+        TimbrelError: what is asked cannot be asked, or a process ended.
+    """
+    total = len(job.cases())  # what cannot be asked is found before the folder is made
+    claim(folder, job.settings())
+    done = {(r.case, r.system) for r in read_records(folder)}
+    with open(folder / "records.jsonl", "a") as file:
+        for number, records in enumerate(_work(job, folder, done, total, workers)):
+            file.writelines(record.to_json() + "\n" for record in records)
+            file.flush()
+            if progress is not None:
+                progress((number + 1) / total)
+    return read_records(folder)
+
+
+def claim(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Make the folder, or check that it asks the same question.
+
+    Raises:
+        InputError: it holds something else.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "settings.json"
+    text = json.dumps(settings, indent=1, ensure_ascii=False) + "\n"
+    if path.is_file():
+        if path.read_text() != text:
+            raise InputError(
+                f"{folder} holds an evaluation with other settings; give another folder for -o"
+            )
+    elif any(folder.iterdir()):
+        raise InputError(f"{folder} holds something else; give an empty or new folder for -o")
+    else:
+        path.write_text(text)
+
+
+def _work(
+    job: Job, folder: Path, done: set[tuple[str, str]], total: int, workers: int
+) -> Iterable[list[Record]]:
+    if workers <= 1:
+        systems, cases = job.systems(), job.cases()
+        for make in cases:
+            yield judge(make, systems, folder, done)
+        return
+    arguments = (job, folder, done)
+    with ProcessPoolExecutor(workers, initializer=_prepare, initargs=arguments) as pool:
+        try:
+            yield from pool.map(_judge_number, range(total))
+        except BrokenProcessPool as error:
+            raise TimbrelError(
+                "a process of the evaluation ended (is memory short?); run again to go on, or "
+                "with --workers 1"
+            ) from error
+
+
+_STATE: dict[str, Any] = {}
+
+
+def _prepare(job: Job, folder: Path, done: set[tuple[str, str]]) -> None:
+    """In a worker process: load the model once."""
+    import torch
+
+    torch.set_num_threads(1)
+    _STATE.update(cases=job.cases(), systems=job.systems(), folder=folder, done=done)
+
+
+def _judge_number(number: int) -> list[Record]:
+    return judge(_STATE["cases"][number], _STATE["systems"], _STATE["folder"], _STATE["done"])
+
+
+def judge(
+    make: Callable[[], Case],
+    systems: Mapping[str, System],
+    folder: Path,
+    done: set[tuple[str, str]],
+) -> list[Record]:
+    """All systems that are not done on one case; what fails is recorded, the rest goes on."""
+    case = make()
+    missing = {name: run for name, run in systems.items() if (case.name, name) not in done}
+    if not missing:
+        return []
+    ears = listen_to(case)
+    keep(folder, case.name, "example", case.example)
+    np.save(_embedding(folder, "example", case.name), ears.example.patches)
+    case.notes.write(folder / "audio" / f"{slug(case.name)}.mid")
+    return [
+        record
+        for name, run in missing.items()
+        if (record := judge_one(name, run, case, ears, folder)) is not None
+    ]
+
+
+def judge_one(name: str, run: System, case: Case, ears: Ears, folder: Path) -> Record | None:
+    """One output, kept and scored; None if the case does not have this row."""
+    began = time.perf_counter()
+    try:
+        audio = run(case)
+        took = time.perf_counter() - began
+        if audio is None:
+            return None
+        scores, heard, _ = score(audio, case, ears)
+    except (TimbrelError, RuntimeError, ValueError) as error:
+        failed = {key: FAILED.get(key, float("nan")) for key in SCORE_NAMES}
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return Record(case.name, case.level, name, failed, reason, 0.0, 0.0, case.facts)
+    keep(folder, case.name, name, audio)
+    np.save(_embedding(folder, name, case.name), heard.patches)
+    values = {key: float(value) for key, value in asdict(scores).items()}
+    return Record(case.name, case.level, name, values, "", took, audio.seconds, case.facts)
+
+
+def keep(folder: Path, case: str, name: str, audio: Audio) -> None:
+    """Write a sound for the report."""
+    path = audio_path(folder, case, name)
+    path.parent.mkdir(exist_ok=True)
+    audio.write(path)
+
+
+def audio_path(folder: Path, case: str, name: str) -> Path:
+    """Where a sound of the report lies."""
+    return folder / "audio" / f"{slug(case)}-{slug(name)}.flac"
+
+
+def _embedding(folder: Path, name: str, case: str) -> Path:
+    path = folder / "embeddings" / slug(name) / f"{slug(case)}.npy"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def read_embedding(folder: Path, name: str, case: str) -> np.ndarray | None:
+    """(n, 200) patches that musicnn heard, or None if the output failed."""
+    path = _embedding(folder, name, case)
+    return np.load(path) if path.is_file() else None

@@ -1,0 +1,113 @@
+"""What is put to the test: a model, and the rows that say what its numbers mean.
+
+Ceilings: the ground truth, and what the codec makes of it. Floors: the source and the
+example untouched, and the source filtered to the example's average spectrum, which many
+measures of timbre take for a transfer.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from timbrel.audio import Audio
+from timbrel.evaluation.cases import Case
+
+if TYPE_CHECKING:
+    from timbrel.model import Timbrel
+
+System = Callable[[Case], Audio | None]
+
+TRUTH, CODEC, SOURCE, EXAMPLE, FILTERED = (
+    "ground truth",
+    "codec of the ground truth",
+    "source untouched",
+    "example untouched",
+    "source, equalised",
+)
+REFERENCES = (TRUTH, CODEC, SOURCE, EXAMPLE, FILTERED)
+N_FFT, HOP = 2048, 512
+LARGEST_GAIN = 24.0  # dB of the equaliser
+SMOOTH_BINS = 9
+
+
+def references() -> dict[str, System]:
+    """Rows that need no model."""
+    return {
+        TRUTH: lambda case: case.truth,
+        SOURCE: lambda case: case.source,
+        EXAMPLE: lambda case: repeated(case.example, _seconds(case)),
+        FILTERED: lambda case: (
+            None if case.source is None else equalised(case.source, case.example)
+        ),
+    }
+
+
+def model_rows(
+    player: "Timbrel", structure: str, **sampling: float | int | None
+) -> dict[str, System]:
+    """The model, and its codec's ceiling.
+
+    Args:
+        player: the model.
+        structure: "notes", or "audio": the model hears the case's source.
+        sampling: passed to `Timbrel.render`.
+    """
+
+    def play(case: Case) -> Audio | None:
+        given = case.given if structure == "notes" else case.source
+        if given is None:
+            return None
+        options: dict[str, Any] = dict(sampling)
+        if case.steps is not None:
+            options["steps"] = case.steps
+        return player.render(given, case.example, length=_seconds(case), **options)
+
+    def reconstruct(case: Case) -> Audio | None:
+        if case.truth is None:
+            return None
+        audio = case.truth.mono().resample(player.codec.rate)
+        with torch.inference_mode():
+            batch = torch.from_numpy(audio.samples)[None].to(player.device)
+            decoded = player.codec.decode(player.codec.encode(batch))[0].cpu().numpy()
+        return Audio(decoded[:, : audio.samples.shape[1]], audio.rate)
+
+    name = str(player.about.get("name", "model"))
+    return {CODEC: reconstruct, f"{name}, from {structure}": play}
+
+
+def _seconds(case: Case) -> float:
+    for audio in (case.truth, case.source):
+        if audio is not None:
+            return audio.seconds
+    return case.notes.seconds + 1.0
+
+
+def repeated(audio: Audio, seconds: float) -> Audio:
+    """Cut, or repeated, to a length."""
+    wanted = round(seconds * audio.rate)
+    times = -(-wanted // max(audio.samples.shape[1], 1))
+    return Audio(np.tile(audio.samples, (1, times))[:, :wanted], audio.rate)
+
+
+def equalised(audio: Audio, example: Audio) -> Audio:
+    """`audio` with the average spectrum of `example`, by a fixed filter of at most 24 dB."""
+    samples = audio.mono().samples[0]
+    wanted = _average(example.mono().resample(audio.rate).samples[0])
+    gain = np.clip(wanted - _average(samples), -LARGEST_GAIN, LARGEST_GAIN)
+    kernel = np.fft.irfft(10 ** (gain / 20))
+    kernel = np.roll(kernel, N_FFT // 2) * np.hanning(N_FFT)
+    filtered = np.convolve(samples, kernel)[N_FFT // 2 :][: len(samples)]
+    return Audio(filtered[None].astype(np.float32), audio.rate)
+
+
+def _average(samples: np.ndarray) -> np.ndarray:
+    """(n,) -> (bins,): smoothed long-term spectrum in dB."""
+    padded = np.pad(samples, N_FFT // 2)
+    frames = np.lib.stride_tricks.sliding_window_view(padded, N_FFT)[::HOP]
+    power = (np.abs(np.fft.rfft(frames * np.hanning(N_FFT), axis=1)) ** 2).mean(0)
+    smooth = np.convolve(
+        np.pad(power, SMOOTH_BINS // 2, mode="edge"), np.ones(SMOOTH_BINS), "valid"
+    )
+    return 10 * np.log10(smooth / SMOOTH_BINS + 1e-12)

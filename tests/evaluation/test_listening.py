@@ -1,0 +1,205 @@
+"""The listening test, by its protocol and in a real browser."""
+
+import json
+import queue
+import shutil
+import subprocess
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from timbrel.errors import InputError
+from timbrel.evaluation.listening import (
+    ANSWERS,
+    PAGE,
+    QUESTIONS,
+    ListeningTest,
+    ratings,
+    serve,
+)
+from timbrel.evaluation.report import write_report
+from timbrel.evaluation.systems import FILTERED, SOURCE, TRUTH
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@pytest.fixture
+def server(report: Path) -> Iterator[tuple[ThreadingHTTPServer, ListeningTest]]:
+    test = ListeningTest(report)
+    server = serve(test)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield server, test
+    server.shutdown()
+    server.server_close()
+
+
+def get(server: ThreadingHTTPServer, path: str, body: Any = None) -> tuple[int, bytes]:
+    data = None if body is None else json.dumps(body).encode()
+    address = f"http://127.0.0.1:{server.server_port}{path}"
+    try:
+        with urllib.request.urlopen(urllib.request.Request(address, data)) as reply:
+            return reply.status, reply.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+
+
+def test_trials_are_blind_and_every_sound_is_there(
+    server: tuple[ThreadingHTTPServer, ListeningTest],
+) -> None:
+    running, _ = server
+    status, body = get(running, "/trials")
+    assert status == 200
+    for name in (TRUTH, SOURCE, FILTERED, "random"):
+        assert name.encode() not in body
+    for trial in json.loads(body)["trials"]:
+        assert len(trial["stimuli"]) == 3
+        for token in (trial["example"], trial["reference"], *trial["stimuli"]):
+            assert get(running, f"/sound/{token}")[1][:4] == b"fLaC"
+    assert get(running, "/sound/../settings.json")[0] == 404
+    assert b"<form" in get(running, "/")[1]
+
+
+def test_answers_are_stored_by_system_and_join_the_report(
+    server: tuple[ThreadingHTTPServer, ListeningTest], report: Path
+) -> None:
+    running, test = server
+    marks = {TRUTH: 90, FILTERED: 20, "random, from notes": 10}
+    for index, trial in enumerate(test.trials):
+        given = {token: marks[system] for token, system in trial.stimuli.items()}
+        answer = {"listener": "ann", "trial": index, "ratings": dict.fromkeys(QUESTIONS, given)}
+        assert get(running, "/answers", answer)[0] == 200
+    assert ratings(report)["timbre"][TRUTH][0] == 90
+    assert ratings(report)["notes"][FILTERED][0] == 20
+    write_report(report)
+    assert "Listeners" in (report / "index.html").read_text()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {},
+        [],
+        {"listener": "x", "trial": 99, "ratings": {}},
+        {"listener": "x", "trial": 0, "ratings": {"timbre": {}, "notes": {}}},
+        {"listener": "x", "trial": 0, "ratings": {"timbre": {"zz": 5}, "notes": {}}},
+    ],
+)
+def test_answers_that_make_no_sense_are_refused(
+    server: tuple[ThreadingHTTPServer, ListeningTest], report: Path, answer: Any
+) -> None:
+    before = ratings(report)
+    assert get(server[0], "/answers", answer)[0] == 400
+    assert ratings(report) == before
+
+
+def test_a_rating_out_of_range_and_an_empty_folder_are_refused(
+    server: tuple[ThreadingHTTPServer, ListeningTest], tmp_path: Path
+) -> None:
+    trial = server[1].trials[0]
+    given = dict.fromkeys(trial.stimuli, 101)
+    answer = {"listener": "x", "trial": 0, "ratings": dict.fromkeys(QUESTIONS, given)}
+    assert b"outside 0 to 100" in get(server[0], "/answers", answer)[1]
+    with pytest.raises(InputError, match="no report"):
+        ListeningTest(tmp_path)
+    with pytest.raises(InputError, match="cannot be used"):
+        serve(server[1], server[0].server_port)
+
+
+# Scripts that do what a person would, and say so to the server that gave the page.
+PLAY = """
+const sound = document.querySelector("audio");
+sound.muted = true;
+sound.ontimeupdate = () => {
+  if (sound.currentTime > 0.2) fetch("/done?" + sound.duration.toFixed(1));
+};
+sound.play();
+"""
+RATE = """
+const wait = found => new Promise(done => {
+  const timer = setInterval(() => { if (found()) { clearInterval(timer); done(); } }, 50);
+});
+const press = id => document.querySelector(`#${id} button`).click();
+(async () => {
+  document.getElementById("listener").value = "robot";
+  press("begin");
+  for (let k = 1; k <= TRIALS; k++) {
+    await wait(() => document.getElementById("trial").textContent.includes(`Trial ${k} of`));
+    for (const slider of document.querySelectorAll("input[type=range]")) {
+      slider.value = 77;
+      slider.oninput();
+    }
+    press("trial");
+  }
+  await wait(() => document.getElementById("trial").textContent.includes("Thank you"));
+  fetch("/done?" + document.querySelectorAll("audio").length);
+})();
+"""
+
+
+def browse(page: str, script: str, tmp_path: Path, test: ListeningTest | None = None) -> str:
+    """Open a page in a browser with a script at its end; what it reports as done."""
+    assert CHROMIUM is not None
+    reported: queue.Queue[str] = queue.Queue()
+    inner = serve(test) if test else None
+    base = inner.RequestHandlerClass if inner else BaseHTTPRequestHandler
+
+    class Handler(base):  # type: ignore[misc, valid-type]
+        def do_GET(self) -> None:
+            if self.path.startswith("/done?"):
+                reported.put(self.path.split("?")[1])
+            if self.path != "/" and inner:
+                super().do_GET()
+                return
+            body = f"{page}<script>{script}</script>".encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]
+    command += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    command += ["--autoplay-policy=no-user-gesture-required", "--remote-debugging-port=0"]
+    command += [f"--user-data-dir={tmp_path / 'profile'}"]
+    with subprocess.Popen(
+        [*command, f"http://127.0.0.1:{server.server_port}/"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as browser:
+        try:
+            return reported.get(timeout=90)
+        finally:
+            browser.kill()
+            server.shutdown()
+            server.server_close()
+            if inner:
+                inner.server_close()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no browser installed")
+def test_a_browser_plays_an_example_of_the_report(report: Path, tmp_path: Path) -> None:
+    assert browse((report / "index.html").read_text(), PLAY, tmp_path) == "6.0"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no browser installed")
+def test_a_listener_rates_every_trial_in_a_browser(report: Path, tmp_path: Path) -> None:
+    test = ListeningTest(report)
+    script = RATE.replace("TRIALS", str(len(test.trials)))
+    assert browse(PAGE.read_text(), script, tmp_path, test) == "0"
+    answers = [json.loads(line) for line in (report / ANSWERS).read_text().splitlines()]
+    mine = [answer for answer in answers if answer["listener"] == "robot"]
+    assert len(mine) == len(test.trials)
+    assert set(mine[0]["ratings"]["timbre"].values()) == {77}

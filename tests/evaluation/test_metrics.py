@@ -1,0 +1,189 @@
+"""Metrics against values known in closed form, and under known damage."""
+
+import math
+
+import numpy as np
+import pytest
+import scipy.signal
+
+from sounds import RATE, pitch_hz, tone
+from timbrel.audio import Audio
+from timbrel.evaluation import likeness
+from timbrel.evaluation.frechet import frechet_distance, frechet_infinity
+from timbrel.evaluation.notes_metrics import note_scores
+from timbrel.evaluation.signal import bandwidth, facts
+from timbrel.evaluation.statistics import mean_interval, paired_difference
+from timbrel.evaluation.systems import equalised, repeated
+from timbrel.evaluation.timbre_embedding import hear, similarity
+from timbrel.evaluation.transcriber import transcribe
+from timbrel.notes import Notes
+
+TUNE = [(0.3 + 0.5 * k, 0.7 + 0.5 * k, p) for k, p in enumerate((60, 64, 67, 72, 67, 64))]
+
+
+def play(transpose: int = 0, later: float = 0.0, partials: int = 8, decay: float = 3.0) -> Audio:
+    """The tune by decaying harmonic tones."""
+    out = np.zeros(4 * RATE, np.float32)
+    for onset, offset, pitch in TUNE:
+        note = tone(pitch_hz(pitch + transpose), offset - onset, partials=partials)
+        note *= np.exp(-decay * np.arange(len(note)) / RATE)
+        out[round((onset + later) * RATE) :][: len(note)] += note
+    return Audio(out[None], RATE)
+
+
+def paired(first: Audio, second: Audio) -> dict[str, float]:
+    a, b = likeness.pair(first, second)
+    spectra = likeness.constant_q(a), likeness.constant_q(b)
+    mels = likeness.log_mel_db(a), likeness.log_mel_db(b)
+    strengths = likeness.onset_strength(mels[0]), likeness.onset_strength(mels[1])
+    return {
+        "chroma": likeness.chroma_similarity(*spectra),
+        "cqt": likeness.cqt_similarity(*spectra),
+        "onsets": likeness.onset_correlation(*strengths),
+        "mel": likeness.log_mel_distance(*mels),
+    }
+
+
+def test_a_sound_is_fully_like_itself_whatever_its_level() -> None:
+    quiet = Audio(0.1 * play().samples, RATE)
+    scores = paired(play(), quiet)
+    assert scores["chroma"] == pytest.approx(1, abs=1e-4)
+    assert scores["cqt"] == pytest.approx(1, abs=1e-4)
+    assert scores["onsets"] == pytest.approx(1, abs=1e-4)
+    assert scores["mel"] < 0.1
+
+
+def test_chroma_is_blind_to_octaves_and_the_constant_q_spectrum_is_not() -> None:
+    octave, semitone = paired(play(), play(12)), paired(play(), play(1))
+    assert octave["chroma"] > 0.9
+    assert octave["cqt"] < 0.8 * octave["chroma"]
+    assert semitone["chroma"] < 0.4
+
+
+def test_a_pure_tone_lights_its_pitch_class() -> None:
+    spectrum = likeness.constant_q(tone(440.0, 1.0, partials=1))
+    assert likeness.chroma(spectrum)[:, 20].argmax() == 0  # A
+    spectrum = likeness.constant_q(tone(pitch_hz(60), 1.0, partials=1))
+    assert likeness.chroma(spectrum)[:, 20].argmax() == 3  # C
+
+
+def test_a_fixed_gain_per_band_is_its_size_in_decibels() -> None:
+    mel = np.random.default_rng(0).uniform(-40, -20, (50, 128))
+    assert likeness.log_mel_distance(mel, mel + 6) == pytest.approx(6)
+    assert likeness.log_mel_distance(mel, mel - 200) == pytest.approx(
+        np.sqrt(np.mean((mel - (mel.max() - likeness.FLOOR_DB)) ** 2))
+    )
+
+
+def test_silence_is_like_silence_only() -> None:
+    silence = Audio(np.zeros((1, RATE), np.float32), RATE)
+    assert paired(silence, silence)["chroma"] == 1
+    assert paired(silence, play())["chroma"] < 0.01
+    assert paired(silence, play())["onsets"] == 0
+
+
+def test_the_signal_is_measured_in_its_units() -> None:
+    assert bandwidth(tone(1000.0, 1.0, partials=1), RATE) == pytest.approx(1000, rel=0.05)
+    half = np.concatenate([tone(440.0, 1.0), np.zeros(RATE, np.float32)])
+    found = facts(half, RATE)
+    assert found.silent_share == pytest.approx(0.5, abs=0.03)
+    assert found.clipped_share == 0
+    assert facts(np.clip(10 * half, -1, 1), RATE).clipped_share > 0.3
+    nothing = facts(np.zeros(0, np.float32), RATE)
+    assert (nothing.loudness, nothing.silent_share) == (-math.inf, 1)
+
+
+def test_the_distance_of_gaussians_is_known() -> None:
+    rng = np.random.default_rng(0)
+    a = rng.standard_normal((40_000, 3))
+    assert frechet_distance(a, a + np.array([3, 0, 4])) == pytest.approx(25, rel=1e-6)
+    # variances 1 and 9 on each axis: (3 - 1)^2 each
+    assert frechet_distance(a, 3 * rng.standard_normal((40_000, 3))) == pytest.approx(12, rel=0.03)
+    assert frechet_distance(a, a) == pytest.approx(0, abs=1e-6)
+    with pytest.raises(ValueError, match="two samples"):
+        frechet_distance(a[:1], a)
+
+
+def test_extrapolation_takes_most_of_the_bias_of_small_samples_away() -> None:
+    rng = np.random.default_rng(1)
+    reference = rng.standard_normal((20_000, 16))
+    few = rng.standard_normal((120, 16))
+    biased, corrected = frechet_distance(few, reference), frechet_infinity(few, reference)
+    assert biased > 0.5
+    assert corrected < 0.4 * biased
+
+
+def test_intervals_hold_the_mean_and_shrink_with_cases() -> None:
+    rng = np.random.default_rng(0)
+    wide, narrow = (mean_interval(rng.standard_normal(n)) for n in (10, 1000))
+    assert wide[1] < 0 < wide[2]
+    assert narrow[2] - narrow[1] < 0.3 * (wide[2] - wide[1])
+    assert all(math.isnan(v) for v in mean_interval([float("nan")]))
+    assert mean_interval([1.0, float("nan"), 1.0])[0] == 1
+
+
+def test_a_paired_difference_sees_what_spread_between_cases_hides() -> None:
+    rng = np.random.default_rng(0)
+    hard = rng.uniform(0, 1, 30)
+    difference, low, high, p = paired_difference(hard, hard + 0.02 + 0.01 * rng.standard_normal(30))
+    assert difference == pytest.approx(0.02, abs=0.006)
+    assert low > 0
+    assert p < 0.01
+    _, low, high, p = paired_difference(hard, rng.permutation(hard))
+    assert low < 0 < high
+    assert p > 0.05
+
+
+def damaged() -> dict[str, Audio]:
+    rng = np.random.default_rng(0)
+    clean = play()
+    low = scipy.signal.butter(8, 800, fs=RATE, output="sos")
+    noise = 0.3 * np.abs(clean.samples).max() * rng.standard_normal(clean.samples.shape)
+    return {
+        "clean": clean,
+        "one semitone up": play(1),
+        "one octave up": play(12),
+        "30 ms late": play(later=0.03),
+        "low-passed": Audio(scipy.signal.sosfilt(low, clean.samples).astype(np.float32), RATE),
+        "other instrument": play(partials=2, decay=0.0),
+        "noisy": Audio((clean.samples + noise).astype(np.float32), RATE),
+    }
+
+
+def test_every_metric_moves_the_right_way_under_known_damage() -> None:
+    reference = Notes.from_rows([(a, b, p, 90) for a, b, p in TUNE])
+    sounds = damaged()
+    notes = {k: note_scores(reference, transcribe(v.samples[0], RATE)) for k, v in sounds.items()}
+    pairs = {k: paired(v, sounds["clean"]) for k, v in sounds.items()}
+    ears = {k: hear(v.samples[0], RATE) for k, v in sounds.items()}
+    timbre = {k: similarity(v.discriminant, ears["clean"].discriminant) for k, v in ears.items()}
+    width = {k: bandwidth(v.samples[0], RATE) for k, v in sounds.items()}
+    assert notes["clean"].f1 > 0.8
+    assert notes["one semitone up"].f1 < 0.2
+    assert notes["one octave up"].f1 < 0.3
+    assert notes["one octave up"].pitch_class_f1 > 0.7
+    assert notes["one octave up"].octave_error_rate > 0.5
+    assert notes["30 ms late"].f1 > 0.8  # within the tolerance
+    assert pairs["one semitone up"]["chroma"] < 0.5 < pairs["one octave up"]["chroma"]
+    assert pairs["30 ms late"]["onsets"] > 0.8
+    for name in ("one semitone up", "one octave up", "low-passed", "other instrument", "noisy"):
+        assert pairs[name]["mel"] > 3, name
+    assert timbre["other instrument"] < min(timbre["one semitone up"], timbre["30 ms late"])
+    assert timbre["low-passed"] < timbre["30 ms late"]
+    assert width["low-passed"] < 0.9 * width["clean"]
+    assert width["noisy"] > 3 * width["clean"]
+
+
+def test_an_equalised_source_has_the_example_s_average_spectrum_and_its_own_notes() -> None:
+    source, example = play(), play(partials=2, decay=0.0)
+    matched = equalised(source, example)
+    before, after = (paired(a, example)["mel"] for a in (source, matched))
+    assert after < before
+    found = transcribe(matched.samples[0], RATE)
+    assert note_scores(Notes.from_rows([(a, b, p, 90) for a, b, p in TUNE]), found).f1 > 0.6
+
+
+def test_repeating_fills_any_length() -> None:
+    sound = Audio(np.arange(5, dtype=np.float32)[None], 10)
+    assert repeated(sound, 1.2).samples[0].tolist() == [0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 1]
+    assert repeated(sound, 0.3).samples[0].tolist() == [0, 1, 2]
