@@ -37,7 +37,7 @@ check: install-dev
 
 # Sound fonts for training and evaluation (Debian, Ubuntu); `timbrel fonts` lists what is found.
 fonts:
-	apt-get install -y musescore-general-soundfont-small timgm6mb-soundfont opl3-soundfont
+	apt-get install -y musescore-general-soundfont-small timgm6mb-soundfont opl3-soundfont fluidr3mono-gm-soundfont
 
 clean:
 	rm -rf $(VENV) out build dist

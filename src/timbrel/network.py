@@ -9,9 +9,10 @@ from timbrel.codec.basis import SpectralBasis
 from timbrel.codec.codec import CodecConfig
 from timbrel.codec.codec import tiny as tiny_codec
 from timbrel.conditions.adversary import Adversary
-from timbrel.conditions.structure import CqtEncoder, RollEncoder, StructureConfig
+from timbrel.conditions.outline import Outline
+from timbrel.conditions.structure import CqtEncoder, RollEncoder, Structure, StructureConfig
 from timbrel.conditions.timbre import TimbreConfig, TimbreEncoder
-from timbrel.diffusion.unet import UNet, UNetConfig
+from timbrel.diffusion.unet import Conditions, UNet, UNetConfig
 from timbrel.spectra import ConstantQ
 
 
@@ -69,47 +70,59 @@ class Network(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        channels = config.codec.channels
+        channels, dim = config.codec.channels, config.structure.dim
         self.timbre_encoder = TimbreEncoder(channels, config.timbre)
         self.cqt: ConstantQ | None = None
+        self.outline: Outline | None = None
         if config.structure.source == "cqt":
             self.cqt = ConstantQ(config.codec.rate, config.codec.hop)
             self.structure_encoder: RollEncoder | CqtEncoder = CqtEncoder(
                 self.cqt.bins, config.structure
             )
         else:
-            self.structure_encoder = RollEncoder(config.codec, config.structure)
-        self.structure_dim = self.structure_encoder.channels
-        self.denoiser = UNet(channels, self.structure_dim, config.timbre.dim, config.denoiser)
+            frames_per_second = config.codec.rate / config.codec.hop
+            self.structure_encoder = RollEncoder(config.structure, frames_per_second)
+            self.outline = Outline(config.codec, config.timbre.dim)
+        self.denoiser = UNet(channels, dim, config.timbre.dim, config.denoiser)
         self.no_timbre = nn.Parameter(torch.zeros(config.timbre.dim))
-        self.no_structure = nn.Parameter(torch.zeros(self.structure_dim))
+        self.no_structure = nn.Parameter(torch.zeros(dim))
         self.register_buffer("channel_weight", torch.ones(channels))
 
     def adopt(self, basis: SpectralBasis) -> None:
-        """Take over what depends on the codec's basis: the sketch, and channel weights.
+        """Take over what depends on the codec's basis: the outline, and channel weights.
 
         A latent channel weighs in the loss by its share of the log-spectrum.
         """
         self.channel_weight.copy_(basis.deviation / basis.deviation.mean())
-        if isinstance(self.structure_encoder, RollEncoder):
-            self.structure_encoder.adopt(basis)
+        if self.outline is not None:
+            self.outline.adopt(basis)
 
     def adversary(self) -> Adversary:
         """A discriminator D_zeta that fits this network (it is not part of the model)."""
-        return Adversary(self.structure_dim, self.config.timbre.dim)
+        return Adversary(self.config.structure.dim, self.config.timbre.dim)
 
-    def drop(
-        self, structure: Tensor, timbre: Tensor, keep_structure: Tensor, keep_timbre: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Replace conditions by their learned "absent" values, item by item.
+    def condition(
+        self, structure: Structure, timbre: Tensor, keep_structure: Tensor, keep_timbre: Tensor
+    ) -> Conditions:
+        """What the denoiser is told; conditions may be absent, item by item.
+
+        Without structure or notes the guess is the codec's prior: zero, with unit deviation.
 
         Args:
-            structure: (batch, structure_dim, frames).
+            structure: of (batch, ...).
             timbre: (batch, timbre_dim).
             keep_structure: (batch,) bool.
             keep_timbre: (batch,) bool.
         """
-        structure = torch.where(
-            keep_structure[:, None, None], structure, self.no_structure[:, None]
-        )
-        return structure, torch.where(keep_timbre[:, None], timbre, self.no_timbre)
+        kept = keep_structure[:, None, None]
+        code = torch.where(kept, structure.code, self.no_structure[:, None])
+        timbre = torch.where(keep_timbre[:, None], timbre, self.no_timbre)
+        batch, channels = len(timbre), self.config.codec.channels
+        guess = timbre.new_zeros(batch, channels, code.shape[2])
+        deviation = timbre.new_ones(batch, channels, 1)
+        if self.outline is not None and structure.levels is not None:
+            assert structure.drums is not None
+            drawn = self.outline(structure.levels, structure.drums, timbre)
+            guess = torch.where(kept, drawn, guess)
+            deviation = torch.where(kept, self.outline.deviation, deviation)
+        return Conditions(code, timbre, guess, deviation)

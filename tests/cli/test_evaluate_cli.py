@@ -48,7 +48,7 @@ def test_a_folder_of_files_gets_a_report_and_a_comparison(tmp_path: Path) -> Non
         reports.append(report)
     done = timbrel("compare", *reports)
     assert done.returncode == 0
-    assert "report-wrong - report-right | **-" in done.stdout
+    assert f"{reports[1]} - {reports[0]} | **-" in done.stdout
 
 
 @pytest.mark.parametrize(

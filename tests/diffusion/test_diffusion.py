@@ -1,10 +1,16 @@
 import pytest
 import torch
 
-from timbrel.diffusion.flow import flow_loss, interpolate, sample_times, velocity
+from timbrel.diffusion.flow import (
+    flow_loss,
+    gaussian_velocity,
+    interpolate,
+    sample_times,
+    velocity,
+)
 from timbrel.diffusion.guidance import Guidance, combine
 from timbrel.diffusion.samplers import euler
-from timbrel.diffusion.unet import UNet, UNetConfig
+from timbrel.diffusion.unet import Conditions, UNet, UNetConfig
 
 
 def source(seed: int = 0) -> torch.Generator:
@@ -76,43 +82,68 @@ def unet() -> UNet:
     return net
 
 
+def inputs(batch: int, frames: int) -> list[torch.Tensor]:
+    """x, time, code, timbre, guess, deviation, context."""
+    torch.manual_seed(1)
+    return [
+        torch.randn(batch, 8, frames),
+        torch.rand(batch),
+        torch.randn(batch, 6, frames),
+        torch.randn(batch, 4),
+        torch.randn(batch, 8, frames),
+        0.5 + torch.rand(batch, 8, 1),
+        torch.zeros(batch, 1, frames),
+    ]
+
+
+def evaluate(net: UNet, values: list[torch.Tensor]) -> torch.Tensor:
+    x, time, *steering, context = values
+    out: torch.Tensor = net(x, time, Conditions(*steering), context)
+    return out.detach()
+
+
 @pytest.mark.parametrize("frames", [1, 7, 32, 33])
 def test_the_denoiser_takes_any_length(frames: int) -> None:
-    out = unet()(
-        torch.randn(2, 8, frames),
-        torch.rand(2),
-        torch.randn(2, 6, frames),
-        torch.randn(2, 4),
-        torch.zeros(2, 1, frames),
-    )
+    out = evaluate(unet(), inputs(2, frames))
     assert out.shape == (2, 8, frames)
     assert torch.isfinite(out).all()
 
 
-@pytest.mark.parametrize("which", range(5))
+@pytest.mark.parametrize("which", range(7))
 def test_every_input_of_the_denoiser_matters(which: int) -> None:
-    net = unet()
-    inputs = [
-        torch.randn(1, 8, 16),
-        torch.rand(1),
-        torch.randn(1, 6, 16),
-        torch.randn(1, 4),
-        torch.zeros(1, 1, 16),
-    ]
-    before = net(*inputs)
-    inputs[which] = inputs[which] + 0.5
-    assert (net(*inputs) - before).abs().max() > 1e-4
+    net, values = unet(), inputs(1, 16)
+    before = evaluate(net, values)
+    values[which] = values[which] + 0.5
+    assert (evaluate(net, values) - before).abs().max() > 1e-4
 
 
 def test_items_of_a_batch_do_not_see_each_other() -> None:
-    net = unet()
-    inputs = [
-        torch.randn(2, 8, 16),
-        torch.rand(2),
-        torch.randn(2, 6, 16),
-        torch.randn(2, 4),
-        torch.zeros(2, 1, 16),
-    ]
-    together = net(*inputs)
-    alone = net(*(value[:1] for value in inputs))
-    torch.testing.assert_close(together[:1], alone, atol=1e-5, rtol=1e-5)
+    net, values = unet(), inputs(2, 16)
+    alone = evaluate(net, [value[:1] for value in values])
+    torch.testing.assert_close(evaluate(net, values)[:1], alone, atol=1e-5, rtol=1e-5)
+
+
+def test_an_untrained_denoiser_returns_the_guess() -> None:
+    net = UNet(8, 6, 4, UNetConfig(widths=(16, 24), embedding=32, heads=2))
+    _, _, code, timbre, guess, _, context = inputs(2, 16)
+    noise = torch.randn(2, 8, 16)
+
+    def velocity_at(x: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
+        conditions = Conditions(code, timbre, guess, torch.full((2, 8, 1), 0.01))
+        return net(x, time, conditions, context).detach()
+
+    out = euler(velocity_at, noise, guess, context, steps=4)
+    torch.testing.assert_close(out, guess, atol=0.05, rtol=0)
+
+
+def test_the_gaussian_velocity_is_the_best_linear_estimate() -> None:
+    torch.manual_seed(0)
+    guess, deviation, time = torch.tensor([[[2.0]]]), torch.tensor([[[0.6]]]), torch.tensor([0.7])
+    latent = guess + deviation * torch.randn(1, 1, 200_000)
+    noise = torch.randn_like(latent)
+    noisy, target = interpolate(latent, noise, time), velocity(latent, noise)
+    mean, spread = gaussian_velocity(noisy, time, guess, deviation)
+    residual = target - mean
+    assert float(residual.mean()) == pytest.approx(0, abs=0.01)
+    assert float((residual * (noisy - noisy.mean())).mean()) == pytest.approx(0, abs=0.01)
+    assert float(residual.std()) == pytest.approx(float(spread), rel=0.01)

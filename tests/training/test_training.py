@@ -199,6 +199,27 @@ def test_stage_one_ignores_structure_and_stage_two_freezes_timbre(
         assert not touched(still)
 
 
+def test_half_precision_computes_nearly_the_same_losses(
+    small_store: Store, tiny_codec: Codec
+) -> None:
+    torch.manual_seed(0)
+    network = Network(tiny_model())
+    network.adopt(tiny_codec.basis)
+    torch.nn.init.normal_(network.denoiser.leave.weight, std=0.1)
+    pairs = Pairs(small_store, tiny_codec.frame_rate, 32, 32, 0, Corruption())
+    batch = pairs.batch(4, np.random.default_rng(0))
+    found = {}
+    for precision in ("fp32", "bf16"):
+        training = ModelTraining(frames=32, example_frames=32, precision=precision)
+        source = torch_generator(np.random.default_rng(1), CPU)
+        found[precision] = Objective(network, training, CPU).losses(batch, source, stage=2)
+        assert found[precision]["flow"].dtype == torch.float32
+    for name in ("flow", "outline"):
+        full, half = (float(found[p][name].detach()) for p in ("fp32", "bf16"))
+        assert half == pytest.approx(full, rel=0.03)
+        assert half != full
+
+
 def test_the_paper_s_way_trains_with_its_adversary(
     small_store: Store, tiny_codec: Codec, tmp_path: Path
 ) -> None:

@@ -1,5 +1,6 @@
 """`timbrel train`: the commands with which the default model was made."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -24,9 +25,9 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda.")]
 From = Annotated[Path | None, typer.Option("--from", help="Start from the weights in this folder.")]
 
 
-def _preset(name: str, presets: dict[str, object]) -> str:
-    if name not in presets:
-        raise InputError(f"there is no preset '{name}'; choose one of {', '.join(presets)}")
+def _choice(name: str, choices: Iterable[str], what: str = "preset") -> str:
+    if name not in choices:
+        raise InputError(f"there is no {what} '{name}'; choose one of {', '.join(choices)}")
     return name
 
 
@@ -56,7 +57,7 @@ def codec(
     train_codec(
         Store.open(data),
         output,
-        PRESETS[_preset(preset, dict(PRESETS))](),
+        PRESETS[_choice(preset, PRESETS)](),
         CodecTraining(batch=batch, seed=seed, adversarial_from=adversarial_from),
         Budget(steps, minutes),
         pick_device(device),
@@ -112,6 +113,9 @@ def model(
         bool, typer.Option(help="Freeze the timbre encoder in stage 2, as the paper does.")
     ] = True,
     batch: Annotated[int, typer.Option(help="Items per step.")] = 16,
+    precision: Annotated[
+        str, typer.Option(help="fp32, or bf16: faster on GPUs and on processors that have it.")
+    ] = "fp32",
     seed: Seed = 0,
     device: Device = "auto",
     start_from: From = None,
@@ -125,14 +129,20 @@ def model(
     from timbrel.training.run import Budget
 
     trained = load_codec(codec)
-    config = replace(PRESETS[_preset(preset, dict(PRESETS))](), codec=trained.config)
+    config = replace(PRESETS[_choice(preset, PRESETS)](), codec=trained.config)
     train_model(
         Store.open(data),
         Store.open(valid) if valid else None,
         trained,
         output,
         config,
-        ModelTraining(batch=batch, seed=seed, stage_one=stage_one, freeze_timbre=freeze_timbre),
+        ModelTraining(
+            batch=batch,
+            seed=seed,
+            stage_one=stage_one,
+            freeze_timbre=freeze_timbre,
+            precision=_choice(precision, ("fp32", "bf16"), "precision"),
+        ),
         Budget(steps, minutes),
         pick_device(device),
         load_network(start_from) if start_from else None,

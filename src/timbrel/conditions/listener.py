@@ -20,7 +20,7 @@ from timbrel.spectra import ConstantQ
 BINS_PER_SEMITONE = 3
 OCTAVES = 8
 HARMONICS = (0.5, 1, 2, 3, 4, 5, 6, 7)
-ONSET_LEVEL = 0.4  # least probability of an onset: best note F1 on validation renders
+ONSET_LEVEL = 0.45  # least probability of an onset: best note F1 on validation renders
 EARLY_SECONDS = 0.015  # its long analysis windows see onsets early: median there
 
 

@@ -20,6 +20,32 @@ def velocity(latent: Tensor, noise: Tensor) -> Tensor:
     return noise - latent
 
 
+def gaussian_velocity(
+    x: Tensor, time: Tensor, guess: Tensor, deviation: Tensor
+) -> tuple[Tensor, Tensor]:
+    """What the velocity is if the latent is the guess plus Gaussian noise.
+
+    With latent x_0 ~ N(g, s^2) and eps ~ N(0, 1), x_t = (1 - t) x_0 + t eps gives
+    E[eps - x_0 | x_t] = (t - (1 - t) s^2) / D (x_t - (1 - t) g) - g and the deviation
+    s / sqrt(D), where D = (1 - t)^2 s^2 + t^2. (With g = 0 it is the preconditioning of
+    Karras et al., 2022, in the flow's terms.)
+
+    Args:
+        x: (batch, channels, frames) noisy latent.
+        time: (batch,).
+        guess: (batch, channels, frames).
+        deviation: (batch, channels, 1) of the latent from the guess.
+
+    Returns:
+        Mean (batch, channels, frames) and standard deviation (batch, channels, 1).
+    """
+    t = time[:, None, None]
+    variance = deviation.square()
+    total = ((1 - t) * deviation).square() + t.square()
+    mean = (t - (1 - t) * variance) / total * (x - (1 - t) * guess) - guess
+    return mean, deviation / total.sqrt()
+
+
 def flow_loss(estimate: Tensor, target: Tensor, weight: Tensor, given: Tensor) -> Tensor:
     """Weighted squared error over the frames that are not given.
 

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from timbrel.diffusion.flow import gaussian_velocity
 from timbrel.nn.causal import ChannelNorm
 
 
@@ -18,7 +19,24 @@ class UNetConfig:
     blocks: int = 1  # residual blocks per level and side
     embedding: int = 256  # of noise level and timbre
     heads: int = 4  # attention heads at the lowest level
-    structure: int = 160  # channels of structure that join every level
+    structure: int = 160  # channels of structure and guess that join every level
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """All that steers the denoiser, with absent conditions already replaced.
+
+    Attributes:
+        code: (batch, structure_dim, frames) of the structure.
+        timbre: (batch, timbre_dim).
+        guess: (batch, channels, frames), what the latent is near to.
+        deviation: (batch, channels, 1), how near.
+    """
+
+    code: Tensor
+    timbre: Tensor
+    guess: Tensor
+    deviation: Tensor
 
 
 class FilmBlock(nn.Module):
@@ -87,14 +105,15 @@ def time_features(time: Tensor, dim: int) -> Tensor:
 class UNet(nn.Module):
     """Predicts the flow's velocity from a noisy latent, structure and timbre.
 
-    Timbre and flow time act by FiLM. Structure enters whole at the top, and condensed at
-    every level, averaged to its rate.
-    A mask marks the frames that are given clean (context), so that a window can go on
-    from what was already made.
+    Timbre and flow time act by FiLM. The structure code and the guess enter at the top,
+    and the code, condensed and averaged to its rate, at every level. A mask marks the
+    frames that are given clean (context), so that a window can go on from what was
+    already made. The output is a correction of what the guess alone would say
+    (`gaussian_velocity`), so an untrained denoiser already returns the guess.
 
     Args:
         channels: latent channels.
-        structure_dim: channels of the structure.
+        structure_dim: channels of the structure code.
         timbre_dim: length of the timbre vector.
         config: sizes.
     """
@@ -106,9 +125,10 @@ class UNet(nn.Module):
         self.config = config
         widths, emb = config.widths, config.embedding
         self.time = nn.Sequential(nn.Linear(emb, emb), nn.SiLU(), nn.Linear(emb, emb))
+        self.timbre_scale = math.sqrt(timbre_dim)  # brings entries of a unit vector to unit size
         self.timbre = nn.Sequential(nn.Linear(timbre_dim, emb), nn.SiLU(), nn.Linear(emb, emb))
-        self.enter = nn.Conv1d(channels + 1 + structure_dim, widths[0], 3, padding=1)
-        self.condense = nn.Conv1d(structure_dim, config.structure, 1)
+        self.enter = nn.Conv1d(2 * channels + 1 + structure_dim, widths[0], 3, padding=1)
+        self.condense = nn.Conv1d(channels + structure_dim, config.structure, 1)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         self.shrink, self.grow = nn.ModuleList(), nn.ModuleList()
         for level, width in enumerate(widths):
@@ -126,31 +146,34 @@ class UNet(nn.Module):
         self.leave = nn.Conv1d(widths[0], channels, 3, padding=1)
         nn.init.zeros_(self.leave.weight)
 
-    def forward(
-        self, x: Tensor, time: Tensor, structure: Tensor, timbre: Tensor, context: Tensor
-    ) -> Tensor:
+    def forward(self, x: Tensor, time: Tensor, conditions: Conditions, context: Tensor) -> Tensor:
         """One evaluation.
 
         Args:
             x: (batch, channels, frames) noisy latent, clean where `context` is 1.
             time: (batch,) flow time in [0, 1]: 0 is clean, 1 is noise.
-            structure: (batch, structure_dim, frames).
-            timbre: (batch, timbre_dim).
+            conditions: for as many frames.
             context: (batch, 1, frames) mask of given frames.
 
         Returns:
             Velocity (batch, channels, frames).
         """
-        frames = x.shape[2]
-        padding = -frames % 2 ** (len(self.config.widths) - 1)
-        x, structure, context = (F.pad(v, (0, padding)) for v in (x, structure, context))
+        mean, spread = gaussian_velocity(x, time, conditions.guess, conditions.deviation)
         embedding = F.silu(
-            self.time(time_features(time, self.config.embedding)) + self.timbre(timbre)
+            self.time(time_features(time, self.config.embedding))
+            + self.timbre(conditions.timbre * self.timbre_scale)
         )
-        pyramid = [self.condense(structure)]
+        inputs = torch.cat([x, context, conditions.guess, conditions.code], 1)
+        return mean + spread * self._correction(inputs, embedding, x.shape[1])
+
+    def _correction(self, inputs: Tensor, embedding: Tensor, channels: int) -> Tensor:
+        """(batch, channels + 1 + steering, frames) -> (batch, channels, frames)."""
+        frames = inputs.shape[2]
+        inputs = F.pad(inputs, (0, -frames % 2 ** (len(self.config.widths) - 1)))
+        pyramid = [self.condense(inputs[:, channels + 1 :])]
         for _ in self.shrink:
             pyramid.append(F.avg_pool1d(pyramid[-1], 2))
-        h = self.enter(torch.cat([x, context, structure], 1))
+        h = self.enter(inputs)
         skips = []
         for level in range(len(self.down)):
             h = torch.cat([h, pyramid[level]], 1)

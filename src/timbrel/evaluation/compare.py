@@ -28,7 +28,7 @@ def comparison(folders: Sequence[Path]) -> str:
     lines = ["| | " + " | ".join(heading for _, heading in SHORT) + " | cases |"]
     lines.append("|" + "---|" * (len(SHORT) + 2))
     means = [_mean([r.scores[name] for r in first.values()]) for name, _ in SHORT]
-    lines.append(_line(f"{folders[0].name}", [number(m) for m in means], len(first)))
+    lines.append(_line(str(folders[0]), [number(m) for m in means], len(first)))
     for folder in folders[1:]:
         other = _judged(folder)
         common = sorted(set(first) & set(other))
@@ -46,7 +46,7 @@ def comparison(folders: Sequence[Path]) -> str:
                 continue
             mark = "**" if p < SIGNIFICANT else ""
             cells.append(f"{mark}{difference:+.3f}{mark} ({low:+.3f} to {high:+.3f})")
-        lines.append(_line(f"{folder.name} - {folders[0].name}", cells, len(common)))
+        lines.append(_line(f"{folder} - {folders[0]}", cells, len(common)))
     return "\n".join(lines) + "\n"
 
 

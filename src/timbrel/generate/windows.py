@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from timbrel.conditions.structure import RollEncoder
+from timbrel.conditions.structure import RollEncoder, Structure
 from timbrel.diffusion.guidance import Guidance, combine
 from timbrel.diffusion.samplers import euler
 from timbrel.network import Network
@@ -44,28 +44,28 @@ def windows(frames: int, window: int, context: int) -> Iterator[tuple[int, int, 
 
 
 def guided_velocity(
-    network: Network, structure: Tensor, timbre: Tensor, context: Tensor, guidance: Guidance
+    network: Network, structure: Structure, timbre: Tensor, context: Tensor, guidance: Guidance
 ) -> Callable[[Tensor, Tensor], Tensor]:
     """The denoiser under guidance; only branches with a factor are computed, in one batch.
 
     Args:
         network: trained.
-        structure: (1, structure_dim, frames).
+        structure: of one item.
         timbre: (1, timbre_dim).
         context: (1, 1, frames) mask of given frames.
         guidance: scales.
     """
     branches = guidance.branches()
     count = len(branches)
-    present = torch.tensor([[s, t] for s, t, _ in branches], device=structure.device)
-    structures, timbres = network.drop(
-        structure.expand(count, -1, -1), timbre.expand(count, -1), present[:, 0], present[:, 1]
+    present = torch.tensor([[s, t] for s, t, _ in branches], device=timbre.device)
+    conditions = network.condition(
+        structure.expand(count), timbre.expand(count, -1), present[:, 0], present[:, 1]
     )
     masks = context.expand(count, -1, -1)
 
     def velocity(x: Tensor, time: Tensor) -> Tensor:
         batch = x.expand(count, -1, -1)
-        out = network.denoiser(batch, time.expand(count), structures, timbres, masks)
+        out = network.denoiser(batch, time.expand(count), conditions, masks)
         return combine(out[:, None], guidance)
 
     return velocity
@@ -106,7 +106,7 @@ def generate(
     flag = torch.tensor([drums], device=device)
     for start, given, stop in windows(frames, config.window, config.context):
         roll = roll_between(start - RUN_IN, stop)[None].to(device)
-        structure = encoder(roll, flag)[:, :, RUN_IN:]
+        structure = encoder(roll, flag).after(RUN_IN)
         length = stop - start
         # frame f of the piece gets the same noise however the windows fall
         fresh = torch.randn(1, length - given, channels, generator=source).transpose(1, 2)

@@ -9,7 +9,7 @@ guidance has been seen.
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from timbrel.codec.codec import Codec
 from timbrel.conditions.adversary import Adversary, chance_error, guess_error
-from timbrel.conditions.structure import CqtEncoder
+from timbrel.conditions.structure import CqtEncoder, Structure
 from timbrel.conditions.timbre import contrastive_loss
 from timbrel.data.pairs import WARMUP, Batch, Corruption, Pairs
 from timbrel.data.store import Store
@@ -44,6 +44,7 @@ class ModelTraining:
     freeze_timbre: bool = True  # in stage 2; paired renders do without (docs/decisions/0007)
     drop_structure: float = 0.1  # share of items without structure in stage 2
     drop_timbre: float = 0.1  # share of items without timbre, drawn independently
+    outline: float = 0.5  # weight of the first guess's own error
     contrastive: float = 0.1  # weight of the timbre encoder's own objective, while it learns
     context_share: float = 0.5  # share of items whose first frames are given
     context_frames: int = 32  # most frames given
@@ -52,6 +53,7 @@ class ModelTraining:
     adversary: float = 0.5  # final weight of the adversary (structure from audio only)
     adversary_ramp: float = 0.2  # share of the budget over which that weight rises
     validate_every: int = 500  # steps
+    precision: str = "fp32"  # of convolutions and products: "fp32" or "bf16"
     corruption: Corruption = field(default_factory=Corruption)
 
 
@@ -67,8 +69,13 @@ class Objective:
     def __init__(self, network: Network, training: ModelTraining, device: torch.device) -> None:
         self.network, self.training, self.device = network, training, device
 
-    def encode_structure(self, batch: Batch) -> Tensor:
-        """(batch, structure_dim, frames) from notes or from audio."""
+    def fast(self) -> torch.autocast:
+        """Within it, networks compute in the precision of training; losses stay outside."""
+        low = self.training.precision == "bf16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=low)
+
+    def encode_structure(self, batch: Batch) -> Structure:
+        """From notes or from audio."""
         encoder = self.network.structure_encoder
         if isinstance(encoder, CqtEncoder):
             if batch.source_audio is None or self.network.cqt is None:
@@ -76,7 +83,7 @@ class Objective:
             return encoder(self.network.cqt(torch.from_numpy(batch.source_audio).to(self.device)))
         roll = torch.from_numpy(batch.roll).to(self.device)
         drums = torch.from_numpy(batch.drums).to(self.device)
-        return encoder(roll, drums)[:, :, WARMUP:]
+        return encoder(roll, drums).after(WARMUP)
 
     def losses(self, batch: Batch, source: torch.Generator, stage: int) -> dict[str, Tensor]:
         """Named losses; "flow" is the denoiser's, "contrastive" the timbre encoder's.
@@ -95,22 +102,28 @@ class Objective:
 
         example = torch.from_numpy(batch.example).to(device)
         learns = (stage == 1 or not cfg.freeze_timbre) and torch.is_grad_enabled()
-        with torch.set_grad_enabled(learns):
-            timbre = net.timbre_encoder(example)
+        with torch.set_grad_enabled(learns), self.fast():
+            timbre = net.timbre_encoder(example).float()
         values: dict[str, Tensor] = {"timbre": timbre}
         keep_timbre = uniform(size) >= cfg.drop_timbre
         if stage == 1:
-            structure = torch.zeros(size, net.structure_dim, frames, device=device)
+            structure = Structure(
+                torch.zeros(size, net.config.structure.dim, frames, device=device)
+            )
             keep_structure = torch.zeros(size, dtype=torch.bool, device=device)
         else:
-            structure = self.encode_structure(batch)
-            values["structure"] = structure
-            structure = structure + cfg.structure_noise * normal(*structure.shape)
+            with self.fast():
+                structure = self.encode_structure(batch)
+            values["structure"] = structure.code
+            blur = cfg.structure_noise * normal(*structure.code.shape)
+            structure = replace(structure, code=structure.code + blur)
             keep_structure = uniform(size) >= cfg.drop_structure
         if learns:
             identity = torch.from_numpy(batch.identity).to(device)
-            values["contrastive"] = contrastive_loss(timbre, net.timbre_encoder(latent), identity)
-        structure, timbre = net.drop(structure, timbre, keep_structure, keep_timbre)
+            with self.fast():
+                own = net.timbre_encoder(latent).float()
+            values["contrastive"] = contrastive_loss(timbre, own, identity)
+        conditions = net.condition(structure, timbre, keep_structure, keep_timbre)
         # context: a clean (slightly noisy) beginning of random length
         length = uniform(size) * cfg.context_frames * (uniform(size) < cfg.context_share)
         context = (torch.arange(frames, device=device) < length[:, None]).float()[:, None]
@@ -119,9 +132,13 @@ class Objective:
         noisy = interpolate(latent, noise, moment)
         given = latent + normal(*latent.shape) * uniform(size, 1, 1) * cfg.context_noise
         noisy = torch.where(context > 0, given, noisy)
-        estimate = net.denoiser(noisy, moment, structure, timbre, context)
+        with self.fast():
+            estimate = net.denoiser(noisy, moment, conditions, context).float()
         per_item = flow_loss(estimate, velocity(latent, noise), net.channel_weight, context)
         values["flow"] = per_item.mean()
+        if net.outline is not None and stage == 2:
+            misfit = net.outline.loss(conditions.guess, latent, net.channel_weight)
+            values["outline"] = misfit[keep_structure].sum() / size
         if stage == 2:
             values |= branch_losses(per_item.detach(), keep_structure, keep_timbre)
         return values
@@ -254,6 +271,8 @@ def train_model(
             # forward
             values = objective.losses(batch, torch_generator(rng, device), stage)
             loss = values["flow"]
+            if "outline" in values:
+                loss = loss + training.outline * values["outline"]
             if "contrastive" in values:
                 loss = loss + training.contrastive * values["contrastive"]
             if stage == 2 and with_audio:
@@ -320,10 +339,12 @@ def preview(objective: Objective, codec: Codec, pairs: Pairs) -> np.ndarray:
     timbre = network.timbre_encoder(torch.from_numpy(batch.example).to(device))
     truth = torch.from_numpy(batch.latent).to(device)
     context = torch.zeros(len(truth), 1, truth.shape[2], device=device)
+    kept = torch.ones(len(truth), dtype=torch.bool, device=device)
+    conditions = network.condition(structure, timbre, kept, kept)
     noise = torch.randn(truth.shape, generator=torch_generator(rng, device), device=device)
 
     def velocity_at(x: Tensor, moment: Tensor) -> Tensor:
-        return network.denoiser(x, moment, structure, timbre, context)
+        return network.denoiser(x, moment, conditions, context)
 
     made = euler(velocity_at, noise, truth, context, steps=8)
     audio = codec.to(device).decode(torch.cat([truth, made]))[:, 0]
