@@ -1,7 +1,9 @@
 """Training items: a target, its notes, and a timbre example that plays something else.
 
-The example shares the target's instrument and room but not its score, tempo or register
-(paired renders, docs/design), so copying notes from the example can only hurt the loss.
+The example shares the target's instrument and room but not its notes, so copying notes from
+the example can only hurt the loss. Of renders it is another score, tempo and register (paired
+renders, docs/design); of recordings another passage of the same identity, and passages never
+overlap. Items whose notes are not known are examples, never targets.
 """
 
 from dataclasses import dataclass
@@ -43,7 +45,7 @@ class Pairs:
     """Batches from a store, a pure function of (seed, step, rank).
 
     Args:
-        store: renditions with latents attached.
+        store: renditions or recordings with latents attached.
         frame_rate: latent frames per second.
         frames: length of a target.
         example_frames: length of a timbre example.
@@ -52,7 +54,7 @@ class Pairs:
         with_source: whether the audio of another rendition is needed (structure from audio).
 
     Raises:
-        DataError: no timbre of the store plays two scores.
+        DataError: no timbre of the store plays two scores, one of them with notes.
     """
 
     def __init__(
@@ -68,7 +70,17 @@ class Pairs:
         self.store, self.frame_rate, self.seed = store, frame_rate, seed
         self.frames, self.example_frames = frames, example_frames
         self.corruption, self.with_source = corruption, with_source
-        self.identities = [k for k, items in sorted(store.by_identity.items()) if len(items) > 1]
+        self.targets = {
+            identity: [i for i in items if store.items[i].notes != "none"]
+            for identity, items in sorted(store.by_identity.items())
+            if len(items) > 1
+        }
+        self.identities = [identity for identity, targets in self.targets.items() if targets]
+        if self.targets and not self.identities:
+            raise DataError(
+                f"no timbre in {store.path} that is heard twice has notes; "
+                "prepare it with --transcribe"
+            )
         if not self.identities:
             raise DataError(
                 f"no timbre in {store.path} plays two different scores, so there is no timbre "
@@ -92,8 +104,9 @@ class Pairs:
         self, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray, bool, np.ndarray, int, np.ndarray | None]:
         number = int(rng.integers(len(self.identities)))
-        items = self.store.by_identity[self.identities[number]]
-        target, example = (int(i) for i in rng.choice(items, 2, replace=False))
+        identity = self.identities[number]
+        target = int(rng.choice(self.targets[identity]))
+        example = int(rng.choice([i for i in self.store.by_identity[identity] if i != target]))
         latent, start = self._excerpt(target, self.frames, rng)
         other, _ = self._excerpt(example, self.example_frames, rng)
         notes = self.store.notes(target)
@@ -111,11 +124,16 @@ class Pairs:
         return latent, rolled, bool(self.store.items[target].drums), other, number, source
 
     def _excerpt(self, index: int, frames: int, rng: np.random.Generator) -> tuple[np.ndarray, int]:
-        """(channels, frames) latents from a random start; short items are refused."""
+        """(channels, frames) latents from a random start; short items are refused.
+
+        Silence after the end of a recording is entered only as far as it must be.
+        """
         latents = self.store.array("latents", index)
         if len(latents) < frames:
             raise DataError(f"item {index} of {self.store.path} is shorter than a training window")
-        start = int(rng.integers(len(latents) - frames + 1))
+        item = self.store.items[index]
+        heard = len(latents) - int(item.silence / item.rate * self.frame_rate)
+        start = int(rng.integers(max(heard - frames, 0) + 1))
         return latents[start : start + frames].T.astype(np.float32), start
 
     def _source(self, target: int, start: int, rng: np.random.Generator) -> np.ndarray:

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from timbrel.audio import Audio
+from timbrel.data.lock import locked
 from timbrel.data.render.scores import draw_score
 from timbrel.data.render.soundfont import SoundFont
 from timbrel.data.render.timbres import SPLITS, Timbre, draw_timbres
@@ -209,7 +210,8 @@ def render_store(
         progress: called with the share that is done.
 
     Raises:
-        DataError: the folder holds something else, a font cannot be read, or a worker died.
+        DataError: the folder holds something else or is in use, a font cannot be read, or a
+            worker died.
     """
     if count < 1 or seconds <= LEAD_OUT:
         raise DataError(
@@ -233,9 +235,10 @@ def render_store(
         "seconds": seconds,
         "per_shard": per_shard,
     }
-    writer = StoreWriter(path, options)
     shards = [range(k, min(k + per_shard, count)) for k in range(0, count, per_shard)]
-    with _player(plan, workers) as play_all:
+    path.mkdir(parents=True, exist_ok=True)
+    with locked(path), _player(plan, workers) as play_all:
+        writer = StoreWriter(path, options)
         for shard, indices in enumerate(shards):
             if shard not in writer.shards:
                 audio, notes, loudness = zip(*play_all(indices), strict=True)
@@ -284,4 +287,5 @@ def _item(
         low=timbre.low,
         high=timbre.high,
         loudness=round(loudness, 2) if math.isfinite(loudness) else None,
+        instrument=timbre.instrument,
     )
