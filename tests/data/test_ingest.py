@@ -17,7 +17,7 @@ from timbrel.data.ingest import prepare
 from timbrel.data.lock import locked
 from timbrel.data.store import Store
 from timbrel.errors import DataError
-from timbrel.notes import Notes
+from timbrel.notes import Notes, Track
 
 
 class Killed(BaseException):
@@ -217,6 +217,20 @@ def test_notes_are_heard_only_where_there_are_none_and_drums_never(tmp_path: Pat
     prepare("folder", tmp_path / "folder", tmp_path / "two", hear)
     origins = {item.recording: item.notes for item in Store.open(tmp_path / "two").items}
     assert origins == {"with notes.wav": "given", "Björk 日本/alone.flac": "transcribed"}
+
+
+def test_an_item_is_drums_or_pitched(tmp_path: Path) -> None:
+    kinds = {"both": (False, True), "drums": (True,), "pitched": (False,)}
+    for name, drums in kinds.items():
+        write_audio(tmp_path / "in" / f"{name}.wav", 0)
+        rows = [(t, t + 0.3, 40 + k, 90, k) for k in range(len(drums)) for t in range(23)]
+        tracks = tuple(Track("", 0, d) for d in drums)
+        Notes.from_rows(rows, tracks).write(tmp_path / "in" / f"{name}.mid")
+    prepare("folder", tmp_path / "in", tmp_path / "store")
+    store = Store.open(tmp_path / "store")
+    for index, item in enumerate(store.items):
+        assert item.drums == (item.recording == "drums.wav")
+        assert set(store.notes(index).pitch) == {40}
 
 
 def test_a_store_beside_the_recordings_is_not_read_as_recordings(tmp_path: Path) -> None:

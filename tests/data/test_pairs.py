@@ -57,6 +57,25 @@ def test_target_and_example_are_two_passages_of_one_identity(tmp_path: Path) -> 
     assert pairs == {(0, 1), (1, 0)} | {(a, b) for a in (2, 3, 4) for b in (2, 3, 4) if a != b}
 
 
+def test_without_notes_an_item_is_a_target_where_structure_comes_from_audio(tmp_path: Path) -> None:
+    unknown = replace(ITEM, identity="a", notes="none")
+    pairs = Pairs(store_of(tmp_path, unknown, unknown), RATE / HOP, 30, 30, 0, Corruption(), True)
+    assert set(pairs.batch(50, np.random.default_rng(0)).latent[:, 0, 0]) == {0, 1}
+
+
+def test_a_single_passage_gives_target_and_example_that_do_not_overlap(tmp_path: Path) -> None:
+    single = replace(ITEM, identity="a", recording="one.wav", silence=10 * HOP)
+    store = store_of(tmp_path, single)
+    target, example = (latents[:, 1] for latents in draw(store, frames=30, count=300))
+    gap = example[:, 0] - target[:, 0]
+    assert np.abs(gap).min() == 30
+    assert np.abs(gap).max() == 40
+    assert 100 < (gap > 0).sum() < 200
+    assert max(target.max(), example.max()) == 69
+    with pytest.raises(DataError, match="two different scores"):
+        draw(store, frames=36)
+
+
 def test_transcribed_notes_count_as_notes(tmp_path: Path) -> None:
     heard = replace(ITEM, identity="a", notes="transcribed")
     assert set(draw(store_of(tmp_path, heard, heard))[0][:, 0, 0]) == {0, 1}

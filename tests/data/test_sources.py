@@ -229,7 +229,7 @@ def test_metadata_never_lead_out_of_the_data_set(
     table.write_text(table.read_text().replace("2000/Étude 0.wav", named))
     recordings, skipped = read("maestro", root)
     assert set(recordings) == {"2001/Étude 1.wav"}
-    assert "inside the data set" in skipped[named] or "out of the data set" in skipped[named]
+    assert any(words in skipped[named] for words in ("inside", "out of the data", "not exist"))
 
 
 def test_faults_of_maestro_are_skipped_with_a_reason(layout: Callable[[str], Path]) -> None:
@@ -315,6 +315,7 @@ def test_faults_of_files_are_reported(layout: Callable[[str], Path], tmp_path: P
     write_midi(root / "lonely.mid", 0)
     (root / "loop").symlink_to(root)
     (root / "self.wav").symlink_to("self.wav")
+    shutil.copy(root / "silent.wav", os.fsencode(root) + b"/\xff.wav")
     long = "x" * 240 + ".wav"
     write_audio(root / long, 1)
     prepare("folder", root, tmp_path / "store")
@@ -331,6 +332,7 @@ def test_faults_of_files_are_reported(layout: Callable[[str], Path], tmp_path: P
         "blip.wav": "too short",
         "flac as.wav": "cut short",
         "text.wav": "cannot be decoded",
+        "\udcff.wav": "the same file as silent.wav",
         "photo.jpg": "not audio by its name",
         "copy.wav": "the same file as with notes.wav",
         "lonely.mid": "no audio",

@@ -8,15 +8,14 @@ was mended is added by the same command.
 import filecmp
 import hashlib
 import json
-import math
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from timbrel.audio import Audio
+from timbrel.data.level import levelled
 from timbrel.data.lock import locked
-from timbrel.data.passages import LOUDNESS, LOUDNESS_SPREAD, RATE, SECONDS, Passage, cut
+from timbrel.data.passages import RATE, SECONDS, Passage, cut
 from timbrel.data.sources import SOURCES, source
 from timbrel.data.sources.recording import Recording, Skipped, digest, split_of
 from timbrel.data.store import Item, StoreWriter, replace_file
@@ -57,21 +56,28 @@ def prepare(
         raise DataError(f"there is no source '{name}'; choose one of {', '.join(SOURCES)}")
     if not root.is_dir():
         raise DataError(f"{root} is not a folder; give the folder of the data set")
+    root = root.resolve()  # readers look at the names of the folders above, too
     # those without notes last: of two copies of a file, the one with notes is kept
     entries = sorted(
         source(name).read(root), key=lambda e: isinstance(e, Recording) and e.notes is None
     )
+    if not any(isinstance(entry, Recording) for entry in entries):
+        raise _unusable(name, root, [entry for entry in entries if isinstance(entry, Skipped)])
     path.mkdir(parents=True, exist_ok=True)
     with locked(path):
         plan = {"source": name, "version": VERSION, "seconds": SECONDS}
         writer = StoreWriter(path, {**plan, "transcribe": transcriber is not None})
         report = _Ingestion(name, writer, transcriber).run(entries, progress)
     if not writer.items:
-        first = f" ({report[0].name}: {report[0].reason})" if report else ""
-        raise DataError(
-            f"nothing in {root} could be used{first}; a {name} folder holds {source(name).LAYOUT}"
-        )
+        raise _unusable(name, root, report)
     return len(report)
+
+
+def _unusable(name: str, root: Path, report: list[Skipped]) -> DataError:
+    first = f" ({report[0].name}: {report[0].reason})" if report else ""
+    return DataError(
+        f"nothing in {root} could be used{first}; a {name} folder holds {source(name).LAYOUT}"
+    )
 
 
 class _Ingestion:
@@ -134,15 +140,13 @@ class _Ingestion:
     def _row(self, recording: Recording, passage: Passage) -> tuple[np.ndarray, Notes, Item]:
         """Audio (SECONDS at RATE,), notes and manifest line of a passage."""
         rng = np.random.default_rng(digest(f"{recording.name} {passage.start}"))
-        target = LOUDNESS + LOUDNESS_SPREAD * float(rng.standard_normal())
-        audio = Audio(passage.samples[None], RATE).with_loudness(target)
+        samples, loudness = levelled(passage.audio, rng)
         notes, origin = passage.notes, "given"
-        if notes is None and self.transcriber is not None and not recording.drums:
-            notes, origin = self.transcriber(passage.samples, RATE), "transcribed"
+        if notes is None and self.transcriber is not None and not passage.drums:
+            notes, origin = self.transcriber(samples, RATE), "transcribed"
         if notes is None:
             notes, origin = Notes.empty(), "none"
         full = round(SECONDS * RATE)
-        loudness = audio.loudness()
         performance = recording.performance or f"{self.name}/{recording.name}"
         item = Item(
             shard=self.shard,
@@ -154,16 +158,16 @@ class _Ingestion:
             family=recording.family,
             split=self.families[recording.family],
             licence=recording.licence,
-            drums=recording.drums,
-            loudness=round(loudness, 2) if math.isfinite(loudness) else None,
+            drums=passage.drums,
+            loudness=loudness,
             source=self.name,
             instrument=recording.instrument,
             recording=recording.name,
             start=passage.start,
-            silence=full - len(passage.samples),
+            silence=full - len(samples),
             notes=origin,
         )
-        return np.pad(audio.samples[0], (0, item.silence)), notes, item
+        return np.pad(samples, (0, item.silence)), notes, item
 
     def _commit(self) -> None:
         """Write the shard that has come together, and the report so far before it."""

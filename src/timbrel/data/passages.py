@@ -23,7 +23,6 @@ SHORTEST = 1.0  # seconds: a shorter recording is left out
 RING_OUT = 3.0  # seconds that audio may go on after the last note and count as its sound
 LOWEST_RATE = 4_000  # Hz
 QUIETEST = -50.0  # LUFS: what is quieter is noise or bleed
-LOUDNESS, LOUDNESS_SPREAD = -23.0, 2.0  # LUFS: mean, standard deviation, as in renders
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +30,9 @@ class Passage:
     """Part of a recording."""
 
     start: float  # seconds into the recording
-    samples: np.ndarray  # (n,) float32 mono at RATE, at most SECONDS
+    audio: Audio  # mono at RATE, at most SECONDS
     notes: Notes | None  # times relative to `start`; None: not known
+    drums: bool
 
 
 def cut(recording: Recording, after: float = -1.0) -> Iterator[Passage | Skipped]:
@@ -47,6 +47,11 @@ def cut(recording: Recording, after: float = -1.0) -> Iterator[Passage | Skipped
     except (TimbrelError, OSError) as error:
         yield Skipped(recording.name, f"its notes: {_reason(error)}")
         return
+    drums = recording.drums
+    if notes is not None and not drums:
+        # an item is drums or pitched: of a mixture, only the pitched notes can be told
+        drums = not len(notes.pitched())
+        notes = notes if drums else notes.pitched()
     # audio beyond the notes' end has no label: it may hold anything
     end = notes.seconds + RING_OUT if notes is not None else np.inf
     position = 0.0
@@ -56,7 +61,12 @@ def cut(recording: Recording, after: float = -1.0) -> Iterator[Passage | Skipped
             if position > end:
                 samples = samples[: max(0, round((end - start) * RATE))]
             if start > after and len(samples):
-                yield _passage(recording.name, start, samples, notes)
+                reason, audio = _check(start, samples)
+                if reason:
+                    yield Skipped(recording.name, reason)
+                else:
+                    here = notes.cut(start, start + audio.seconds) if notes is not None else None
+                    yield Passage(start, audio, here, drums)
             if position > end:
                 yield Skipped(recording.name, f"audio from {end:.1f} s on: the notes end before")
                 return
@@ -70,19 +80,17 @@ def cut(recording: Recording, after: float = -1.0) -> Iterator[Passage | Skipped
         yield Skipped(recording.name, f"{late} notes: they begin after the audio ends")
 
 
-def _passage(
-    name: str, start: float, samples: np.ndarray, notes: Notes | None
-) -> Passage | Skipped:
-    """One passage, unless there is a reason to leave it out."""
-    seconds = len(samples) / RATE
-    place = f"{start:.1f} s to {start + seconds:.1f} s"
-    if seconds < (SHORTEST_REST if start > 0 else SHORTEST):
-        return Skipped(name, f"{place}: too short")
+def _check(start: float, samples: np.ndarray) -> tuple[str, Audio]:
+    """Why samples (n,) are no passage ("" if they are one), and what they sound like."""
+    audio = Audio(samples[None], RATE)
+    place = f"{start:.1f} s to {start + audio.seconds:.1f} s"
+    if audio.seconds < (SHORTEST_REST if start > 0 else SHORTEST):
+        return f"{place}: too short", audio
     if not np.isfinite(samples).all():
-        return Skipped(name, f"{place}: samples that are not numbers")
-    if Audio(samples[None], RATE).loudness() < QUIETEST:
-        return Skipped(name, f"{place}: silent (below {QUIETEST:g} LUFS)")
-    return Passage(start, samples, notes.cut(start, start + seconds) if notes is not None else None)
+        return f"{place}: samples that are not numbers", audio
+    if audio.loudness() < QUIETEST:
+        return f"{place}: silent (below {QUIETEST:g} LUFS)", audio
+    return "", audio
 
 
 def _decode(recording: Recording) -> Iterator[np.ndarray]:

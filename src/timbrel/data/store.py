@@ -250,6 +250,10 @@ class Store:
         self._kinds.clear()
 
 
+def _line(item: Item) -> str:
+    return json.dumps(asdict(item)) + "\n"
+
+
 def _seconds(item: Item) -> float:
     return (item.length - item.silence) / item.rate
 
@@ -319,6 +323,9 @@ class StoreWriter:
         self.manifest = self.path / "manifest.jsonl"
         self.items = _read_manifest(self.manifest) if self.manifest.exists() else []
         self.shards = {item.shard for item in self.items}
+        self._lines: dict[int, str] = {}  # of each shard: written anew with each
+        for item in self.items:
+            self._lines[item.shard] = self._lines.get(item.shard, "") + _line(item)
         if plan is not None:
             self._agree(plan)
 
@@ -368,6 +375,7 @@ class StoreWriter:
             self.path / f"notes-{shard}.npz", columns=np.concatenate(columns, 1), offsets=offsets
         )
         self.items = sorted([*self.items, *items], key=lambda item: (item.shard, item.row))
-        lines = "".join(json.dumps(asdict(item)) + "\n" for item in self.items)
-        replace_file(self.manifest, lines.encode())
+        self._lines[shard] = "".join(map(_line, items))
+        manifest = "".join(self._lines[number] for number in sorted(self._lines))
+        replace_file(self.manifest, manifest.encode())
         self.shards.add(shard)

@@ -4,7 +4,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 
 from timbrel.errors import DataError
 from timbrel.notes import Notes
@@ -60,8 +60,7 @@ def inside(root: Path, relative: str) -> Path:
         DataError: the path is absolute, climbs, or leads (by a link) out of `root`, or there
             is no such file.
     """
-    parts = PurePosixPath(relative).parts + PureWindowsPath(relative).parts
-    if not relative or ".." in parts or "\0" in relative or PureWindowsPath(relative).anchor:
+    if not relative or ".." in Path(relative).parts or Path(relative).is_absolute():
         raise DataError(f"the path {relative!r} does not stay inside the data set")
     path = root / relative
     try:
@@ -70,7 +69,7 @@ def inside(root: Path, relative: str) -> Path:
         regular = path.is_file()
     except FileNotFoundError:
         raise DataError(f"{relative} does not exist") from None
-    except (OSError, RuntimeError) as error:  # a link to itself, a name that is too long
+    except (OSError, RuntimeError, ValueError) as error:  # a circle, too long a name, a NUL
         raise DataError(f"{relative} cannot be reached ({error.__class__.__name__})") from error
     if not regular:
         raise DataError(f"{relative} is not a file")
