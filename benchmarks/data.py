@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from timbrel.data.render.effects import Effects
 from timbrel.data.render.renditions import Plan, play, render_store, timbres_needed
 from timbrel.data.render.scores import draw_score
 from timbrel.data.render.soundfont import SoundFont, find_fonts
-from timbrel.data.render.timbres import Timbre, draw_timbres
+from timbrel.data.render.timbres import draw_timbres
 from timbrel.data.store import Store
 from timbrel.evaluation.transcriber import transcribe
 
@@ -72,7 +73,7 @@ def rendering() -> None:
         notes = [draw_score(np.random.default_rng(k), 11.0, 48, 80, 3) for k in range(len(timbres))]
         plan = Plan(0, 60, timbres, 12.0)
         pitched = [(t, n) for t, n in zip(timbres, notes, strict=True) if not t.drums]
-        plain = [(Timbre(**{**vars(t), "effects": Effects()}), n) for t, n in pitched]
+        plain = [(replace(t, effects=Effects()), n) for t, n in pitched]
         [t.render(n, 0.1) for t, n in plain]  # fonts are loaded on first use
         dry = core_seconds(lambda p=plain: [t.render(n, 12.0) for t, n in p])
         full = core_seconds(lambda p=plan: [play(p, k) for k in range(60)])

@@ -26,7 +26,8 @@ def piece(number: int, rate: int = RATE) -> tuple[np.ndarray, Notes]:
     """Samples (2, n) and notes of one of the two pieces."""
     rng = np.random.default_rng(100 + number)
     patch = Patch.draw(rng)
-    while patch.kind != ("plucked", "hollow")[number]:
+    # a slow attack has no onset that could be compared with the notes
+    while patch.kind != ("plucked", "hollow")[number] or patch.attack > 0.02:
         patch = Patch.draw(rng)
     seconds = SECONDS[number]
     # notes from beginning to end: a drawn score may stop early
