@@ -358,8 +358,12 @@ def test_midi_longer_than_audio_and_the_reverse(tmp_path: Path) -> None:
     for index, item in enumerate(store.items):
         heard = (item.length - item.silence) / item.rate
         assert store.notes(index).onset.max() < heard
-        if item.recording == "short notes.wav":
-            assert item.start + heard == pytest.approx(end, abs=0.001)
+    ends = [
+        item.start + (item.length - item.silence) / item.rate
+        for item in store.items
+        if item.recording == "short notes.wav"
+    ]
+    assert max(ends) == pytest.approx(end, abs=0.001)
 
 
 def test_a_path_is_taken_only_inside(tmp_path: Path) -> None:

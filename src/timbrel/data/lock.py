@@ -23,11 +23,13 @@ def locked(folder: Path) -> Iterator[None]:
     handle = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    except BlockingIOError as error:
         os.close(handle)
         raise DataError(
             f"another process is writing {folder}; wait for it or use another folder"
         ) from error
+    except OSError:  # a file system without locks
+        pass
     try:
         yield
     finally:
