@@ -41,9 +41,11 @@ def describe(what: str) -> dict[str, Any]:
         return {"model": what, **load(what, "cpu").info()}
     if path.is_dir():
         if (path / "manifest.jsonl").is_file():
+            from timbrel.data.damage import damage
             from timbrel.data.store import Store
 
-            return {"store": what, **Store.open(path).summary()}
+            store = Store.open(path)
+            return {"store": what, **store.summary(), "damage": damage(store) or ["none"]}
         raise InputError(f"{path} is a folder, but neither a model nor a store")
     from timbrel.midi import is_midi
 

@@ -1,12 +1,18 @@
 """`timbrel prepare`: training data."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.progress import Progress
 
-app = typer.Typer(help="Make training data: render them, or add latents.", no_args_is_help=True)
+from timbrel.data.sources import SOURCES
+
+app = typer.Typer(
+    help="Make training data: render them, read recordings, or add latents.",
+    no_args_is_help=True,
+)
 
 
 @app.command()
@@ -68,3 +74,34 @@ def latents(
             lambda share: bar.update(task, completed=share),
         )
     print(f"{store}: latents attached")
+
+
+def _reader(name: str) -> Callable[..., None]:
+    """The command that reads one source."""
+
+    def read(
+        path: Annotated[Path, typer.Argument(help="Folder of the data set.")],
+        output: Annotated[Path, typer.Option("-o", "--output", help="Store to make or continue.")],
+        transcribe: Annotated[
+            bool, typer.Option("--transcribe", help="Hear notes where the source has none.")
+        ] = False,
+    ) -> None:
+        from timbrel.data.ingest import REPORT, prepare
+        from timbrel.evaluation.transcriber import transcribe as hear
+
+        transcriber = hear if transcribe else None
+        with Progress(transient=True) as bar:
+            task = bar.add_task("reading", total=1.0)
+            left_out = prepare(
+                name, path, output, transcriber, lambda share: bar.update(task, completed=share)
+            )
+        print(f"{output}: prepared")
+        if left_out:
+            things = "1 thing was" if left_out == 1 else f"{left_out} things were"
+            print(f"{things} left out; {output / REPORT} says why")
+
+    return read
+
+
+for _name, _what in SOURCES.items():
+    app.command(_name, help=f"Read {_what} into a store.")(_reader(_name))

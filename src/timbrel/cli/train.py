@@ -55,7 +55,7 @@ def codec(
     from timbrel.training.run import Budget
 
     train_codec(
-        Store.open(data),
+        Store.open(data).part("train"),
         output,
         PRESETS[_choice(preset, PRESETS)](),
         CodecTraining(batch=batch, seed=seed, adversarial_from=adversarial_from),
@@ -85,7 +85,7 @@ def listener(
 
     codec = CodecConfig()
     train_listener(
-        Store.open(data),
+        Store.open(data).part("train").with_notes(),
         output,
         codec.rate,
         codec.hop,
@@ -131,8 +131,8 @@ def model(
     trained = load_codec(codec)
     config = replace(PRESETS[_choice(preset, PRESETS)](), codec=trained.config)
     train_model(
-        Store.open(data),
-        Store.open(valid) if valid else None,
+        Store.open(data).part("train"),
+        Store.open(valid).part("valid") if valid else None,
         trained,
         output,
         config,

@@ -1,4 +1,4 @@
-"""A store of renditions: memory-mapped audio, notes as events, a manifest.
+"""A store of renditions and recordings: memory-mapped audio, notes as events, a manifest.
 
 Layout: `manifest.jsonl` (one line an item), `audio-N.npy` (int16, one row an item),
 `notes-N.npz`, `plan.json` (what is being rendered), and for every kind of derived array
@@ -28,7 +28,7 @@ FULL_SCALE = 32_767
 
 @dataclass(frozen=True)
 class Item:
-    """One rendition."""
+    """One rendition, or one passage of a recording."""
 
     shard: int
     row: int
@@ -45,13 +45,20 @@ class Item:
     low: int = 0  # lowest pitch that is natural for the timbre
     high: int = 127
     loudness: float | None = None  # LUFS; None when silent
+    # later still: recordings
+    source: str = "render"
+    instrument: str = ""
+    recording: str = ""  # its name in the source; "" for renditions
+    start: float = 0.0  # seconds into the recording
+    silence: int = 0  # samples added at the end, where the recording was over
+    notes: str = "given"  # or "transcribed"; "none": not known, which is not silence
 
 
 class Store:
     """Reads a store; audio and derived arrays stay on disk until asked for."""
 
-    def __init__(self, path: Path, items: list[Item]) -> None:
-        self.path, self.items = path, items
+    def __init__(self, path: Path, items: list[Item], whole: bool = True) -> None:
+        self.path, self.items, self.whole = path, items, whole
         self._mapped: dict[str, np.ndarray] = {}
         self._kinds: dict[str, str] = {}
 
@@ -69,6 +76,7 @@ class Store:
                 f"{path} is not a store: it holds no manifest.jsonl (see `timbrel prepare`)"
             )
         items = _read_manifest(manifest)
+        _read_notes.cache_clear()  # files may be others than when last read
         if not items:
             raise DataError(f"{path} is empty; run `timbrel prepare` again to continue it")
         return cls(path, items)
@@ -92,23 +100,57 @@ class Store:
             groups.setdefault(getattr(item, field), []).append(index)
         return groups
 
+    def part(self, split: str) -> "Store":
+        """The items of one split; a store that has one split only is returned as it is.
+
+        Raises:
+            DataError: there are several splits, but not this one.
+        """
+        found = self._group("split")
+        if len(found) == 1:
+            return self
+        if split not in found:
+            raise DataError(f"{self.path} has no items for {split}, only for {', '.join(found)}")
+        return self._with([item for item in self.items if item.split == split])
+
+    def with_notes(self) -> "Store":
+        """The items whose notes are known.
+
+        Raises:
+            DataError: there are none.
+        """
+        items = [item for item in self.items if item.notes != "none"]
+        if not items:
+            raise DataError(f"no item of {self.path} has notes; prepare it with --transcribe")
+        return self._with(items)
+
+    def _with(self, items: list[Item]) -> "Store":
+        return Store(self.path, items, whole=False)
+
     @property
     def hours(self) -> float:
-        """Total duration."""
-        return sum(item.length / item.rate for item in self.items) / 3600
+        """Total duration, without silence that was added."""
+        return sum(_seconds(item) for item in self.items) / 3600
 
     def summary(self) -> dict[str, Any]:
         """Counts for people."""
 
         def count(field: str) -> dict[str, int]:
-            return {str(k): len(v) for k, v in sorted(self._group(field).items())}
+            return {str(k) or "?": len(v) for k, v in sorted(self._group(field).items())}
 
+        hours: dict[str, float] = {}
+        for item in self.items:
+            hours[item.split] = hours.get(item.split, 0.0) + _seconds(item) / 3600
         return {
             "items": len(self),
             "hours": round(self.hours, 3),
             "timbres": len(self.by_identity),
             "scores": len(self.by_score),
+            "sources": count("source"),
+            "instruments": count("instrument"),
             "splits": count("split"),
+            "split hours": {k: round(v, 3) for k, v in sorted(hours.items())},
+            "notes": count("notes"),
             "licences": count("licence"),
             "families": count("family"),
         }
@@ -190,8 +232,10 @@ class Store:
             arrays: one array per item, of equal shapes within a shard.
 
         Raises:
-            DataError: there are fewer arrays than items.
+            DataError: there are fewer arrays than items, or this is part of a store.
         """
+        if not self.whole:
+            raise DataError(f"{kind} can only be added to all of {self.path}, not to a part")
         (self.path / f"{kind}.json").unlink(missing_ok=True)
         shards: dict[int, int] = {}
         for item in self.items:
@@ -201,9 +245,17 @@ class Store:
             if len(rows) < count:
                 raise DataError(f"{kind} for {self.path} end before its {len(self)} items do")
             _save(self.path / f"{kind}-{shard}.npy", np.stack(rows))
-        _replace(self.path / f"{kind}.json", json.dumps({"maker": maker}).encode())
+        replace_file(self.path / f"{kind}.json", json.dumps({"maker": maker}).encode())
         self._mapped.clear()
         self._kinds.clear()
+
+
+def _line(item: Item) -> str:
+    return json.dumps(asdict(item)) + "\n"
+
+
+def _seconds(item: Item) -> float:
+    return (item.length - item.silence) / item.rate
 
 
 @lru_cache(maxsize=256)
@@ -211,7 +263,7 @@ def _read_notes(path: Path) -> tuple[np.ndarray, np.ndarray]:
     try:
         with np.load(path) as data:
             return data["columns"], data["offsets"]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} is missing or damaged; prepare the store again") from error
 
 
@@ -225,7 +277,7 @@ def _read_manifest(path: Path) -> list[Item]:
     return items
 
 
-def _replace(path: Path, data: bytes | memoryview) -> None:
+def replace_file(path: Path, data: bytes | memoryview) -> None:
     """Write a file so that it is old or new, never half, even if the power fails."""
     temporary = path.with_name(path.name + ".tmp")
     with open(temporary, "wb") as file:
@@ -242,7 +294,7 @@ def _npy(array: np.ndarray) -> memoryview:
 
 
 def _save(path: Path, array: np.ndarray) -> None:
-    _replace(path, _npy(array))
+    replace_file(path, _npy(array))
 
 
 def _save_npz(path: Path, **arrays: np.ndarray) -> None:
@@ -251,7 +303,7 @@ def _save_npz(path: Path, **arrays: np.ndarray) -> None:
     with zipfile.ZipFile(buffer, "w") as file:
         for name, array in arrays.items():
             file.writestr(zipfile.ZipInfo(f"{name}.npy"), _npy(array))
-    _replace(path, buffer.getbuffer())
+    replace_file(path, buffer.getbuffer())
 
 
 class StoreWriter:
@@ -271,6 +323,9 @@ class StoreWriter:
         self.manifest = self.path / "manifest.jsonl"
         self.items = _read_manifest(self.manifest) if self.manifest.exists() else []
         self.shards = {item.shard for item in self.items}
+        self._lines: dict[int, str] = {}  # of each shard: written anew with each
+        for item in self.items:
+            self._lines[item.shard] = self._lines.get(item.shard, "") + _line(item)
         if plan is not None:
             self._agree(plan)
 
@@ -284,7 +339,7 @@ class StoreWriter:
                     "render into another folder"
                 )
             if not self.items:
-                _replace(path, json.dumps(plan, indent=1, sort_keys=True).encode())
+                replace_file(path, json.dumps(plan, indent=1, sort_keys=True).encode())
             return
         try:
             found = json.loads(path.read_text())
@@ -320,6 +375,7 @@ class StoreWriter:
             self.path / f"notes-{shard}.npz", columns=np.concatenate(columns, 1), offsets=offsets
         )
         self.items = sorted([*self.items, *items], key=lambda item: (item.shard, item.row))
-        lines = "".join(json.dumps(asdict(item)) + "\n" for item in self.items)
-        _replace(self.manifest, lines.encode())
+        self._lines[shard] = "".join(map(_line, items))
+        manifest = "".join(self._lines[number] for number in sorted(self._lines))
+        replace_file(self.manifest, manifest.encode())
         self.shards.add(shard)

@@ -31,7 +31,7 @@ def store_cases(store: Store, limit: int | None = None) -> list[Callable[[], Cas
     usable = [
         index
         for index, item in enumerate(store.items)
-        if not item.drums and len(store.by_identity[item.identity]) > 1
+        if not item.drums and item.notes != "none" and len(store.by_identity[item.identity]) > 1
     ]
     if not usable:
         raise DataError(f"no timbre of {store.path} plays two pieces, so none can be an example")

@@ -5,7 +5,6 @@ supervised, and every timbre plays several scores, so an example of it that play
 something else always exists. Register and tempo of a timbre's scores are independent.
 """
 
-import math
 import os
 import threading
 import time
@@ -20,6 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from timbrel.audio import Audio
+from timbrel.data.level import levelled
+from timbrel.data.lock import locked
 from timbrel.data.render.scores import draw_score
 from timbrel.data.render.soundfont import SoundFont
 from timbrel.data.render.timbres import SPLITS, Timbre, draw_timbres
@@ -31,7 +32,6 @@ RATE = 44_100
 PER_SHARD = 64
 PER_TIMBRE = 6  # scores that each timbre plays
 PER_SCORE = 2  # timbres that play each score
-LOUDNESS, LOUDNESS_SPREAD = -23.0, 2.0  # LUFS: mean, standard deviation
 PLAN_VERSION = 2  # of the draws below: stores of another version are not continued
 LARGEST_SHARD = 2 * 1024**3  # bytes of audio
 LEAD_OUT = 1.0  # seconds at the end in which no note begins
@@ -148,18 +148,12 @@ def play(plan: Plan, index: int) -> tuple[np.ndarray, Notes]:
     return samples, notes
 
 
-def _play(plan: Plan, index: int) -> tuple[np.ndarray, Notes, float]:
+def _play(plan: Plan, index: int) -> tuple[np.ndarray, Notes, float | None]:
     """`play`, with the loudness in LUFS that was reached."""
     notes, timbre = plan.notes(index), plan.timbre(index)
-    stereo = timbre.render(notes, plan.seconds, RATE)
-    rng = plan.rng(index, 78)
-    target = LOUDNESS + LOUDNESS_SPREAD * float(rng.standard_normal())
-    mono = Audio(stereo, RATE).mono()
-    levelled = mono.with_loudness(target)
-    # a peak limit may have kept it quieter than asked; measuring again would cost as much
-    peak, reached = (float(np.abs(a.samples).max(initial=0)) for a in (mono, levelled))
-    gain_db = 20 * math.log10(reached / peak) if peak > 0 else 0.0
-    return levelled.samples[0], notes, mono.loudness() + gain_db
+    mono = Audio(timbre.render(notes, plan.seconds, RATE), RATE).mono()
+    samples, loudness = levelled(mono, plan.rng(index, 78))
+    return samples, notes, loudness
 
 
 _PLAN: Plan | None = None
@@ -179,7 +173,7 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
-def _play_index(index: int) -> tuple[np.ndarray, Notes, float]:
+def _play_index(index: int) -> tuple[np.ndarray, Notes, float | None]:
     assert _PLAN is not None
     return _play(_PLAN, index)
 
@@ -209,7 +203,8 @@ def render_store(
         progress: called with the share that is done.
 
     Raises:
-        DataError: the folder holds something else, a font cannot be read, or a worker died.
+        DataError: the folder holds something else or is in use, a font cannot be read, or a
+            worker died.
     """
     if count < 1 or seconds <= LEAD_OUT:
         raise DataError(
@@ -233,9 +228,10 @@ def render_store(
         "seconds": seconds,
         "per_shard": per_shard,
     }
-    writer = StoreWriter(path, options)
     shards = [range(k, min(k + per_shard, count)) for k in range(0, count, per_shard)]
-    with _player(plan, workers) as play_all:
+    path.mkdir(parents=True, exist_ok=True)
+    with locked(path), _player(plan, workers) as play_all:
+        writer = StoreWriter(path, options)
         for shard, indices in enumerate(shards):
             if shard not in writer.shards:
                 audio, notes, loudness = zip(*play_all(indices), strict=True)
@@ -251,7 +247,7 @@ def render_store(
 @contextmanager
 def _player(
     plan: Plan, workers: int
-) -> Iterator[Callable[[range], Iterable[tuple[np.ndarray, Notes, float]]]]:
+) -> Iterator[Callable[[range], Iterable[tuple[np.ndarray, Notes, float | None]]]]:
     """A function that plays many renditions, here or in several processes."""
     if workers <= 1:
         yield lambda indices: [_play(plan, index) for index in indices]
@@ -266,7 +262,7 @@ def _player(
 
 
 def _item(
-    plan: Plan, shard: int, row: int, index: int, split: str, length: int, loudness: float
+    plan: Plan, shard: int, row: int, index: int, split: str, length: int, loudness: float | None
 ) -> Item:
     timbre = plan.timbre(index)
     return Item(
@@ -283,5 +279,6 @@ def _item(
         timbre=plan.timbre_number(index),
         low=timbre.low,
         high=timbre.high,
-        loudness=round(loudness, 2) if math.isfinite(loudness) else None,
+        loudness=loudness,
+        instrument=timbre.instrument,
     )

@@ -91,6 +91,15 @@ class Timbre:
             return 0, 127
         return self.source[1].low, self.source[1].high
 
+    @property
+    def instrument(self) -> str:
+        """What kind of instrument it is, for people."""
+        if self.drums:
+            return "drums"
+        if isinstance(self.source, Patch):
+            return f"synth {self.source.kind}"
+        return self.source[1].name
+
     def render(self, notes: Notes, seconds: float, rate: int = 44_100) -> np.ndarray:
         """(2, samples) float32 with effects, peak at most 1."""
         if isinstance(self.source, Patch):

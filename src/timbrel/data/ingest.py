@@ -1,0 +1,223 @@
+"""Reading a data set into a store: resumable, with a report of all that was left out.
+
+The store names every passage's recording and start. A run that was stopped goes on after
+the last passage of the manifest; what is only in the report is tried again, so a file that
+was mended is added by the same command.
+"""
+
+import filecmp
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from timbrel.data.level import levelled
+from timbrel.data.lock import locked
+from timbrel.data.passages import RATE, SECONDS, Passage, cut
+from timbrel.data.sources import SOURCES, source
+from timbrel.data.sources.recording import Recording, Skipped, digest, split_of
+from timbrel.data.store import Item, StoreWriter, replace_file
+from timbrel.errors import DataError
+from timbrel.notes import Notes
+
+PER_SHARD = 64
+VERSION = 1  # of the cutting: stores of another version are not continued
+REPORT = "report.jsonl"
+
+Transcriber = Callable[[np.ndarray, int], Notes]
+
+
+def prepare(
+    name: str,
+    root: Path,
+    path: Path,
+    transcriber: Transcriber | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> int:
+    """Read a data set into a store, or continue to.
+
+    Args:
+        name: one of `SOURCES`.
+        root: folder of the data set; nothing outside it is read.
+        path: store.
+        transcriber: (samples (n,), Hz) -> notes, for pitched recordings that have none.
+        progress: called with the share that is done.
+
+    Returns:
+        How many lines the report has.
+
+    Raises:
+        DataError: there is no such source or folder, nothing in it is usable, or the store
+            is of another source or in use.
+    """
+    if name not in SOURCES:
+        raise DataError(f"there is no source '{name}'; choose one of {', '.join(SOURCES)}")
+    if not root.is_dir():
+        raise DataError(f"{root} is not a folder; give the folder of the data set")
+    root = root.resolve()  # readers look at the names of the folders above, too
+    # those without notes last: of two copies of a file, the one with notes is kept
+    entries = sorted(
+        source(name).read(root), key=lambda e: isinstance(e, Recording) and e.notes is None
+    )
+    if not any(isinstance(entry, Recording) for entry in entries):
+        raise _unusable(name, root, [entry for entry in entries if isinstance(entry, Skipped)])
+    path.mkdir(parents=True, exist_ok=True)
+    with locked(path):
+        plan = {"source": name, "version": VERSION, "seconds": SECONDS}
+        writer = StoreWriter(path, {**plan, "transcribe": transcriber is not None})
+        report = _Ingestion(name, writer, transcriber).run(entries, progress)
+    if not writer.items:
+        raise _unusable(name, root, report)
+    return len(report)
+
+
+def _unusable(name: str, root: Path, report: list[Skipped]) -> DataError:
+    first = f" ({report[0].name}: {report[0].reason})" if report else ""
+    return DataError(
+        f"nothing in {root} could be used{first}; a {name} folder holds {source(name).LAYOUT}"
+    )
+
+
+class _Ingestion:
+    """One run over all recordings of a source."""
+
+    def __init__(self, name: str, writer: StoreWriter, transcriber: Transcriber | None) -> None:
+        self.name, self.writer, self.transcriber = name, writer, transcriber
+        self.families = {item.family: item.split for item in writer.items}
+        self.done = {item.recording for item in writer.items}
+        last = writer.items[-1] if writer.items else None
+        self.unfinished = (last.recording, last.start) if last is not None else ("", -1.0)
+        self.skipped = _read_report(writer.path / REPORT, self.done)
+        self.shard = max(writer.shards, default=-1) + 1
+        self.rows: list[tuple[np.ndarray, Notes, Item]] = []
+        self.copies = _Copies()
+
+    def run(
+        self, entries: list[Recording | Skipped], progress: Callable[[float], None] | None
+    ) -> list[Skipped]:
+        """Read all entries; returns the report."""
+        for number, entry in enumerate(entries, 1):
+            reason = self._refusal(entry)
+            if reason:
+                self.skipped.add(Skipped(entry.name, reason))
+            elif isinstance(entry, Recording):
+                self._read(entry)
+            if progress is not None:
+                progress(number / len(entries))
+        self._commit()
+        return _sorted(self.skipped)
+
+    def _refusal(self, entry: Recording | Skipped) -> str:
+        """Why an entry cannot be used; "" if it can."""
+        if isinstance(entry, Skipped):
+            return entry.reason
+        original = self.copies.of(entry)
+        if original:
+            return f"the same file as {original}"
+        split = entry.split or split_of(entry.family)
+        home = self.families.setdefault(entry.family, split)
+        if home != split:
+            return f"its recording family {entry.family} is already in the split {home}"
+        return ""
+
+    def _read(self, recording: Recording) -> None:
+        """Add what is missing of one recording."""
+        after = -1.0
+        if recording.name == self.unfinished[0]:
+            after = self.unfinished[1]
+        elif recording.name in self.done:
+            return
+        for part in cut(recording, after):
+            if isinstance(part, Skipped):
+                self.skipped.add(part)
+                continue
+            self.rows.append(self._row(recording, part))
+            if len(self.rows) == PER_SHARD:
+                self._commit()
+
+    def _row(self, recording: Recording, passage: Passage) -> tuple[np.ndarray, Notes, Item]:
+        """Audio (SECONDS at RATE,), notes and manifest line of a passage."""
+        rng = np.random.default_rng(digest(f"{recording.name} {passage.start}"))
+        samples, loudness = levelled(passage.audio, rng)
+        notes, origin = passage.notes, "given"
+        if notes is None and self.transcriber is not None and not passage.drums:
+            notes, origin = self.transcriber(samples, RATE), "transcribed"
+        if notes is None:
+            notes, origin = Notes.empty(), "none"
+        full = round(SECONDS * RATE)
+        performance = recording.performance or f"{self.name}/{recording.name}"
+        item = Item(
+            shard=self.shard,
+            row=len(self.rows),
+            length=full,
+            rate=RATE,
+            identity=recording.identity,
+            score=digest(f"{performance} {passage.start}"),
+            family=recording.family,
+            split=self.families[recording.family],
+            licence=recording.licence,
+            drums=passage.drums,
+            loudness=loudness,
+            source=self.name,
+            instrument=recording.instrument,
+            recording=recording.name,
+            start=passage.start,
+            silence=full - len(samples),
+            notes=origin,
+        )
+        return np.pad(samples, (0, item.silence)), notes, item
+
+    def _commit(self) -> None:
+        """Write the shard that has come together, and the report so far before it."""
+        lines = [json.dumps({"item": s.name, "reason": s.reason}) for s in _sorted(self.skipped)]
+        replace_file(self.writer.path / REPORT, "".join(f"{line}\n" for line in lines).encode())
+        if self.rows:
+            audio, notes, items = zip(*self.rows, strict=True)
+            self.writer.write_shard(self.shard, np.stack(audio), notes, items)
+            self.rows, self.shard = [], self.shard + 1
+
+
+class _Copies:
+    """Finds files of equal content, reading little of those that differ."""
+
+    PROBE = 65_536  # bytes, from the middle: stems begin and end alike
+
+    def __init__(self) -> None:
+        self.seen: dict[tuple[int, bytes], list[tuple[str, Path]]] = {}
+
+    def of(self, recording: Recording) -> str:
+        """Name of an earlier recording with the same file; "" if there is none."""
+        if len(recording.audio) != 1:
+            return ""
+        path = recording.audio[0]
+        try:
+            size = path.stat().st_size
+            with open(path, "rb") as file:
+                file.seek(size // 2)
+                key = size, hashlib.blake2b(file.read(self.PROBE)).digest()
+            peers = self.seen.setdefault(key, [])
+            for name, peer in peers:
+                if size and filecmp.cmp(path, peer, shallow=False):
+                    return name
+        except OSError:  # decoding will say what is wrong with it
+            return ""
+        peers.append((recording.name, path))
+        return ""
+
+
+def _sorted(skipped: set[Skipped]) -> list[Skipped]:
+    """In an order that does not depend on how often a run was stopped."""
+    return sorted(skipped, key=lambda s: (s.name, s.reason))
+
+
+def _read_report(path: Path, done: set[str]) -> set[Skipped]:
+    """What an earlier run left out of recordings that are in the store."""
+    try:
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        return {Skipped(x["item"], x["reason"]) for x in lines if x["item"] in done}
+    except FileNotFoundError:
+        return set()
+    except (ValueError, TypeError, KeyError) as error:
+        raise DataError(f"{path} is damaged; delete it and run again") from error

@@ -1,0 +1,67 @@
+"""A folder of recordings: any audio, each alone or with a MIDI file of the same name.
+
+A file is an identity of its own. Files of one sub-folder are one recording family: they
+may be takes of one session.
+"""
+
+import os
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from timbrel.data.sources.recording import Recording, Skipped, inside
+from timbrel.errors import DataError
+from timbrel.notes import Notes
+
+LAYOUT = "audio files (wav, flac, ogg, opus, mp3, aiff, caf), at any depth"
+AUDIO = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".caf", ".w64", ".au")
+MIDI = (".mid", ".midi")
+
+
+def read(root: Path) -> Iterator[Recording | Skipped]:
+    """See `Source.read`."""
+    for folder, below, names in os.walk(root):
+        here = Path(folder)
+        below[:] = sorted(n for n in below if not (n.startswith(".") or _is_store(here / n)))
+        for name in below:
+            if (here / name).is_symlink():  # never followed: it may lead in a circle
+                yield Skipped((here / name).relative_to(root).as_posix(), "a link to a folder")
+        yield from _read_files(root, here, sorted(n for n in names if not n.startswith(".")))
+
+
+def _is_store(folder: Path) -> bool:
+    """Whether a folder holds what this project wrote, which is no source."""
+    return (folder / "plan.json").exists() or (folder / "manifest.jsonl").exists()
+
+
+def _read_files(root: Path, folder: Path, names: list[str]) -> Iterator[Recording | Skipped]:
+    """Everything directly in one folder."""
+    scores = {Path(n).stem: n for n in names if n.lower().endswith(MIDI)}
+    played = {Path(n).stem for n in names if n.lower().endswith(AUDIO)}
+    for name in names:
+        relative = (folder / name).relative_to(root).as_posix()
+        try:
+            if name.lower().endswith(AUDIO):
+                yield _recording(root, relative, scores.get(Path(name).stem))
+            elif not name.lower().endswith(MIDI):
+                yield Skipped(relative, "not audio by its name; rename it if it is")
+            elif Path(name).stem not in played:
+                yield Skipped(relative, "no audio of the same name beside it")
+        except DataError as error:
+            yield Skipped(relative, str(error))
+
+
+def _recording(root: Path, relative: str, score: str | None) -> Recording:
+    folder = Path(relative).parent.as_posix()
+    notes = None
+    if score is not None:
+        notes = partial(Notes.read, inside(root, (Path(relative).parent / score).as_posix()))
+    return Recording(
+        name=relative,
+        audio=(inside(root, relative),),
+        identity=f"folder/{relative}",
+        family=f"folder/{relative if folder == '.' else folder}",
+        instrument="",
+        licence="yours",
+        notes=notes,
+    )

@@ -1,0 +1,276 @@
+"""From recordings to a store: cutting, resuming, families, copies, transcription."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from miniatures import LAYOUTS, piece, slakh_track, write_audio, write_midi
+from timbrel.audio import Audio
+from timbrel.data import ingest
+from timbrel.data.damage import damage
+from timbrel.data.ingest import prepare
+from timbrel.data.lock import locked
+from timbrel.data.store import Store
+from timbrel.errors import DataError
+from timbrel.notes import Notes, Track
+
+
+class Killed(BaseException):
+    """What a test raises in place of a kill: nothing catches it."""
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in folder.iterdir() if p.suffix != ".tmp"}
+
+
+def reasons(store: Path) -> dict[str, str]:
+    lines = (store / "report.jsonl").read_text().splitlines()
+    return {x["item"]: x["reason"] for x in map(json.loads, lines)}
+
+
+@pytest.mark.parametrize("rate", [16_000, 44_100, 48_000])
+def test_passages_are_the_recording_at_the_stores_rate(rate: int, tmp_path: Path) -> None:
+    write_audio(tmp_path / "in" / "a.wav", 0, rate, channels=2)
+    prepare("folder", tmp_path / "in", tmp_path / "store")
+    store = Store.open(tmp_path / "store")
+    original = Audio.read(tmp_path / "in" / "a.wav").mono().resample(44_100).samples[0]
+    assert [item.start for item in store.items] == [0.0, 12.0]
+    for index, item in enumerate(store.items):
+        first = round(item.start * 44_100)
+        heard = store.audio(index)[: item.length - item.silence]
+        part = original[first : first + len(heard)]
+        assert np.corrcoef(heard, part)[0, 1] > 0.9999
+        assert Audio(heard[None], 44_100).loudness() == pytest.approx(item.loudness or 0, abs=0.2)
+
+
+def test_the_rest_of_a_recording_is_kept_when_long_enough(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    samples = piece(0)[0][0]
+    for name, seconds in {"one": 1.5, "rest": 16.0, "too short": 0.5, "no rest": 13.0}.items():
+        soundfile.write(tmp_path / "in" / f"{name}.wav", samples[: round(seconds * 22_050)], 22_050)
+    prepare("folder", tmp_path / "in", tmp_path / "store")
+    items = Store.open(tmp_path / "store").items
+    found = [(i.recording, i.start, (i.length - i.silence) / 44_100) for i in items]
+    assert found == [
+        ("no rest.wav", 0.0, 12.0),
+        ("one.wav", 0.0, 1.5),
+        ("rest.wav", 0.0, 12.0),
+        ("rest.wav", 12.0, 4.0),
+    ]
+    assert set(reasons(tmp_path / "store")) == {"too short.wav", "no rest.wav"}
+
+
+def test_notes_fall_where_they_sound(tmp_path: Path) -> None:
+    write_audio(tmp_path / "in" / "a.wav", 0)
+    write_midi(tmp_path / "in" / "a.mid", 0)
+    prepare("folder", tmp_path / "in", tmp_path / "store")
+    store = Store.open(tmp_path / "store")
+    second, played = store.notes(1), piece(0)[1]
+    expected = played.where((played.onset < 24) & (played.offset > 12))
+    np.testing.assert_allclose(second.onset, expected.onset - 12, atol=2e-4)
+    np.testing.assert_array_equal(second.pitch, expected.pitch)
+
+
+def test_recordings_of_one_performance_share_scores(tmp_path: Path) -> None:
+    LAYOUTS["guitarset"](tmp_path / "in")
+    prepare("guitarset", tmp_path / "in", tmp_path / "store")
+    store = Store.open(tmp_path / "store")
+    for items in store.by_score.values():
+        assert len({store.items[i].identity for i in items}) == 2
+        first, second = (store.notes(i) for i in items)
+        np.testing.assert_array_equal(first.onset, second.onset)
+
+
+def test_a_kill_at_any_moment_is_continued_to_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest, "PER_SHARD", 2)
+    root, replace, last = tmp_path / "in", os.replace, -1
+    LAYOUTS["folder"](root)
+    (root / "a.wav").touch()
+    (root / "z.wav").touch()
+    soundfile.write(root / "b.wav", np.zeros(40_000), 22_050)
+    write_audio(root / "c.wav", 0)
+    prepare("folder", root, tmp_path / "whole")
+    whole = contents(tmp_path / "whole")
+    for deadly in range(40):
+        left = deadly
+
+        def dying(source: Path, target: Path) -> None:
+            nonlocal left
+            if left == 0:
+                raise Killed
+            left -= 1
+            replace(source, target)
+
+        folder = tmp_path / f"killed-{deadly}"
+        monkeypatch.setattr(os, "replace", dying)
+        try:
+            prepare("folder", root, folder)
+        except Killed:
+            last = deadly
+        monkeypatch.setattr(os, "replace", replace)
+        if last < deadly:
+            break
+        prepare("folder", root, folder)
+        assert contents(folder) == whole
+        shutil.rmtree(folder)
+    assert last == 1 + 3 * 4 + 1 - 1  # plan; report, audio, notes, manifest a shard; report
+
+
+def test_a_full_disk_leaves_a_store_that_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest, "PER_SHARD", 2)
+    root = tmp_path / "in"
+    LAYOUTS["folder"](root)
+    prepare("folder", root, tmp_path / "whole")
+    fsync, written = os.fsync, 0
+
+    def filling(handle: int) -> None:
+        nonlocal written
+        written += 1
+        if written == 7:  # within the second shard
+            raise OSError(28, "No space left on device")
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", filling)
+    with pytest.raises(OSError, match="No space"):
+        prepare("folder", root, tmp_path / "store")
+    monkeypatch.setattr(os, "fsync", fsync)
+    assert len(Store.open(tmp_path / "store")) == 2
+    assert not damage(Store.open(tmp_path / "store"))
+    prepare("folder", root, tmp_path / "store")
+    assert contents(tmp_path / "store") == contents(tmp_path / "whole")
+
+
+def test_what_was_mended_or_came_later_is_added_and_nothing_twice(tmp_path: Path) -> None:
+    root, store = tmp_path / "in", tmp_path / "store"
+    write_audio(root / "b.wav", 0)
+    (root / "c.wav").touch()
+    prepare("folder", root, store)
+    assert "c.wav" in reasons(store)
+    write_audio(root / "c.wav", 1)
+    write_audio(root / "a.wav", 1)
+    prepare("folder", root, store)
+    prepare("folder", root, store)
+    found = [(item.recording, item.start) for item in Store.open(store).items]
+    assert sorted(found) == sorted(set(found))
+    assert {name for name, _ in found} == {"a.wav", "b.wav", "c.wav"}
+    assert "c.wav" not in reasons(store) or "too short" in reasons(store)["c.wav"]
+
+
+def test_a_family_in_two_splits_is_refused(tmp_path: Path) -> None:
+    """Two rows of a table claim one composition for two splits."""
+    LAYOUTS["maestro"](tmp_path / "in")
+    table = tmp_path / "in" / "maestro-v3.0.0" / "maestro-v3.0.0.csv"
+    table.write_text(table.read_text().replace("Étude, Op. 1", "Étude, Op. 0"))
+    prepare("maestro", tmp_path / "in", tmp_path / "store")
+    assert {item.split for item in Store.open(tmp_path / "store").items} == {"train"}
+    assert "already in the split train" in reasons(tmp_path / "store")["2001/Étude 1.wav"]
+
+
+def test_only_one_process_writes_a_store(tmp_path: Path) -> None:
+    LAYOUTS["folder"](tmp_path / "in")
+    (tmp_path / "store").mkdir()
+    with (
+        locked(tmp_path / "store"),
+        pytest.raises(DataError, match="another process is writing"),
+    ):
+        prepare("folder", tmp_path / "in", tmp_path / "store")
+    prepare("folder", tmp_path / "in", tmp_path / "store")
+
+
+def test_a_store_of_another_source_is_refused(tmp_path: Path) -> None:
+    LAYOUTS["folder"](tmp_path / "in")
+    prepare("folder", tmp_path / "in", tmp_path / "store")
+    slakh_track(tmp_path / "slakh" / "Track00001")
+    with pytest.raises(DataError, match="begun with another source"):
+        prepare("slakh", tmp_path / "slakh", tmp_path / "store")
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_folder_with_nothing_usable_is_refused_with_the_layout(name: str, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    with pytest.raises(DataError, match=r"could be used|holds no"):
+        prepare(name, tmp_path / "in", tmp_path / "store")
+    with pytest.raises(DataError, match="is not a folder"):
+        prepare(name, tmp_path / "none", tmp_path / "store")
+
+
+def test_notes_are_heard_only_where_there_are_none_and_drums_never(tmp_path: Path) -> None:
+    def hear(samples: np.ndarray, rate: int) -> Notes:
+        return Notes.from_rows([(0.5, len(samples) / rate, 60, 80)])
+
+    LAYOUTS["medleydb"](tmp_path / "medleydb")
+    prepare("medleydb", tmp_path / "medleydb", tmp_path / "one", hear)
+    one = Store.open(tmp_path / "one")
+    for index, item in enumerate(one.items):
+        assert item.notes == ("none" if item.drums else "transcribed")
+        assert len(one.notes(index)) == (0 if item.drums else 1)
+    LAYOUTS["folder"](tmp_path / "folder")
+    prepare("folder", tmp_path / "folder", tmp_path / "two", hear)
+    origins = {item.recording: item.notes for item in Store.open(tmp_path / "two").items}
+    assert origins == {"with notes.wav": "given", "Björk 日本/alone.flac": "transcribed"}
+
+
+def test_an_item_is_drums_or_pitched(tmp_path: Path) -> None:
+    kinds = {"both": (False, True), "drums": (True,), "pitched": (False,)}
+    for name, drums in kinds.items():
+        write_audio(tmp_path / "in" / f"{name}.wav", 0)
+        rows = [(t, t + 0.3, 40 + k, 90, k) for k in range(len(drums)) for t in range(23)]
+        tracks = tuple(Track("", 0, d) for d in drums)
+        Notes.from_rows(rows, tracks).write(tmp_path / "in" / f"{name}.mid")
+    prepare("folder", tmp_path / "in", tmp_path / "store")
+    store = Store.open(tmp_path / "store")
+    for index, item in enumerate(store.items):
+        assert item.drums == (item.recording == "drums.wav")
+        assert set(store.notes(index).pitch) == {40}
+
+
+def test_a_store_beside_the_recordings_is_not_read_as_recordings(tmp_path: Path) -> None:
+    write_audio(tmp_path / "a.wav", 1)
+    for _ in range(2):
+        prepare("folder", tmp_path, tmp_path / "store")
+    assert not [name for name in reasons(tmp_path / "store") if "store" in name]
+
+
+def test_damage_names_every_shard_that_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest, "PER_SHARD", 1)
+    LAYOUTS["folder"](tmp_path / "in")
+    prepare("folder", tmp_path / "in", tmp_path / "store")
+    store = Store.open(tmp_path / "store")
+    store.attach("latents", "abc", iter([np.zeros((4, 2), np.float16)] * len(store)))
+    assert damage(store) == []
+    whole = (store.path / "audio-1.npy").read_bytes()
+    (store.path / "audio-1.npy").write_bytes(whole[: len(whole) // 2])
+    notes = (store.path / "notes-2.npz").read_bytes()
+    (store.path / "notes-2.npz").write_bytes(notes[: len(notes) // 2])
+    (store.path / "latents-3.npy").unlink()
+    (store.path / "basis.json").write_text("{")
+    found = " ".join(damage(Store.open(store.path)))
+    for name in ("audio-1.npy", "notes-2.npz", "latents-3.npy", "basis.json"):
+        assert name in found
+    assert "audio-0.npy" not in found
+
+
+def test_parts_of_a_store(tmp_path: Path) -> None:
+    LAYOUTS["maestro"](tmp_path / "in")
+    prepare("maestro", tmp_path / "in", tmp_path / "store")
+    store = Store.open(tmp_path / "store")
+    train = store.part("train")
+    assert {item.split for item in train.items} == {"train"}
+    assert train.part("valid") is train  # one split only: taken as it is
+    np.testing.assert_array_equal(train.audio(1), store.audio(1))
+    with pytest.raises(DataError, match="no items for test, only for train, valid"):
+        store.part("test")
+    with pytest.raises(DataError, match="not to a part"):
+        train.attach("latents", "abc", iter([]))
+    assert len(store.with_notes()) == len(store)
