@@ -90,7 +90,15 @@ def _row(mine: list[Record], level: str, embedded: Embedded) -> Row:
         scores={name: mean_interval([r.scores[name] for r in mine]) for name in SCORE_NAMES},
         cases=len(mine),
         failures=tuple(r.case for r in mine if r.failure),
-        identified=identified(mine, embedded.folder),
+        # levels may share examples, so each is searched on its own
+        identified=float(
+            np.mean(
+                [
+                    identified([r for r in mine if r.level == name], embedded.folder)
+                    for name in levels_of(mine)
+                ]
+            )
+        ),
         frechet=_frechet(mine, embedded),
         real_time=float(np.median(speeds)) if speeds else math.nan,
     )
