@@ -75,6 +75,14 @@ def test_levels_share_notes_where_only_the_given_ones_are_damaged() -> None:
     assert len(dropped.given) < len(dropped.notes)
 
 
+def test_notes_that_jitter_before_the_beginning_are_no_failure(tmp_path: Path) -> None:
+    faults = read_protocol("midi-faults")
+    level = {"jitter 100 ms": faults.levels["jitter 100 ms"]}
+    job = Job(replace(faults, seconds=4.0, levels=level), limit=2)
+    assert any(make().given.onset.min() < 0 for make in job.cases())
+    assert not [r for r in evaluate(job, tmp_path / "report") if r.failure]
+
+
 def test_registers_lie_as_far_apart_as_the_protocol_says() -> None:
     protocol = replace(
         read_protocol("range"),

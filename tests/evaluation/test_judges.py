@@ -72,6 +72,12 @@ def test_onsets_may_be_50_ms_off(seconds: float, f1: float) -> None:
     assert note_scores(notes, notes.shift(seconds)).f1 == f1
 
 
+def test_where_time_begins_does_not_matter() -> None:
+    notes = Notes.from_rows(TUNE).shift(-1)
+    assert note_scores(notes, notes).f1 == 1
+    assert note_scores(notes, notes.shift(0.01)).f1 == 1
+
+
 def test_half_of_the_notes_missing_halves_recall_alone() -> None:
     notes = Notes.from_rows(TUNE)
     scores = note_scores(notes, notes.where(np.arange(6) % 2 == 0))

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ def _from_store(store: Store, index: int) -> Case:
         return Audio(store.audio(which)[None, :length].astype(np.float32), item.rate)
 
     notes = store.notes(index).cut(0, samples / item.rate)
+    notes = replace(notes, onset=np.maximum(notes.onset, 0))  # as a file would hold them
     return Case(
         name=f"item-{index:05d}",
         level="store",

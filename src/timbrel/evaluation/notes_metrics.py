@@ -85,10 +85,12 @@ def _matched(
         return set()
     from mir_eval.transcription import match_notes
 
+    # mir_eval refuses times before 0; where 0 lies does not matter
+    begin = min(0.0, float(reference.onset.min()), float(estimate.onset.min()))
     pairs = match_notes(
-        np.stack([reference.onset, reference.offset], 1),
+        np.stack([reference.onset, reference.offset], 1) - begin,
         440 * 2 ** ((true_pitch - 69.0) / 12),
-        np.stack([estimate.onset, estimate.offset], 1),
+        np.stack([estimate.onset, estimate.offset], 1) - begin,
         440 * 2 ** ((found_pitch - 69.0) / 12),
         onset_tolerance=ONSET_SECONDS,
         pitch_tolerance=PITCH_CENTS,
