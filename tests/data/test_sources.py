@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 import soundfile
@@ -14,7 +15,8 @@ import yaml
 from miniatures import LAYOUTS, SECONDS, piece, slakh_track, write_audio, write_midi, write_text
 from timbrel.data.ingest import prepare
 from timbrel.data.sources import SOURCES, source
-from timbrel.data.sources.recording import Recording, Skipped, folders, inside, split_of
+from timbrel.data.sources.files import folder_at, folders, inside
+from timbrel.data.sources.recording import Recording, Skipped, split_of
 from timbrel.data.store import Store
 from timbrel.errors import DataError
 
@@ -158,6 +160,35 @@ def test_every_source_becomes_a_store(
         assert -33 < (item.loudness or 0) < -15
         known = name != "medleydb" and item.recording != "Björk 日本/alone.flac"
         assert (item.notes == "given") == known == (len(store.notes(index)) > 0)
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_source_at_a_url_becomes_the_same_store(
+    name: str, layout: Callable[[str], Path], tmp_path: Path
+) -> None:
+    root = layout(name)
+    (root / "zero.wav").touch()
+    memory = fsspec.filesystem("memory")
+    memory.put(str(root), f"/{name}", recursive=True)
+    prepare(name, root, tmp_path / "here")
+    prepare(name, f"memory://{name}", tmp_path / "there")
+    memory.rm(f"/{name}", recursive=True)
+    here, there = (
+        {p.name: p.read_bytes() for p in (tmp_path / place).iterdir()}
+        for place in ("here", "there")
+    )
+    assert here == there
+
+
+def test_urls_that_lead_nowhere_are_refused(tmp_path: Path) -> None:
+    for place, words in (
+        ("memory://nothing", "not a folder"),
+        ("warp://x/y", "warp://x/y"),
+        (str(tmp_path / "no"), "not a folder"),
+    ):
+        with pytest.raises(DataError, match=words):
+            folder_at(place)
+    assert folder_at(f"file://{tmp_path}") == tmp_path.resolve()
 
 
 def test_there_is_a_miniature_and_a_layout_text_for_every_source() -> None:

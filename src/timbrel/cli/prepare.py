@@ -80,7 +80,7 @@ def _reader(name: str) -> Callable[..., None]:
     """The command that reads one source."""
 
     def read(
-        path: Annotated[Path, typer.Argument(help="Folder of the data set.")],
+        path: Annotated[str, typer.Argument(help="Folder of the data set, or its URL.")],
         output: Annotated[Path, typer.Option("-o", "--output", help="Store to make or continue.")],
         transcribe: Annotated[
             bool, typer.Option("--transcribe", help="Hear notes where the source has none.")

@@ -17,6 +17,7 @@ from timbrel.data.level import levelled
 from timbrel.data.lock import locked
 from timbrel.data.passages import RATE, SECONDS, Passage, cut
 from timbrel.data.sources import SOURCES, source
+from timbrel.data.sources.files import fetched, folder_at
 from timbrel.data.sources.recording import Recording, Skipped, digest, split_of
 from timbrel.data.store import Item, StoreWriter, replace_file
 from timbrel.errors import DataError
@@ -31,7 +32,7 @@ Transcriber = Callable[[np.ndarray, int], Notes]
 
 def prepare(
     name: str,
-    root: Path,
+    place: str | Path,
     path: Path,
     transcriber: Transcriber | None = None,
     progress: Callable[[float], None] | None = None,
@@ -40,7 +41,7 @@ def prepare(
 
     Args:
         name: one of `SOURCES`.
-        root: folder of the data set; nothing outside it is read.
+        place: folder of the data set, or its URL; nothing outside it is read.
         path: store.
         transcriber: (samples (n,), Hz) -> notes, for pitched recordings that have none.
         progress: called with the share that is done.
@@ -54,9 +55,7 @@ def prepare(
     """
     if name not in SOURCES:
         raise DataError(f"there is no source '{name}'; choose one of {', '.join(SOURCES)}")
-    if not root.is_dir():
-        raise DataError(f"{root} is not a folder; give the folder of the data set")
-    root = root.resolve()  # readers look at the names of the folders above, too
+    root = folder_at(str(place))
     # those without notes last: of two copies of a file, the one with notes is kept
     entries = sorted(
         source(name).read(root), key=lambda e: isinstance(e, Recording) and e.notes is None
@@ -194,13 +193,14 @@ class _Copies:
         path = recording.audio[0]
         try:
             size = path.stat().st_size
-            with open(path, "rb") as file:
+            with path.open("rb") as file:
                 file.seek(size // 2)
                 key = size, hashlib.blake2b(file.read(self.PROBE)).digest()
             peers = self.seen.setdefault(key, [])
             for name, peer in peers:
-                if size and filecmp.cmp(path, peer, shallow=False):
-                    return name
+                with fetched(path) as first, fetched(peer) as second:
+                    if size and filecmp.cmp(first, second, shallow=False):
+                        return name
         except OSError:  # decoding will say what is wrong with it
             return ""
         peers.append((recording.name, path))

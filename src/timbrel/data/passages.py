@@ -12,6 +12,7 @@ import numpy as np
 import soundfile
 
 from timbrel.audio import Audio
+from timbrel.data.sources.files import fetched
 from timbrel.data.sources.recording import Recording, Skipped
 from timbrel.errors import DataError, TimbrelError
 from timbrel.notes import Notes
@@ -117,7 +118,7 @@ def _read(path: Path, seconds: float) -> Iterator[np.ndarray]:
         raise DataError(f"{path.name} is empty (0 bytes)")
     full = round(seconds * RATE)
     try:
-        with soundfile.SoundFile(str(path)) as file:
+        with fetched(path) as local, soundfile.SoundFile(str(local)) as file:
             if file.samplerate < LOWEST_RATE:
                 raise DataError(f"{path.name} has a rate of {file.samplerate} Hz")
             frames = round(seconds * file.samplerate)
