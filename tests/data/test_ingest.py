@@ -165,6 +165,16 @@ def test_what_was_mended_or_came_later_is_added_and_nothing_twice(tmp_path: Path
     assert "c.wav" not in reasons(store) or "too short" in reasons(store)["c.wav"]
 
 
+def test_a_copy_that_comes_later_is_left_out_whatever_its_name(tmp_path: Path) -> None:
+    root, store = tmp_path / "in", tmp_path / "store"
+    write_audio(root / "b.wav", 1)
+    prepare("folder", root, store)
+    shutil.copy(root / "b.wav", root / "a.wav")
+    prepare("folder", root, store)
+    assert {item.recording for item in Store.open(store).items} == {"b.wav"}
+    assert reasons(store) == {"a.wav": "the same file as b.wav"}
+
+
 def test_a_family_in_two_splits_is_refused(tmp_path: Path) -> None:
     """Two rows of a table claim one composition for two splits."""
     LAYOUTS["maestro"](tmp_path / "in")

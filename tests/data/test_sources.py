@@ -168,6 +168,7 @@ def test_a_source_at_a_url_becomes_the_same_store(
 ) -> None:
     root = layout(name)
     (root / "zero.wav").touch()
+    write_text(root / "with notes.MID", "damaged")
     memory = fsspec.filesystem("memory")
     memory.put(str(root), f"/{name}", recursive=True)
     prepare(name, root, tmp_path / "here")
@@ -328,6 +329,7 @@ def test_damaged_notes_are_reported_and_the_rest_is_read(
     report = (tmp_path / "store" / "report.jsonl").read_text().splitlines()
     lost = [x for x in map(json.loads, report) if "its notes" in x["reason"]]
     assert {x["item"] for x in lost} == before - kept
+    assert not [x for x in lost if str(tmp_path) in x["reason"]]
     assert kept
 
 

@@ -97,6 +97,8 @@ class _Ingestion:
         self, entries: list[Recording | Skipped], progress: Callable[[float], None] | None
     ) -> list[Skipped]:
         """Read all entries; returns the report."""
+        # what the store holds comes first: of two copies, it has one already
+        entries = sorted(entries, key=lambda entry: entry.name not in self.done)
         for number, entry in enumerate(entries, 1):
             reason = self._refusal(entry)
             if reason:

@@ -46,7 +46,8 @@ def cut(recording: Recording, after: float = -1.0) -> Iterator[Passage | Skipped
     try:
         notes = recording.notes() if recording.notes is not None else None
     except (TimbrelError, OSError) as error:
-        yield Skipped(recording.name, f"its notes: {_reason(error)}")
+        reason = " ".join(str(error).split())
+        yield Skipped(recording.name, f"its notes: {reason or error.__class__.__name__}")
         return
     drums = recording.drums
     if notes is not None and not drums:
@@ -130,8 +131,3 @@ def _read(path: Path, seconds: float) -> Iterator[np.ndarray]:
                 yield samples
     except (soundfile.LibsndfileError, OSError, RuntimeError) as error:
         raise DataError(f"{path.name} cannot be decoded as audio, or is cut short") from error
-
-
-def _reason(error: Exception) -> str:
-    """What went wrong, in one line."""
-    return " ".join(str(error).split()) or error.__class__.__name__

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from timbrel.data.sources.files import fetched
+from timbrel.errors import DataError, InputError
 from timbrel.notes import Notes
 
 VELOCITY = 80  # of notes whose data set does not tell it
@@ -56,7 +57,10 @@ def read_midi(path: Path) -> Notes:
     """Notes of a MIDI file of a data set.
 
     Raises:
-        InputError: it is none, or damaged.
+        DataError: it is none, or damaged.
     """
     with fetched(path) as file:
-        return Notes.read(file)
+        try:
+            return Notes.read(file)
+        except InputError as error:  # reports travel with stores: no paths of this machine
+            raise DataError(str(error).replace(str(file), path.name)) from error
