@@ -10,6 +10,7 @@ import pytest
 import soundfile
 
 from miniatures import LAYOUTS, piece, slakh_track, write_audio, write_midi
+from sounds import estimate_hz, pitch_hz
 from timbrel.audio import Audio
 from timbrel.data import ingest
 from timbrel.data.damage import damage
@@ -241,6 +242,38 @@ def test_an_item_is_drums_or_pitched(tmp_path: Path) -> None:
     for index, item in enumerate(store.items):
         assert item.drums == (item.recording == "drums.wav")
         assert set(store.notes(index).pitch) == {40}
+
+
+def test_variants_are_timbres_of_their_own_with_notes_that_fit(tmp_path: Path) -> None:
+    time_axis = np.arange(26 * 22_050) / 22_050
+    swell = np.minimum(time_axis % 1, 0.01) * 30  # a stroke each second
+    strokes = np.sin(2 * np.pi * 440 * time_axis) * swell * np.exp(-3 * (time_axis % 1))
+    for split, level in (("train", 0.9), ("test", 0.8)):
+        home = tmp_path / "in" / split / "Track00001"
+        slakh_track(home)
+        soundfile.write(home / "stems" / "S00.flac", level * strokes, 22_050)
+        Notes.from_rows([(t, t + 0.5, 69, 80) for t in range(26)]).write(home / "MIDI" / "S00.mid")
+    (tmp_path / "in" / "test" / "Track00001").rename(tmp_path / "in" / "test" / "Track01900")
+    prepare("slakh", tmp_path / "in", tmp_path / "store", variants=2)
+    store = Store.open(tmp_path / "store")
+    train, test = (
+        {i.identity for i in store.items if i.split == split and i.instrument == "Guitar"}
+        for split in ("train", "test")
+    )
+    assert train == {"slakh/plugin0.nkm", "slakh/plugin0.nkm ~1", "slakh/plugin0.nkm ~2"}
+    assert test == {"slakh/plugin0.nkm"}
+    assert len({item.score for item in store.items}) == len(store)
+    for index, item in enumerate(store.items):
+        if item.identity in train and item.split == "train":
+            notes, audio = store.notes(index), store.audio(index)
+            pitch = int(notes.pitch[0])
+            assert (pitch != 69) == ("~" in item.identity)
+            found = estimate_hz(audio[: 5 * 44_100], 300, 600)
+            assert abs(12 * np.log2(found / pitch_hz(pitch))) < 0.1
+            for onset in notes.onset[notes.onset > 9][:1]:  # late: a drift would show
+                places = (round((onset + offset) * 44_100) for offset in (-0.012, 0.01))
+                before, after = (np.abs(audio[place:][:441]).mean() for place in places)
+                assert after > 3 * before
 
 
 def test_a_store_beside_the_recordings_is_not_read_as_recordings(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ was mended is added by the same command.
 import filecmp
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from timbrel.data.sources import SOURCES, source
 from timbrel.data.sources.files import fetched, folder_at
 from timbrel.data.sources.recording import Recording, Skipped, digest, split_of
 from timbrel.data.store import Item, StoreWriter, replace_file
+from timbrel.data.variation import Variation
 from timbrel.errors import DataError
 from timbrel.notes import Notes
 
@@ -35,6 +37,7 @@ def prepare(
     place: str | Path,
     path: Path,
     transcriber: Transcriber | None = None,
+    variants: int = 0,
     progress: Callable[[float], None] | None = None,
 ) -> int:
     """Read a data set into a store, or continue to.
@@ -44,6 +47,7 @@ def prepare(
         place: folder of the data set, or its URL; nothing outside it is read.
         path: store.
         transcriber: (samples (n,), Hz) -> notes, for pitched recordings that have none.
+        variants: more versions of every training recording (see `Variation`).
         progress: called with the share that is done.
 
     Returns:
@@ -64,9 +68,15 @@ def prepare(
         raise _unusable(name, root, [entry for entry in entries if isinstance(entry, Skipped)])
     path.mkdir(parents=True, exist_ok=True)
     with locked(path):
-        plan = {"source": name, "version": VERSION, "seconds": SECONDS}
-        writer = StoreWriter(path, {**plan, "transcribe": transcriber is not None})
-        report = _Ingestion(name, writer, transcriber).run(entries, progress)
+        plan = {
+            "source": name,
+            "version": VERSION,
+            "seconds": SECONDS,
+            "transcribe": transcriber is not None,
+            "variants": variants,
+        }
+        writer = StoreWriter(path, plan)
+        report = _Ingestion(name, writer, transcriber, variants).run(entries, progress)
     if not writer.items:
         raise _unusable(name, root, report)
     return len(report)
@@ -82,8 +92,11 @@ def _unusable(name: str, root: Path, report: list[Skipped]) -> DataError:
 class _Ingestion:
     """One run over all recordings of a source."""
 
-    def __init__(self, name: str, writer: StoreWriter, transcriber: Transcriber | None) -> None:
+    def __init__(
+        self, name: str, writer: StoreWriter, transcriber: Transcriber | None, variants: int
+    ) -> None:
         self.name, self.writer, self.transcriber = name, writer, transcriber
+        self.variants = variants
         self.families = {item.family: item.split for item in writer.items}
         self.done = {item.recording for item in writer.items}
         last = writer.items[-1] if writer.items else None
@@ -104,7 +117,8 @@ class _Ingestion:
             if reason:
                 self.skipped.add(Skipped(entry.name, reason))
             elif isinstance(entry, Recording):
-                self._read(entry)
+                for version in self._versions(entry):
+                    self._read(version)
             if progress is not None:
                 progress(number / len(entries))
         self._commit()
@@ -122,6 +136,24 @@ class _Ingestion:
         if home != split:
             return f"its recording family {entry.family} is already in the split {home}"
         return ""
+
+    def _versions(self, recording: Recording) -> Iterator[Recording]:
+        """A recording and, for training, its variants."""
+        yield recording
+        if self.families[recording.family] != "train":
+            return
+        # drums have no pitch, and slots no time to spare
+        transposed = not recording.drums and not recording.slot_seconds
+        for number in range(1, self.variants + 1):
+            rng = np.random.default_rng([digest(recording.identity), number])
+            performance = recording.performance or f"{self.name}/{recording.name}"
+            yield replace(
+                recording,
+                name=f"{recording.name} ~{number}",
+                identity=f"{recording.identity} ~{number}",
+                performance=f"{performance} ~{recording.identity} ~{number}",
+                variation=Variation.draw(rng, transposed),
+            )
 
     def _read(self, recording: Recording) -> None:
         """Add what is missing of one recording."""

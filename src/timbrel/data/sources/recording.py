@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from timbrel.data.sources.files import fetched
+from timbrel.data.variation import Variation
 from timbrel.errors import DataError, InputError
 from timbrel.notes import Notes
 
@@ -29,6 +30,7 @@ class Recording:
     notes: Callable[[], Notes] | None = None  # reads them; None: the set has none
     performance: str = ""  # equal for recordings of the same notes at the same times
     slot_seconds: float = 0.0  # time that each of several files takes
+    variation: Variation | None = None  # readers leave it alone
 
 
 @dataclass(frozen=True)
