@@ -16,6 +16,7 @@ from timbrel.data import ingest
 from timbrel.data.damage import damage
 from timbrel.data.ingest import prepare
 from timbrel.data.lock import locked
+from timbrel.data.render.renditions import render_store
 from timbrel.data.store import Store
 from timbrel.errors import DataError
 from timbrel.notes import Notes, Track
@@ -47,6 +48,22 @@ def test_passages_are_the_recording_at_the_stores_rate(rate: int, tmp_path: Path
         part = original[first : first + len(heard)]
         assert np.corrcoef(heard, part)[0, 1] > 0.9999
         assert Audio(heard[None], 44_100).loudness() == pytest.approx(item.loudness or 0, abs=0.2)
+
+
+@pytest.mark.parametrize("suffix", ["flac", "ogg", "opus", "mp3", "aiff", "caf", "w64"])
+def test_every_format_keeps_time(suffix: str, tmp_path: Path) -> None:
+    rate = 48_000 if suffix == "opus" else 44_100
+    options = {"format": "OGG", "subtype": "OPUS"} if suffix == "opus" else {}
+    samples = piece(0, rate)[0][0]
+    (tmp_path / "in").mkdir()
+    soundfile.write(tmp_path / "in" / f"a.{suffix}", samples, rate, **options)
+    prepare("folder", tmp_path / "in", tmp_path / "store")
+    store = Store.open(tmp_path / "store")
+    original = Audio(samples[None], rate).resample(44_100).samples[0]
+    for index, item in enumerate(store.items):
+        first = round(item.start * 44_100)
+        part = original[first : first + item.length - item.silence]
+        assert np.corrcoef(store.audio(index)[: len(part)], part)[0, 1] > 0.99
 
 
 def test_the_rest_of_a_recording_is_kept_when_long_enough(tmp_path: Path) -> None:
@@ -194,6 +211,8 @@ def test_only_one_process_writes_a_store(tmp_path: Path) -> None:
         pytest.raises(DataError, match="another process is writing"),
     ):
         prepare("folder", tmp_path / "in", tmp_path / "store")
+    with locked(tmp_path / "store"), pytest.raises(DataError, match="another process"):
+        render_store(tmp_path / "store", 0, 4, "train", [], 1.0)
     prepare("folder", tmp_path / "in", tmp_path / "store")
 
 

@@ -182,7 +182,7 @@ def test_faults_of_files_are_reported(layout: Callable[[str], Path], tmp_path: P
         "flac as.wav": "cut short",
         "text.wav": "cannot be decoded",
         "\udcff.wav": "the same file as silent.wav",
-        "photo.jpg": "not audio by its name",
+        "photo.jpg": "of no audio format",
         "copy.wav": "the same file as with notes.wav",
         "lonely.mid": "no audio",
         "loop": "link to a folder",

@@ -12,7 +12,7 @@ from timbrel.data.sources.files import inside
 from timbrel.data.sources.recording import Recording, Skipped, read_midi
 from timbrel.errors import DataError
 
-LAYOUT = "audio files (wav, flac, ogg, opus, mp3, aiff, caf), at any depth"
+LAYOUT = "audio files (wav, flac, ogg, opus, mp3, aiff, caf, w64, au) at any depth"
 AUDIO = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".caf", ".w64", ".au")
 MIDI = (".mid", ".midi")
 
@@ -48,7 +48,10 @@ def _read_files(root: Path, folder: Path, names: list[str]) -> Iterator[Recordin
             if name.lower().endswith(AUDIO):
                 yield _recording(root, relative, scores.get(Path(name).stem))
             elif not name.lower().endswith(MIDI):
-                yield Skipped(relative, "not audio by its name; rename it if it is")
+                yield Skipped(
+                    relative,
+                    "its name is of no audio format that can be read; convert or rename it",
+                )
             elif Path(name).stem not in played:
                 yield Skipped(relative, "no audio of the same name beside it")
         except DataError as error:
