@@ -11,9 +11,19 @@ import pytest
 import soundfile
 import yaml
 
-from miniatures import SECONDS, piece, read_source, slakh_track, write_audio, write_midi, write_text
+from miniatures import (
+    LAYOUTS,
+    SECONDS,
+    piece,
+    read_source,
+    slakh_track,
+    write_audio,
+    write_midi,
+    write_text,
+)
 from timbrel.data.ingest import prepare
 from timbrel.data.store import Store
+from timbrel.errors import TimbrelError
 
 
 def change_yaml(path: Path, change: Callable[[dict], None]) -> None:  # type: ignore[type-arg]
@@ -134,7 +144,7 @@ def test_faults_of_medleydb_are_skipped_with_a_reason(layout: Callable[[str], Pa
         ("folder", "with notes.MID", "MThd"),
     ],
 )  # fmt: skip
-def test_damaged_notes_are_reported_and_the_rest_is_read_source(
+def test_damaged_notes_are_reported_and_the_rest_is_read(
     name: str, file: str, content: str, layout: Callable[[str], Path], tmp_path: Path
 ) -> None:
     root = layout(name)
@@ -189,6 +199,29 @@ def test_faults_of_files_are_reported(layout: Callable[[str], Path], tmp_path: P
         "self.wav": "cannot be reached",
     }.items():
         assert words in reasons[name]
+
+
+@pytest.mark.parametrize("name", [n for n in LAYOUTS if n != "nsynth"])
+def test_metadata_damaged_at_random_never_crash_a_reader(
+    name: str, layout: Callable[[str], Path], rng: np.random.Generator
+) -> None:
+    root = layout(name)
+    kinds = (".yaml", ".csv", ".jams", ".txt", ".mid")
+    files = sorted(p for p in root.rglob("*") if p.suffix.lower() in kinds)
+    pieces = (b"null", b"[", b"{", b"-1", b"1e999", b"NaN", b"9" * 30, b"\0", b"'", b"../", b"\xff")
+    for _ in range(60):
+        path = files[int(rng.integers(len(files)))]
+        whole = path.read_bytes()
+        place, length = int(rng.integers(len(whole))), int(rng.integers(20))
+        damage = pieces[int(rng.integers(len(pieces)))]
+        path.write_bytes(whole[:place] + damage + whole[place + length :])
+        try:
+            for recording in read_source(name, root)[0].values():
+                if recording.notes is not None:
+                    recording.notes()
+        except TimbrelError:
+            pass
+        path.write_bytes(whole)
 
 
 def test_midi_longer_than_audio_and_the_reverse(tmp_path: Path) -> None:

@@ -131,11 +131,15 @@ def _read(path: Path, seconds: float, speed: float = 1.0) -> Iterator[np.ndarray
                 block = file.read(frames, dtype="float32", always_2d=True)
                 position += len(block)
                 if not len(block):
-                    return
+                    break
                 mono = Audio(np.ascontiguousarray(block.T), round(rate)).mono()
                 samples = mono.resample(RATE).samples[0]
                 if len(block) == frames:
                     samples = np.pad(samples, (0, max(0, full - len(samples))))[:full]
                 yield samples
+                if len(block) < frames:  # the end, or what a damaged file gives for it
+                    break
+            if position < file.frames:
+                raise DataError(f"{path.name} is damaged after {position / rate:.1f} s")
     except (soundfile.LibsndfileError, OSError, RuntimeError) as error:
         raise DataError(f"{path.name} cannot be decoded as audio, or is cut short") from error
