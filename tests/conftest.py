@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from miniatures import LAYOUTS
 from sounds import RATE, tone
 from timbrel.audio import Audio
 from timbrel.codec.codec import Codec, tiny
@@ -47,6 +48,17 @@ def small_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     path = tmp_path_factory.mktemp("data") / "store"
     render_store(path, seed=3, count=48, split="train", fonts=[], synth_share=1.0, seconds=4.0)
     return Store.open(path)
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Callable[[str], Path]:
+    """Writes the miniature of a data set into a folder of its name."""
+
+    def make(name: str) -> Path:
+        LAYOUTS[name](tmp_path / name)
+        return tmp_path / name
+
+    return make
 
 
 @pytest.fixture(autouse=True)

@@ -15,6 +15,8 @@ import yaml
 
 from timbrel.data.render.scores import draw_score
 from timbrel.data.render.synth import Patch, render_patch
+from timbrel.data.sources import source
+from timbrel.data.sources.recording import Recording, Skipped
 from timbrel.notes import Notes
 
 SECONDS = (26.0, 16.0)  # of the two pieces: three passages, and two
@@ -199,3 +201,10 @@ LAYOUTS = {
     "nsynth": nsynth,
     "medleydb": medleydb,
 }
+
+
+def read_source(name: str, root: Path) -> tuple[dict[str, Recording], dict[str, str]]:
+    """What a reader finds: recordings, and reasons why others are left out, by name."""
+    entries = list(source(name).read(root))
+    recordings = {e.name: e for e in entries if isinstance(e, Recording)}
+    return recordings, {e.name: e.reason for e in entries if isinstance(e, Skipped)}

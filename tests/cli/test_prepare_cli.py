@@ -64,7 +64,9 @@ def test_mistakes_are_one_sentence_and_exit_code_2(tmp_path: Path) -> None:
         assert len(done.stderr.strip().splitlines()) == 1
 
 
-def test_help_lists_every_source() -> None:
+def test_help_lists_every_source_and_does_not_wait_for_libraries() -> None:
+    code = "import sys; import timbrel.cli.main; sys.exit(bool({'scipy', 'yaml'} & {*sys.modules}))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     shown = timbrel("prepare", "--help").stdout
     for name in (*LAYOUTS, "render", "latents"):
         assert name in shown

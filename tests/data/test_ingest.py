@@ -10,11 +10,13 @@ import pytest
 import soundfile
 
 from miniatures import LAYOUTS, piece, slakh_track, write_audio, write_midi
+from sounds import estimate_hz, pitch_hz
 from timbrel.audio import Audio
 from timbrel.data import ingest
 from timbrel.data.damage import damage
 from timbrel.data.ingest import prepare
 from timbrel.data.lock import locked
+from timbrel.data.render.renditions import render_store
 from timbrel.data.store import Store
 from timbrel.errors import DataError
 from timbrel.notes import Notes, Track
@@ -46,6 +48,22 @@ def test_passages_are_the_recording_at_the_stores_rate(rate: int, tmp_path: Path
         part = original[first : first + len(heard)]
         assert np.corrcoef(heard, part)[0, 1] > 0.9999
         assert Audio(heard[None], 44_100).loudness() == pytest.approx(item.loudness or 0, abs=0.2)
+
+
+@pytest.mark.parametrize("suffix", ["flac", "ogg", "opus", "mp3", "aiff", "caf", "w64"])
+def test_every_format_keeps_time(suffix: str, tmp_path: Path) -> None:
+    rate = 48_000 if suffix == "opus" else 44_100
+    options = {"format": "OGG", "subtype": "OPUS"} if suffix == "opus" else {}
+    samples = piece(0, rate)[0][0]
+    (tmp_path / "in").mkdir()
+    soundfile.write(tmp_path / "in" / f"a.{suffix}", samples, rate, **options)
+    prepare("folder", tmp_path / "in", tmp_path / "store")
+    store = Store.open(tmp_path / "store")
+    original = Audio(samples[None], rate).resample(44_100).samples[0]
+    for index, item in enumerate(store.items):
+        first = round(item.start * 44_100)
+        part = original[first : first + item.length - item.silence]
+        assert np.corrcoef(store.audio(index)[: len(part)], part)[0, 1] > 0.99
 
 
 def test_the_rest_of_a_recording_is_kept_when_long_enough(tmp_path: Path) -> None:
@@ -165,6 +183,16 @@ def test_what_was_mended_or_came_later_is_added_and_nothing_twice(tmp_path: Path
     assert "c.wav" not in reasons(store) or "too short" in reasons(store)["c.wav"]
 
 
+def test_a_copy_that_comes_later_is_left_out_whatever_its_name(tmp_path: Path) -> None:
+    root, store = tmp_path / "in", tmp_path / "store"
+    write_audio(root / "b.wav", 1)
+    prepare("folder", root, store)
+    shutil.copy(root / "b.wav", root / "a.wav")
+    prepare("folder", root, store)
+    assert {item.recording for item in Store.open(store).items} == {"b.wav"}
+    assert reasons(store) == {"a.wav": "the same file as b.wav"}
+
+
 def test_a_family_in_two_splits_is_refused(tmp_path: Path) -> None:
     """Two rows of a table claim one composition for two splits."""
     LAYOUTS["maestro"](tmp_path / "in")
@@ -183,6 +211,8 @@ def test_only_one_process_writes_a_store(tmp_path: Path) -> None:
         pytest.raises(DataError, match="another process is writing"),
     ):
         prepare("folder", tmp_path / "in", tmp_path / "store")
+    with locked(tmp_path / "store"), pytest.raises(DataError, match="another process"):
+        render_store(tmp_path / "store", 0, 4, "train", [], 1.0)
     prepare("folder", tmp_path / "in", tmp_path / "store")
 
 
@@ -231,6 +261,38 @@ def test_an_item_is_drums_or_pitched(tmp_path: Path) -> None:
     for index, item in enumerate(store.items):
         assert item.drums == (item.recording == "drums.wav")
         assert set(store.notes(index).pitch) == {40}
+
+
+def test_variants_are_timbres_of_their_own_with_notes_that_fit(tmp_path: Path) -> None:
+    time_axis = np.arange(26 * 22_050) / 22_050
+    swell = np.minimum(time_axis % 1, 0.01) * 30  # a stroke each second
+    strokes = np.sin(2 * np.pi * 440 * time_axis) * swell * np.exp(-3 * (time_axis % 1))
+    for split, level in (("train", 0.9), ("test", 0.8)):
+        home = tmp_path / "in" / split / "Track00001"
+        slakh_track(home)
+        soundfile.write(home / "stems" / "S00.flac", level * strokes, 22_050)
+        Notes.from_rows([(t, t + 0.5, 69, 80) for t in range(26)]).write(home / "MIDI" / "S00.mid")
+    (tmp_path / "in" / "test" / "Track00001").rename(tmp_path / "in" / "test" / "Track01900")
+    prepare("slakh", tmp_path / "in", tmp_path / "store", variants=2)
+    store = Store.open(tmp_path / "store")
+    train, test = (
+        {i.identity for i in store.items if i.split == split and i.instrument == "Guitar"}
+        for split in ("train", "test")
+    )
+    assert train == {"slakh/plugin0.nkm", "slakh/plugin0.nkm ~1", "slakh/plugin0.nkm ~2"}
+    assert test == {"slakh/plugin0.nkm"}
+    assert len({item.score for item in store.items}) == len(store)
+    for index, item in enumerate(store.items):
+        if item.identity in train and item.split == "train":
+            notes, audio = store.notes(index), store.audio(index)
+            pitch = int(notes.pitch[0])
+            assert (pitch != 69) == ("~" in item.identity)
+            found = estimate_hz(audio[: 5 * 44_100], 300, 600)
+            assert abs(12 * np.log2(found / pitch_hz(pitch))) < 0.1
+            for onset in notes.onset[notes.onset > 9][:1]:  # late: a drift would show
+                places = (round((onset + offset) * 44_100) for offset in (-0.012, 0.01))
+                before, after = (np.abs(audio[place:][:441]).mean() for place in places)
+                assert after > 3 * before
 
 
 def test_a_store_beside_the_recordings_is_not_read_as_recordings(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ import typer
 
 from timbrel.errors import InputError
 
+MOST = 40  # entries shown of a count, such as recording families; --json gives all
+
 
 def info(
     what: Annotated[
@@ -22,7 +24,9 @@ def info(
         return
     for name, value in facts.items():
         if isinstance(value, dict):
-            value = ", ".join(f"{k} {v}" for k, v in value.items())
+            entries = [f"{k} {v}" for k, v in value.items()]
+            more = [f"and {len(entries) - MOST} more"] if len(entries) > MOST else []
+            value = ", ".join(entries[:MOST] + more)
         if isinstance(value, list):
             value = "; ".join(str(v) for v in value)
         print(f"{name:16s} {value}")

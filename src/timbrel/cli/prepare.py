@@ -80,11 +80,18 @@ def _reader(name: str) -> Callable[..., None]:
     """The command that reads one source."""
 
     def read(
-        path: Annotated[Path, typer.Argument(help="Folder of the data set.")],
+        path: Annotated[str, typer.Argument(help="Folder of the data set, or its URL.")],
         output: Annotated[Path, typer.Option("-o", "--output", help="Store to make or continue.")],
         transcribe: Annotated[
             bool, typer.Option("--transcribe", help="Hear notes where the source has none.")
         ] = False,
+        variants: Annotated[
+            int,
+            typer.Option(
+                min=0,
+                help="More versions of each training recording, transposed and equalised.",
+            ),
+        ] = 0,
     ) -> None:
         from timbrel.data.ingest import REPORT, prepare
         from timbrel.evaluation.transcriber import transcribe as hear
@@ -93,7 +100,12 @@ def _reader(name: str) -> Callable[..., None]:
         with Progress(transient=True) as bar:
             task = bar.add_task("reading", total=1.0)
             left_out = prepare(
-                name, path, output, transcriber, lambda share: bar.update(task, completed=share)
+                name,
+                path,
+                output,
+                transcriber,
+                variants,
+                lambda share: bar.update(task, completed=share),
             )
         print(f"{output}: prepared")
         if left_out:

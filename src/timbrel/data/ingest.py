@@ -8,7 +8,8 @@ was mended is added by the same command.
 import filecmp
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,10 @@ from timbrel.data.level import levelled
 from timbrel.data.lock import locked
 from timbrel.data.passages import RATE, SECONDS, Passage, cut
 from timbrel.data.sources import SOURCES, source
+from timbrel.data.sources.files import fetched, folder_at
 from timbrel.data.sources.recording import Recording, Skipped, digest, split_of
 from timbrel.data.store import Item, StoreWriter, replace_file
+from timbrel.data.variation import Variation
 from timbrel.errors import DataError
 from timbrel.notes import Notes
 
@@ -31,18 +34,20 @@ Transcriber = Callable[[np.ndarray, int], Notes]
 
 def prepare(
     name: str,
-    root: Path,
+    place: str | Path,
     path: Path,
     transcriber: Transcriber | None = None,
+    variants: int = 0,
     progress: Callable[[float], None] | None = None,
 ) -> int:
     """Read a data set into a store, or continue to.
 
     Args:
         name: one of `SOURCES`.
-        root: folder of the data set; nothing outside it is read.
+        place: folder of the data set, or its URL; nothing outside it is read.
         path: store.
         transcriber: (samples (n,), Hz) -> notes, for pitched recordings that have none.
+        variants: more versions of every training recording (see `Variation`).
         progress: called with the share that is done.
 
     Returns:
@@ -54,9 +59,7 @@ def prepare(
     """
     if name not in SOURCES:
         raise DataError(f"there is no source '{name}'; choose one of {', '.join(SOURCES)}")
-    if not root.is_dir():
-        raise DataError(f"{root} is not a folder; give the folder of the data set")
-    root = root.resolve()  # readers look at the names of the folders above, too
+    root = folder_at(str(place))
     # those without notes last: of two copies of a file, the one with notes is kept
     entries = sorted(
         source(name).read(root), key=lambda e: isinstance(e, Recording) and e.notes is None
@@ -65,9 +68,15 @@ def prepare(
         raise _unusable(name, root, [entry for entry in entries if isinstance(entry, Skipped)])
     path.mkdir(parents=True, exist_ok=True)
     with locked(path):
-        plan = {"source": name, "version": VERSION, "seconds": SECONDS}
-        writer = StoreWriter(path, {**plan, "transcribe": transcriber is not None})
-        report = _Ingestion(name, writer, transcriber).run(entries, progress)
+        plan = {
+            "source": name,
+            "version": VERSION,
+            "seconds": SECONDS,
+            "transcribe": transcriber is not None,
+            "variants": variants,
+        }
+        writer = StoreWriter(path, plan)
+        report = _Ingestion(name, writer, transcriber, variants).run(entries, progress)
     if not writer.items:
         raise _unusable(name, root, report)
     return len(report)
@@ -83,8 +92,11 @@ def _unusable(name: str, root: Path, report: list[Skipped]) -> DataError:
 class _Ingestion:
     """One run over all recordings of a source."""
 
-    def __init__(self, name: str, writer: StoreWriter, transcriber: Transcriber | None) -> None:
+    def __init__(
+        self, name: str, writer: StoreWriter, transcriber: Transcriber | None, variants: int
+    ) -> None:
         self.name, self.writer, self.transcriber = name, writer, transcriber
+        self.variants = variants
         self.families = {item.family: item.split for item in writer.items}
         self.done = {item.recording for item in writer.items}
         last = writer.items[-1] if writer.items else None
@@ -98,12 +110,15 @@ class _Ingestion:
         self, entries: list[Recording | Skipped], progress: Callable[[float], None] | None
     ) -> list[Skipped]:
         """Read all entries; returns the report."""
+        # what the store holds comes first: of two copies, it has one already
+        entries = sorted(entries, key=lambda entry: entry.name not in self.done)
         for number, entry in enumerate(entries, 1):
             reason = self._refusal(entry)
             if reason:
                 self.skipped.add(Skipped(entry.name, reason))
             elif isinstance(entry, Recording):
-                self._read(entry)
+                for version in self._versions(entry):
+                    self._read(version)
             if progress is not None:
                 progress(number / len(entries))
         self._commit()
@@ -121,6 +136,24 @@ class _Ingestion:
         if home != split:
             return f"its recording family {entry.family} is already in the split {home}"
         return ""
+
+    def _versions(self, recording: Recording) -> Iterator[Recording]:
+        """A recording and, for training, its variants."""
+        yield recording
+        if self.families[recording.family] != "train":
+            return
+        # drums have no pitch, and slots no time to spare
+        transposed = not recording.drums and not recording.slot_seconds
+        for number in range(1, self.variants + 1):
+            rng = np.random.default_rng([digest(recording.identity), number])
+            performance = recording.performance or f"{self.name}/{recording.name}"
+            yield replace(
+                recording,
+                name=f"{recording.name} ~{number}",
+                identity=f"{recording.identity} ~{number}",
+                performance=f"{performance} ~{recording.identity} ~{number}",
+                variation=Variation.draw(rng, transposed),
+            )
 
     def _read(self, recording: Recording) -> None:
         """Add what is missing of one recording."""
@@ -194,13 +227,14 @@ class _Copies:
         path = recording.audio[0]
         try:
             size = path.stat().st_size
-            with open(path, "rb") as file:
+            with path.open("rb") as file:
                 file.seek(size // 2)
                 key = size, hashlib.blake2b(file.read(self.PROBE)).digest()
             peers = self.seen.setdefault(key, [])
             for name, peer in peers:
-                if size and filecmp.cmp(path, peer, shallow=False):
-                    return name
+                with fetched(path) as first, fetched(peer) as second:
+                    if size and filecmp.cmp(first, second, shallow=False):
+                        return name
         except OSError:  # decoding will say what is wrong with it
             return ""
         peers.append((recording.name, path))

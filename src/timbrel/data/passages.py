@@ -4,6 +4,7 @@ Each passage is decoded and resampled on its own, so that memory does not grow w
 recording and times cannot drift.
 """
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,9 @@ import numpy as np
 import soundfile
 
 from timbrel.audio import Audio
+from timbrel.data.sources.files import fetched
 from timbrel.data.sources.recording import Recording, Skipped
+from timbrel.data.variation import Variation
 from timbrel.errors import DataError, TimbrelError
 from timbrel.notes import Notes
 
@@ -45,23 +48,25 @@ def cut(recording: Recording, after: float = -1.0) -> Iterator[Passage | Skipped
     try:
         notes = recording.notes() if recording.notes is not None else None
     except (TimbrelError, OSError) as error:
-        yield Skipped(recording.name, f"its notes: {_reason(error)}")
+        reason = " ".join(str(error).split())
+        yield Skipped(recording.name, f"its notes: {reason or error.__class__.__name__}")
         return
-    drums = recording.drums
+    drums, variation = recording.drums, recording.variation or Variation()
     if notes is not None and not drums:
         # an item is drums or pitched: of a mixture, only the pitched notes can be told
         drums = not len(notes.pitched())
         notes = notes if drums else notes.pitched()
+    notes = variation.of_notes(notes) if notes is not None else None
     # audio beyond the notes' end has no label: it may hold anything
     end = notes.seconds + RING_OUT if notes is not None else np.inf
     position = 0.0
     try:
-        for samples in _decode(recording):
+        for samples in _decode(recording, variation.speed):
             start, position = position, position + len(samples) / RATE
             if position > end:
                 samples = samples[: max(0, round((end - start) * RATE))]
             if start > after and len(samples):
-                reason, audio = _check(start, samples)
+                reason, audio = _check(start, variation.of_samples(samples, RATE))
                 if reason:
                     yield Skipped(recording.name, reason)
                 else:
@@ -75,8 +80,7 @@ def cut(recording: Recording, after: float = -1.0) -> Iterator[Passage | Skipped
         return
     if not position:
         yield Skipped(recording.name, "it holds no samples")
-    elif notes is not None and notes.onset.max() > position:
-        late = int((notes.onset > position).sum())
+    elif notes is not None and (late := int((notes.onset > position).sum())):
         yield Skipped(recording.name, f"{late} notes: they begin after the audio ends")
 
 
@@ -93,7 +97,7 @@ def _check(start: float, samples: np.ndarray) -> tuple[str, Audio]:
     return "", audio
 
 
-def _decode(recording: Recording) -> Iterator[np.ndarray]:
+def _decode(recording: Recording, speed: float) -> Iterator[np.ndarray]:
     """Pieces (n,) of at most SECONDS, without gaps.
 
     Raises:
@@ -108,29 +112,34 @@ def _decode(recording: Recording) -> Iterator[np.ndarray]:
         yield row
     else:
         for path in recording.audio:
-            yield from _read(path, SECONDS)
+            yield from _read(path, SECONDS, speed)
 
 
-def _read(path: Path, seconds: float) -> Iterator[np.ndarray]:
-    """A file as mono pieces at RATE; all but the last are `seconds` long."""
+def _read(path: Path, seconds: float, speed: float = 1.0) -> Iterator[np.ndarray]:
+    """A file as mono pieces at RATE; all but the last are `seconds` long when played."""
     if path.stat().st_size == 0:
         raise DataError(f"{path.name} is empty (0 bytes)")
-    full = round(seconds * RATE)
+    full, position = round(seconds * RATE), 0
     try:
-        with soundfile.SoundFile(str(path)) as file:
+        with fetched(path) as local, soundfile.SoundFile(str(local)) as file:
             if file.samplerate < LOWEST_RATE:
                 raise DataError(f"{path.name} has a rate of {file.samplerate} Hz")
-            frames = round(seconds * file.samplerate)
-            while len(block := file.read(frames, dtype="float32", always_2d=True)):
-                mono = Audio(np.ascontiguousarray(block.T), file.samplerate).mono()
+            rate = file.samplerate * speed
+            for number in itertools.count(1):
+                # to the nearest frame of the file, so that pieces do not drift
+                frames = round(number * seconds * rate) - position
+                block = file.read(frames, dtype="float32", always_2d=True)
+                position += len(block)
+                if not len(block):
+                    break
+                mono = Audio(np.ascontiguousarray(block.T), round(rate)).mono()
                 samples = mono.resample(RATE).samples[0]
-                if len(block) == frames:  # a rounded sample a piece would add up
+                if len(block) == frames:
                     samples = np.pad(samples, (0, max(0, full - len(samples))))[:full]
                 yield samples
+                if len(block) < frames:  # the end, or what a damaged file gives for it
+                    break
+            if position < file.frames:
+                raise DataError(f"{path.name} is damaged after {position / rate:.1f} s")
     except (soundfile.LibsndfileError, OSError, RuntimeError) as error:
         raise DataError(f"{path.name} cannot be decoded as audio, or is cut short") from error
-
-
-def _reason(error: Exception) -> str:
-    """What went wrong, in one line."""
-    return " ".join(str(error).split()) or error.__class__.__name__

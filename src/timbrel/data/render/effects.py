@@ -23,14 +23,7 @@ class Effects:
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "Effects":
         """A random chain: 70 % with an equaliser, 15 % driven, 60 % in a room."""
-        bands = tuple(
-            (
-                float(np.exp(rng.uniform(np.log(80), np.log(9_000)))),
-                float(rng.uniform(-7, 7)),
-                float(rng.uniform(0.5, 1.5)),
-            )
-            for _ in range(3 if rng.random() < 0.7 else 0)
-        )
+        bands = draw_bands(rng, 3 if rng.random() < 0.7 else 0)
         room = rng.random() < 0.6
         return cls(
             bands=bands,
@@ -67,6 +60,18 @@ class Effects:
     def from_dict(cls, values: dict[str, Any]) -> "Effects":
         """The inverse of `to_dict`."""
         return cls(**{**values, "bands": tuple(tuple(b) for b in values["bands"])})
+
+
+def draw_bands(rng: np.random.Generator, count: int) -> tuple[tuple[float, float, float], ...]:
+    """Random peaking filters (Hz, dB, Q)."""
+    return tuple(
+        (
+            float(np.exp(rng.uniform(np.log(80), np.log(9_000)))),
+            float(rng.uniform(-7, 7)),
+            float(rng.uniform(0.5, 1.5)),
+        )
+        for _ in range(count)
+    )
 
 
 def _peaking(hz: float, gain_db: float, quality: float, rate: int) -> np.ndarray:

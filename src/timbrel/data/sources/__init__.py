@@ -6,9 +6,10 @@ A module a source, each with `LAYOUT` (what its folder holds) and `read(root)`.
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
-from timbrel.data.sources.recording import Recording, Skipped
+if TYPE_CHECKING:  # the command line lists the sources: it must not wait for scipy
+    from timbrel.data.sources.recording import Recording, Skipped
 
 # Name of the module -> what people call the source.
 SOURCES = {
@@ -28,7 +29,7 @@ class Source(Protocol):
 
     LAYOUT: str  # what its folder must hold, for people
 
-    def read(self, root: Path) -> Iterator[Recording | Skipped]:
+    def read(self, root: Path) -> "Iterator[Recording | Skipped]":
         """Everything in a folder, usable or not, in the same order each time.
 
         Only metadata are read; notes when a recording's `notes` is called.

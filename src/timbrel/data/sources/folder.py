@@ -4,29 +4,33 @@ A file is an identity of its own. Files of one sub-folder are one recording fami
 may be takes of one session.
 """
 
-import os
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from timbrel.data.sources.recording import Recording, Skipped, inside
+from timbrel.data.sources.files import inside
+from timbrel.data.sources.recording import Recording, Skipped, read_midi
 from timbrel.errors import DataError
-from timbrel.notes import Notes
 
-LAYOUT = "audio files (wav, flac, ogg, opus, mp3, aiff, caf), at any depth"
+LAYOUT = "audio files (wav, flac, ogg, opus, mp3, aiff, caf, w64, au) at any depth"
 AUDIO = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".caf", ".w64", ".au")
 MIDI = (".mid", ".midi")
 
 
 def read(root: Path) -> Iterator[Recording | Skipped]:
     """See `Source.read`."""
-    for folder, below, names in os.walk(root):
-        here = Path(folder)
-        below[:] = sorted(n for n in below if not (n.startswith(".") or _is_store(here / n)))
-        for name in below:
-            if (here / name).is_symlink():  # never followed: it may lead in a circle
-                yield Skipped((here / name).relative_to(root).as_posix(), "a link to a folder")
-        yield from _read_files(root, here, sorted(n for n in names if not n.startswith(".")))
+    yield from _read_folder(root, root)
+
+
+def _read_folder(root: Path, here: Path) -> Iterator[Recording | Skipped]:
+    """Everything in one folder and below; first its files, then its folders."""
+    below = sorted((p for p in here.iterdir() if p.name[0] != "."), key=lambda p: p.name)
+    yield from _read_files(root, here, [p.name for p in below if not p.is_dir()])
+    for path in below:
+        if path.is_dir() and path.is_symlink():  # never followed: it may lead in a circle
+            yield Skipped(path.relative_to(root).as_posix(), "a link to a folder")
+        elif path.is_dir() and not _is_store(path):
+            yield from _read_folder(root, path)
 
 
 def _is_store(folder: Path) -> bool:
@@ -44,7 +48,10 @@ def _read_files(root: Path, folder: Path, names: list[str]) -> Iterator[Recordin
             if name.lower().endswith(AUDIO):
                 yield _recording(root, relative, scores.get(Path(name).stem))
             elif not name.lower().endswith(MIDI):
-                yield Skipped(relative, "not audio by its name; rename it if it is")
+                yield Skipped(
+                    relative,
+                    "its name is of no audio format that can be read; convert or rename it",
+                )
             elif Path(name).stem not in played:
                 yield Skipped(relative, "no audio of the same name beside it")
         except DataError as error:
@@ -55,7 +62,7 @@ def _recording(root: Path, relative: str, score: str | None) -> Recording:
     folder = Path(relative).parent.as_posix()
     notes = None
     if score is not None:
-        notes = partial(Notes.read, inside(root, (Path(relative).parent / score).as_posix()))
+        notes = partial(read_midi, inside(root, (Path(relative).parent / score).as_posix()))
     return Recording(
         name=relative,
         audio=(inside(root, relative),),

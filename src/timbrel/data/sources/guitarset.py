@@ -11,7 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from timbrel.data.sources.recording import VELOCITY, Recording, Skipped, home_of, inside
+from timbrel.data.sources.files import home_of, inside
+from timbrel.data.sources.recording import VELOCITY, Recording, Skipped
 from timbrel.errors import DataError
 from timbrel.notes import Notes
 

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+from timbrel.data.sources.files import folders, inside
 from timbrel.data.sources.metadata import read_rows
-from timbrel.data.sources.recording import Recording, Skipped, folders, inside
+from timbrel.data.sources.recording import Recording, Skipped, read_midi
 from timbrel.errors import DataError
-from timbrel.notes import Notes
 
 LAYOUT = "maestro-v3.0.0.csv (or v2) with YEAR/NAME.wav and YEAR/NAME.midi"
 SPLITS = {"train": "train", "validation": "valid", "test": "test"}
@@ -50,5 +50,5 @@ def _recording(home: Path, row: dict[str, str]) -> Recording:
         instrument="piano",
         licence="CC-BY-NC-SA-4.0",
         split=SPLITS[row["split"]],
-        notes=partial(Notes.read, inside(home, row["midi_filename"])),
+        notes=partial(read_midi, inside(home, row["midi_filename"])),
     )

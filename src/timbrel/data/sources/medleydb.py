@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from timbrel.data.sources.files import folders, home_of, inside
 from timbrel.data.sources.metadata import read_yaml, text
-from timbrel.data.sources.recording import Recording, Skipped, folders, home_of, inside
+from timbrel.data.sources.recording import Recording, Skipped
 from timbrel.errors import DataError
 
 LAYOUT = "Audio/ARTIST_TITLE/ARTIST_TITLE_STEMS/*.wav with ARTIST_TITLE_METADATA.yaml"

@@ -40,7 +40,7 @@ def read_rows(path: Path) -> Iterator[dict[str, str]]:
         DataError: it is not text, not CSV, or has no header.
     """
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, restkey="", restval="")
             if not reader.fieldnames:
                 raise DataError(f"{path.name} is empty")

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+from timbrel.data.sources.files import home_of, inside
 from timbrel.data.sources.metadata import read_rows
-from timbrel.data.sources.recording import VELOCITY, Recording, Skipped, home_of, inside
+from timbrel.data.sources.recording import VELOCITY, Recording, Skipped
 from timbrel.errors import DataError, InputError
 from timbrel.notes import Notes, Track
 

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from timbrel.data.sources.recording import Recording, Skipped, digest, folders, inside
+from timbrel.data.sources.files import folders, inside
+from timbrel.data.sources.recording import Recording, Skipped, digest
 from timbrel.errors import DataError
 from timbrel.notes import Notes
 

@@ -1,12 +1,13 @@
-"""What every source gives, and how it reads metadata that it must not trust."""
+"""What every source gives."""
 
 import hashlib
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from timbrel.errors import DataError
+from timbrel.data.sources.files import fetched
+from timbrel.data.variation import Variation
+from timbrel.errors import DataError, InputError
 from timbrel.notes import Notes
 
 VELOCITY = 80  # of notes whose data set does not tell it
@@ -29,6 +30,7 @@ class Recording:
     notes: Callable[[], Notes] | None = None  # reads them; None: the set has none
     performance: str = ""  # equal for recordings of the same notes at the same times
     slot_seconds: float = 0.0  # time that each of several files takes
+    variation: Variation | None = None  # readers leave it alone
 
 
 @dataclass(frozen=True)
@@ -53,46 +55,14 @@ def split_of(family: str) -> str:
     return "test" if share < VALID_SHARE + TEST_SHARE else "train"
 
 
-def inside(root: Path, relative: str) -> Path:
-    """A file of a data set, by a path that may come from its metadata.
+def read_midi(path: Path) -> Notes:
+    """Notes of a MIDI file of a data set.
 
     Raises:
-        DataError: the path is absolute, climbs, or leads (by a link) out of `root`, or there
-            is no such file.
+        DataError: it is none, or damaged.
     """
-    if not relative or ".." in Path(relative).parts or Path(relative).is_absolute():
-        raise DataError(f"the path {relative!r} does not stay inside the data set")
-    path = root / relative
-    try:
-        if not path.resolve(strict=True).is_relative_to(root.resolve()):
-            raise DataError(f"{relative} is a link that leads out of the data set")
-        regular = path.is_file()
-    except FileNotFoundError:
-        raise DataError(f"{relative} does not exist") from None
-    except (OSError, RuntimeError, ValueError) as error:  # a circle, too long a name, a NUL
-        raise DataError(f"{relative} cannot be reached ({error.__class__.__name__})") from error
-    if not regular:
-        raise DataError(f"{relative} is not a file")
-    return path
-
-
-def folders(root: Path, depth: int) -> Iterator[Path]:
-    """`root` and the folders below it, sorted, to a depth; links are not followed."""
-    yield root
-    if depth > 0:
-        with os.scandir(root) as entries:
-            below = sorted(e.name for e in entries if e.is_dir(follow_symlinks=False))
-        for name in below:
-            yield from folders(root / name, depth - 1)
-
-
-def home_of(root: Path, marker: str) -> Path:
-    """The folder that holds `marker`: `root` or one just below it (an unpacked archive).
-
-    Raises:
-        DataError: there is none.
-    """
-    for folder in folders(root, 1):
-        if (folder / marker).exists():
-            return folder
-    raise DataError(f"{root} holds no {marker}")
+    with fetched(path) as file:
+        try:
+            return Notes.read(file)
+        except InputError as error:  # reports travel with stores: no paths of this machine
+            raise DataError(str(error).replace(str(file), path.name)) from error

@@ -12,10 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from timbrel.data.sources.files import folders, inside
 from timbrel.data.sources.metadata import read_yaml, text
-from timbrel.data.sources.recording import Recording, Skipped, folders, inside
+from timbrel.data.sources.recording import Recording, Skipped, read_midi
 from timbrel.errors import DataError
-from timbrel.notes import Notes
 
 LAYOUT = "TrackNNNNN/metadata.yaml with stems/SNN.flac or .wav, at most two folders down"
 SPLITS = {"train": "train", "validation": "valid", "test": "test"}
@@ -67,7 +67,7 @@ def _recording(root: Path, folder: Path, stem: str, about: Any) -> Recording:
     audio = inside(root, f"{relative}/stems/{stem}.{suffix}")
     notes = None
     if about.get("midi_saved", True):
-        notes = partial(Notes.read, inside(root, f"{relative}/MIDI/{stem}.mid"))
+        notes = partial(read_midi, inside(root, f"{relative}/MIDI/{stem}.mid"))
     plugin = text(about.get("plugin_name"), f"{folder.name}/{stem}")
     split = _split(folder, suffix)
     return Recording(

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from timbrel.data.sources.recording import VELOCITY, Recording, Skipped, folders, inside
+from timbrel.data.sources.files import folders, inside
+from timbrel.data.sources.recording import VELOCITY, Recording, Skipped
 from timbrel.errors import DataError
 from timbrel.notes import Notes
 
