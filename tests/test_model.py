@@ -9,7 +9,7 @@ from timbrel.audio import Audio
 from timbrel.codec.codec import CodecConfig
 from timbrel.diffusion.guidance import Guidance
 from timbrel.errors import InputError, ModelError
-from timbrel.generate.windows import Sampling, generate, windows
+from timbrel.generate.windows import Sampling, generate, structure_of_rolls, windows
 from timbrel.model import TAIL_SECONDS, Timbrel, load
 from timbrel.notes import Notes
 from timbrel.serialize import load_codec, load_network
@@ -55,7 +55,8 @@ def test_context_frames_are_passed_on_without_change(player: Timbrel) -> None:
         return torch.zeros(3, 128, stop - start)
 
     timbre = player.timbre(EXAMPLE)
-    pieces = list(generate(player.network, between, 150, timbre, Sampling(2, Guidance(1, 1))))
+    notes = structure_of_rolls(player.network, between)
+    pieces = list(generate(player.network, notes, 150, timbre, Sampling(2, Guidance(1, 1))))
     assert sum(p.shape[2] for p in pieces) == 150
     assert seen[1] == (48 - 128, 112)
 

@@ -11,14 +11,20 @@ from torch import Tensor
 
 from timbrel.audio import Audio
 from timbrel.codec.codec import Codec
-from timbrel.conditions.listener import EARLY_SECONDS, ONSET_LEVEL, Listener
+from timbrel.conditions.listener import Listener, hear_notes
+from timbrel.conditions.structure import RollEncoder
 from timbrel.diffusion.guidance import Guidance
 from timbrel.errors import InputError, ModelError
-from timbrel.generate.windows import Sampling, generate
+from timbrel.generate.windows import (
+    Sampling,
+    StructureBetween,
+    generate,
+    structure_of_audio,
+    structure_of_rolls,
+)
 from timbrel.midi import is_midi
 from timbrel.network import Network
 from timbrel.notes import Notes
-from timbrel.posterior import read_notes
 from timbrel.roll import roll
 from timbrel.serialize import load_codec, load_listener, load_network, read_config
 
@@ -95,6 +101,11 @@ class Timbrel:
         self.listener = None if listener is None else listener.to(device).eval()
         self.about, self.device = about, device
 
+    @property
+    def reads_notes(self) -> bool:
+        """Whether structure is notes, written or heard; else it is learned from audio."""
+        return isinstance(self.network.structure_encoder, RollEncoder)
+
     def render(
         self,
         structure: Structure,
@@ -129,16 +140,22 @@ class Timbrel:
             InputError: a file or an option that cannot be used.
         """
         sampling = self._sampling(steps, guidance_structure, guidance_timbre, seed)
-        example = self._example(timbre)
-        notes = self.notes(structure)
-        if octave == "fit":
-            notes = notes.transpose(12 * self._octaves_apart(notes, example))
-        elif octave != "keep":
+        if octave not in ("keep", "fit"):
             raise InputError(f"octave is '{octave}'; it can be keep or fit")
-        seconds = notes.seconds + TAIL_SECONDS if length is None else length
-        if not 0 < seconds < float("inf"):
+        if length is not None and not 0 < length < float("inf"):
             raise InputError(f"length is {length}; give seconds above 0")
-        audio = self._play(notes, self.timbre(example), seconds, sampling, progress)
+        example = self._example(timbre)
+        if self.reads_notes:
+            notes = self.notes(structure)
+            if octave == "fit":
+                notes = notes.transpose(12 * self._octaves_apart(notes, example))
+            between, end = self._structure_of_notes(notes), notes.seconds
+        elif octave == "fit":
+            raise InputError("this model does not read notes, so it cannot move them by octaves")
+        else:
+            between, end = self._structure_of_audio(structure)
+        seconds = end + TAIL_SECONDS if length is None else length
+        audio = self._play(between, self.timbre(example), seconds, sampling, progress)
         return audio.with_loudness(LOUDNESS)
 
     def timbre(self, example: Example) -> Tensor:
@@ -170,27 +187,16 @@ class Timbrel:
         return pitched if len(pitched) else notes
 
     def listen(self, audio: Audio) -> Notes:
-        """Hear the notes in audio, in pieces of bounded memory.
+        """Hear the notes in audio of any length.
 
         Raises:
             ModelError: the model has no listener.
         """
         if self.listener is None:
-            raise ModelError("this model takes structure from MIDI only: give a MIDI file")
+            reads = "MIDI only: give a MIDI file" if self.reads_notes else "audio, not by notes"
+            raise ModelError(f"this model takes structure from {reads}")
         samples = self._tensor(audio.with_loudness(EXAMPLE_LOUDNESS))
-        hop, block, margin = self.codec.hop, 1024, 32
-        frames = -(-samples.shape[1] // hop)
-        parts = []
-        with torch.inference_mode():
-            for start in range(0, frames, block):
-                first = max(0, start - margin)
-                piece = samples[:, first * hop : (start + block + margin) * hop]
-                logits = self.listener(self.listener.features(piece))
-                stop = min(start + block, frames)
-                parts.append(torch.sigmoid(logits[0, :, :, start - first : stop - first]).cpu())
-        onset, sounding, velocity = torch.cat(parts, 2).numpy()
-        heard = read_notes(onset, sounding, self.codec.frame_rate, velocity, ONSET_LEVEL)
-        return heard.shift(EARLY_SECONDS)
+        return hear_notes(self.listener, samples, self.codec.frame_rate)
 
     def info(self) -> dict[str, Any]:
         """Parameters, rates, and what the model card says in short."""
@@ -206,34 +212,57 @@ class Timbrel:
             "rate": self.codec.rate,
             "frame_rate": round(self.codec.frame_rate, 3),
             "latent_channels": self.codec.channels,
-            "structure": "MIDI and audio" if self.listener is not None else "MIDI",
+            "structure": self._structure_kinds(),
         }
 
     # ---- steps ---------------------------------------------------------------------------
 
+    def _structure_kinds(self) -> str:
+        """From what structure can be taken."""
+        if not self.reads_notes:
+            return "audio"
+        return "MIDI and audio" if self.listener is not None else "MIDI"
+
+    def _structure_of_notes(self, notes: Notes) -> StructureBetween:
+        """Structure of notes between two frames."""
+        rate = self.codec.frame_rate
+
+        def roll_between(start: int, stop: int) -> Tensor:
+            part = notes.cut(start / rate, stop / rate)
+            return torch.from_numpy(roll(part, rate, stop - start))
+
+        return structure_of_rolls(self.network, roll_between, len(notes.pitched()) == 0)
+
+    def _structure_of_audio(self, structure: Structure) -> tuple[StructureBetween, float]:
+        """Structure of a recording between two frames, and its length in seconds."""
+        if isinstance(structure, Notes) or (
+            not isinstance(structure, Audio) and is_midi(structure)
+        ):
+            raise InputError(
+                f"this model takes structure from audio, and {_name(structure)} is notes; give a "
+                "recording, or a model that reads notes"
+            )
+        if not isinstance(structure, Audio):
+            structure = Audio.read(structure, minimum_seconds=0.1, reject_silence=True)
+        samples = self._tensor(structure.with_loudness(EXAMPLE_LOUDNESS))
+        return structure_of_audio(self.network, samples), structure.seconds
+
     def _play(
         self,
-        notes: Notes,
+        between: StructureBetween,
         timbre: Tensor,
         seconds: float,
         sampling: Sampling,
         progress: Progress | None,
     ) -> Audio:
-        """Notes and timbre -> audio of exactly `seconds`."""
+        """Structure and timbre -> audio of exactly `seconds`."""
         codec = self.codec
         samples = round(seconds * codec.rate)
         frames = -(-samples // codec.hop) + 1  # the codec's delay is below one frame
-        drums = len(notes.pitched()) == 0
-
-        def roll_between(start: int, stop: int) -> Tensor:
-            begin = start / codec.frame_rate
-            part = notes.cut(begin, stop / codec.frame_rate)
-            return torch.from_numpy(roll(part, codec.frame_rate, stop - start))
-
         stream = codec.start_stream(1)
         pieces, done = [], 0
         with torch.inference_mode():
-            for latent in generate(self.network, roll_between, frames, timbre, sampling, drums):
+            for latent in generate(self.network, between, frames, timbre, sampling):
                 pieces.append(codec.decode_stream(latent, stream)[0].float().cpu().numpy())
                 done += latent.shape[2]
                 if progress is not None:

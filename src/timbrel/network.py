@@ -54,12 +54,7 @@ def base() -> ModelConfig:
     )
 
 
-def paper() -> ModelConfig:
-    """The paper's way with audio: a narrow constant-Q structure code behind an adversary."""
-    return ModelConfig(structure=StructureConfig(source="cqt", dim=16, blocks=5))
-
-
-PRESETS = {"tiny": tiny, "small": small, "base": base, "paper": paper}
+PRESETS = {"tiny": tiny, "small": small, "base": base}
 
 
 class Network(nn.Module):

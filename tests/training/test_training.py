@@ -1,5 +1,5 @@
 import json
-import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,16 +14,18 @@ from timbrel.data.pairs import Corruption, Pairs
 from timbrel.data.store import Store
 from timbrel.diffusion.guidance import Guidance
 from timbrel.errors import DataError, TrainingError
-from timbrel.generate.windows import Sampling, generate
+from timbrel.generate.windows import Sampling, generate, structure_of_rolls
 from timbrel.network import Network
-from timbrel.network import paper as paper_model
 from timbrel.network import tiny as tiny_model
 from timbrel.notes import Notes
 from timbrel.roll import roll
 from timbrel.training.codec import CodecTraining, Excerpts, decoder_losses, train_codec
 from timbrel.training.listener import ListenerTraining, train_listener
-from timbrel.training.model import ModelTraining, Objective, train_model
+from timbrel.training.model import train_model
+from timbrel.training.objective import Objective
+from timbrel.training.recipe import read_recipe
 from timbrel.training.run import Budget, learning_rate, torch_generator
+from timbrel.training.settings import ModelTraining
 
 CPU = torch.device("cpu")
 QUICK_CODEC = CodecTraining(
@@ -133,16 +135,6 @@ def test_items_pair_a_target_with_the_same_timbre_playing_something_else(
     np.testing.assert_array_equal(batch.latent, again.latent)
 
 
-def test_a_store_without_a_second_passage_is_refused(
-    small_store: Store, tiny_codec: Codec, tmp_path: Path
-) -> None:
-    shutil.copytree(small_store.path, tmp_path / "one")
-    lines = (tmp_path / "one" / "manifest.jsonl").read_text().splitlines(keepends=True)
-    (tmp_path / "one" / "manifest.jsonl").write_text(lines[0])
-    with pytest.raises(DataError, match="plays two different scores"):
-        Pairs(Store.open(tmp_path / "one"), 43.0, 32, 32, 0, Corruption())
-
-
 def test_latents_of_another_codec_are_refused(
     small_store: Store, tiny_codec: Codec, tmp_path: Path
 ) -> None:
@@ -178,7 +170,7 @@ def test_stage_one_ignores_structure_and_stage_two_freezes_timbre(
 ) -> None:
     network = Network(tiny_model())
     network.adopt(tiny_codec.basis)
-    training = ModelTraining(batch=4, frames=32, example_frames=32)
+    training = ModelTraining(batch=4, frames=32, example_frames=32, freeze_timbre=True)
     objective = Objective(network, training, CPU)
     pairs = Pairs(small_store, tiny_codec.frame_rate, 32, 32, 0, Corruption())
     batch = pairs.batch(4, np.random.default_rng(0))
@@ -223,12 +215,13 @@ def test_half_precision_computes_nearly_the_same_losses(
 def test_the_paper_s_way_trains_with_its_adversary(
     small_store: Store, tiny_codec: Codec, tmp_path: Path
 ) -> None:
-    from dataclasses import replace
-
-    config = replace(tiny_model(), structure=replace(paper_model().structure, blocks=1))
-    training = ModelTraining(batch=2, frames=24, example_frames=24, stage_one=0.2)
-    train_model(small_store, None, tiny_codec, tmp_path, config, training, Budget(steps=50), CPU)
+    recipe = read_recipe("paper", tiny_model())
+    training = replace(recipe.training, batch=2, frames=24, example_frames=24)
+    train_model(
+        small_store, None, tiny_codec, tmp_path, recipe.model, training, Budget(steps=50), CPU
+    )
     assert losses(tmp_path, "adversary/error_over_chance")
+    assert losses(tmp_path, "confusion")
 
 
 def test_a_listener_trains_and_resumes(small_store: Store, tmp_path: Path) -> None:
@@ -265,7 +258,8 @@ def test_a_tiny_model_learns_to_follow_pitch_and_timbre(
                 return torch.from_numpy(roll(notes, rate, stop - start, start / rate))
 
             sampling = Sampling(steps=4, guidance=Guidance(1.0, 1.0))
-            latent = torch.cat(list(generate(network, between, 48, timbre, sampling)), 2)
+            played = structure_of_rolls(network, between)
+            latent = torch.cat(list(generate(network, played, 48, timbre, sampling)), 2)
             level = tiny_codec.basis.log_magnitude(latent).exp()[0, :, 20:60].mean(1)
 
             def energy(p: int, level: torch.Tensor = level) -> float:

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from timbrel.cli import evaluate, fonts, info, prepare, reconstruct, render, train
+from timbrel.cli import ablate, evaluate, fonts, info, prepare, reconstruct, render, train
 from timbrel.errors import TimbrelError
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app.command("info")(info.info)
 app.command("fonts")(fonts.fonts)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(evaluate.compare)
+app.command("ablate")(ablate.ablate)
 app.command("listen")(evaluate.listen)
 app.command("protocols")(evaluate.protocols)
 app.add_typer(prepare.app, name="prepare")

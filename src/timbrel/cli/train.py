@@ -100,77 +100,110 @@ def listener(
 @app.command()
 def model(
     data: Data,
-    codec: Annotated[Path, typer.Option(help="Codec folder; its latents must be in the store.")],
     output: Output,
-    preset: Annotated[str, typer.Option(help="tiny, small, base or paper.")] = "small",
+    codec: Annotated[
+        str | None,
+        typer.Option(
+            help="Codec or model folder, or 'default'; its latents must be in the store. "
+            "Default: that of --from."
+        ),
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="tiny, small, base or paper. Default: as --from, or small.")
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="Changes of the preset: a name (see docs/ablation.md), or a .toml file."),
+    ] = None,
     steps: Steps = None,
     minutes: Minutes = None,
     valid: Annotated[Path | None, typer.Option(help="Held-out store with latents.")] = None,
     stage_one: Annotated[
-        float, typer.Option(help="Share of the budget in which structure is absent; 0: never.")
-    ] = 0.15,
+        float | None, typer.Option(help="Share of the budget in which structure is absent.")
+    ] = None,
     freeze_timbre: Annotated[
-        bool, typer.Option(help="Freeze the timbre encoder in stage 2, as the paper does.")
-    ] = True,
-    batch: Annotated[int, typer.Option(help="Items per step.")] = 16,
+        bool | None, typer.Option(help="Freeze the timbre encoder in stage 2.")
+    ] = None,
+    batch: Annotated[int | None, typer.Option(help="Items per draw. Default 16.")] = None,
+    accumulate: Annotated[int | None, typer.Option(help="Draws per step. Default 1.")] = None,
+    rate: Annotated[float | None, typer.Option(help="Learning rate. Default 1e-3.")] = None,
     precision: Annotated[
-        str, typer.Option(help="fp32, or bf16: faster on GPUs and on processors that have it.")
-    ] = "fp32",
-    seed: Seed = 0,
+        str | None,
+        typer.Option(help="fp32, or bf16: faster on GPUs and on processors that have it."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of all draws.")] = None,
     device: Device = "auto",
-    start_from: From = None,
+    start_from: Annotated[
+        str | None,
+        typer.Option("--from", help="Start from this model ('default' or a folder): fine-tuning."),
+    ] = None,
 ) -> None:
-    """Train the encoders and the denoiser, in two stages."""
+    """Train the encoders and the denoiser."""
+    from timbrel.data.select import select
     from timbrel.data.store import Store
-    from timbrel.model import pick_device
-    from timbrel.network import PRESETS
+    from timbrel.model import folder_of, pick_device
     from timbrel.serialize import load_codec, load_network
-    from timbrel.training.model import ModelTraining, train_model
+    from timbrel.training.model import train_model
+    from timbrel.training.recipe import preset as read_preset
+    from timbrel.training.recipe import read_recipe
     from timbrel.training.run import Budget
 
-    trained = load_codec(codec)
-    config = replace(PRESETS[_choice(preset, PRESETS)](), codec=trained.config)
+    if codec is None and start_from is None:
+        raise InputError("say whose latents to train on: --codec, or --from a model")
+    trained = load_codec(folder_of(codec or start_from or ""))
+    start = load_network(folder_of(start_from)) if start_from else None
+    chosen = read_preset(preset or "small")
+    if preset is None and start is not None:
+        chosen = replace(chosen, model=start.config)
+    if recipe is not None:
+        chosen = read_recipe(recipe, chosen.model)
+    given = {
+        "stage_one": stage_one,
+        "freeze_timbre": freeze_timbre,
+        "batch": batch,
+        "accumulate": accumulate,
+        "peak_rate": rate,
+        "precision": precision,
+        "seed": seed,
+    }
+    changes = {name: value for name, value in given.items() if value is not None}
     train_model(
-        Store.open(data).part("train"),
+        select(Store.open(data).part("train"), chosen.data),
         Store.open(valid).part("valid") if valid else None,
         trained,
         output,
-        config,
-        ModelTraining(
-            batch=batch,
-            seed=seed,
-            stage_one=stage_one,
-            freeze_timbre=freeze_timbre,
-            precision=_choice(precision, ("fp32", "bf16"), "precision"),
-        ),
+        replace(chosen.model, codec=trained.config),
+        replace(chosen.training, **changes),  # type: ignore[arg-type]
         Budget(steps, minutes),
         pick_device(device),
-        load_network(start_from) if start_from else None,
+        start,
     )
     print(f"{output / 'model'}: model saved")
 
 
 @app.command()
 def assemble(
-    codec: Annotated[Path, typer.Option(help="Codec folder.")],
+    codec: Annotated[str, typer.Option(help="Codec or model folder, or 'default'.")],
     network: Annotated[Path, typer.Option(help="Folder that `train model` saved.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Model folder to write.")],
     listener: Annotated[
-        Path | None, typer.Option(help="Folder that `train listener` saved.")
+        str | None, typer.Option(help="Folder that `train listener` saved, or 'default'.")
     ] = None,
     name: Annotated[str, typer.Option(help="Name of the model.")] = "model",
     licence: Annotated[str, typer.Option(help="Licence of the weights.")] = "unknown",
 ) -> None:
     """Put codec, network and listener together into one model folder for `--model`."""
     from timbrel.conditions.listener import ListenerConfig
+    from timbrel.model import folder_of
     from timbrel.serialize import assemble as write
     from timbrel.serialize import from_dict, load_codec, load_listener, load_network, read_config
 
-    trained = load_codec(codec)
+    trained = load_codec(folder_of(codec))
     heard, size = None, None
     if listener is not None:
-        heard = load_listener(listener, trained.rate, trained.hop)
-        size = from_dict(ListenerConfig, read_config(listener)["listener"], str(listener))
+        home = folder_of(listener)
+        heard = load_listener(home, trained.rate, trained.hop)
+        size = from_dict(ListenerConfig, read_config(home)["listener"], str(home))
     about = {"name": name, "licence": licence}
     write(output, trained, load_network(network), heard, size, about)
     print(f"{output}: model written")

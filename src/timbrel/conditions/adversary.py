@@ -1,5 +1,7 @@
 """Adversary D_zeta: guesses timbre from structure; the encoder learns to defeat it."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -31,7 +33,7 @@ class Adversary(nn.Module):
 
 
 def guess_error(adversary: Adversary, structure: Tensor, timbre: Tensor) -> Tensor:
-    """Mean squared error of the guess; the adversary minimises it, the encoder maximises it."""
+    """Mean squared error of the guess, which the adversary minimises."""
     return F.mse_loss(adversary(structure), timbre.detach())
 
 
@@ -42,3 +44,34 @@ def chance_error(timbre: Tensor) -> Tensor:
     timbre.
     """
     return torch.var(timbre.detach(), dim=0, correction=0).mean()
+
+
+def maximise_error(guess: Tensor, timbre: Tensor) -> Tensor:
+    """What the structure encoder minimises in the paper (section 3.4): the error, negated.
+
+    In units of chance, and no further than chance: beyond it there is nothing left to hide,
+    and an encoder that drives the guess to be wrong tells as much as one that lets it be right.
+
+    Args:
+        guess: (batch, timbre_dim) of the adversary.
+        timbre: (batch, timbre_dim).
+    """
+    ceiling = chance_error(timbre).clamp_min(1e-8)
+    return -torch.minimum(F.mse_loss(guess, timbre.detach()), ceiling) / ceiling
+
+
+def match_mean(guess: Tensor, timbre: Tensor) -> Tensor:
+    """The encoder makes the guess the same for every item: the mean timbre, as by chance.
+
+    In units of chance; zero when nothing is told apart. Arguments as of `maximise_error`.
+    """
+    target = timbre.detach()
+    mean = target.mean(0, keepdim=True).expand_as(target)
+    return F.mse_loss(guess, mean) / chance_error(timbre).clamp_min(1e-8)
+
+
+# What the structure encoder minimises against the adversary, by name in `ModelTraining`.
+CONFUSIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "error": maximise_error,
+    "mean": match_mean,
+}

@@ -14,13 +14,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from timbrel.posterior import KEYS, LOWEST
+from timbrel.notes import Notes
+from timbrel.posterior import KEYS, LOWEST, read_notes
 from timbrel.spectra import ConstantQ
 
 BINS_PER_SEMITONE = 3
 OCTAVES = 8
 HARMONICS = (0.5, 1, 2, 3, 4, 5, 6, 7)
 ONSET_LEVEL = 0.45  # least probability of an onset: best note F1 on validation renders
+BLOCK, MARGIN = 1024, 32  # frames heard at once, and beside them
 EARLY_SECONDS = 0.015  # its long analysis windows see onsets early: median there
 
 
@@ -102,3 +104,25 @@ def listener_loss(logits: Tensor, roll: Tensor) -> Tensor:
     )
     error = (torch.sigmoid(logits[:, 2]) - target[:, 2]).square() * sounding
     return losses + 0.5 * error.sum() / sounding.sum().clamp_min(1)
+
+
+@torch.inference_mode()
+def hear_notes(listener: Listener, samples: Tensor, frame_rate: float) -> Notes:
+    """Hear the notes in audio of any length, in pieces of bounded memory.
+
+    Args:
+        listener: trained.
+        samples: (1, n), about as loud as in training (-23 LUFS).
+        frame_rate: of the listener's rolls, in Hz.
+    """
+    hop = listener.cqt.stft_hop * listener.cqt.frames_per_hop
+    frames = -(-samples.shape[1] // hop)
+    parts = []
+    for start in range(0, frames, BLOCK):
+        first, stop = max(0, start - MARGIN), min(start + BLOCK, frames)
+        piece = samples[:, first * hop : (start + BLOCK + MARGIN) * hop]
+        logits = listener(listener.features(piece))
+        parts.append(torch.sigmoid(logits[0, :, :, start - first : stop - first]).cpu())
+    onset, sounding, velocity = torch.cat(parts, 2).numpy()
+    heard = read_notes(onset, sounding, frame_rate, velocity, ONSET_LEVEL)
+    return heard.shift(EARLY_SECONDS)

@@ -1,5 +1,6 @@
 """Structure encoders E_S: notes, or audio -> one vector per latent frame."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +17,11 @@ class StructureConfig:
     source: str = "notes"  # "notes": a piano roll (written, or heard in audio); "cqt": the paper's
     dim: int = 160  # length of the structure vector
     blocks: int = 2  # ConvNeXt blocks
+    levels: int = 0  # values that each channel of a "cqt" code can take; 0: any
+
+    def bits_per_second(self, frame_rate: float) -> float:
+        """What a quantised code can carry; infinite if it is not quantised."""
+        return frame_rate * self.dim * math.log2(self.levels) if self.levels else math.inf
 
 
 @dataclass(frozen=True)
@@ -34,8 +40,12 @@ class Structure:
 
     def after(self, frame: int) -> "Structure":
         """Without the first frames."""
-        levels = None if self.levels is None else self.levels[..., frame:]
-        return Structure(self.code[..., frame:], levels, self.drums)
+        return self.between(frame, self.code.shape[2])
+
+    def between(self, start: int, stop: int) -> "Structure":
+        """The frames from `start` to before `stop`."""
+        levels = None if self.levels is None else self.levels[..., start:stop]
+        return Structure(self.code[..., start:stop], levels, self.drums)
 
     def expand(self, batch: int) -> "Structure":
         """One item, repeated."""
@@ -75,7 +85,9 @@ class RollEncoder(nn.Module):
 class CqtEncoder(nn.Module):
     """Constant-Q spectrum -> structure, narrow and bounded (paper, section 3.3).
 
-    The bottleneck and the adversary keep timbre out.
+    The bottleneck and the adversary keep timbre out. With `levels` the bottleneck is made of
+    numbers that can take only so many values (finite scalar quantisation: Mentzer et al.,
+    2024), so that it has a capacity in bits.
 
     Args:
         bins: of the constant-Q spectrum.
@@ -85,13 +97,25 @@ class CqtEncoder(nn.Module):
     def __init__(self, bins: int, config: StructureConfig) -> None:
         super().__init__()
         width = 192
+        self.levels = config.levels
         self.enter = CausalConv1d(bins, width, 3)
         self.blocks = nn.ModuleList(ConvNeXtBlock(width) for _ in range(config.blocks))
         self.leave = nn.Conv1d(width, config.dim, 1)
 
     def forward(self, cqt: Tensor) -> Structure:
-        """(batch, bins, frames) -> code in (-1, 1)."""
+        """(batch, bins, frames) -> code in [-1, 1]."""
         x = self.enter(cqt)
         for block in self.blocks:
             x = block(x)
-        return Structure(torch.tanh(self.leave(x)))
+        code = torch.tanh(self.leave(x))
+        return Structure(quantise(code, self.levels) if self.levels else code)
+
+
+def quantise(code: Tensor, levels: int) -> Tensor:
+    """Round numbers in (-1, 1) to `levels` evenly spaced ones, -1 and 1 among them.
+
+    Gradients pass as if nothing had been rounded.
+    """
+    half = (levels - 1) / 2
+    rounded = torch.round((code + 1) * half) / half - 1
+    return code + (rounded - code).detach()

@@ -2,9 +2,14 @@
 
 The example shares the target's instrument and room but not its notes, so copying notes from
 the example can only hurt the loss. Of renders it is another score, tempo and register (paired
-renders, docs/design); of recordings another passage of the same identity, or, where there is
-one passage only, another part of it. An item whose notes are not known is only an example,
-unless structure comes from audio.
+renders); of recordings another passage of the same identity. Structure from audio, or from
+notes that were heard, is taken from another rendition of the target's score, so copying its
+timbre can only hurt too.
+
+Where there is no second passage or no second rendition, and everywhere if `same_clip`, the
+item itself serves, as in the paper: example and target are parts of it that do not overlap,
+structure is heard in the target. `Pairs.report` counts such items. An item whose notes are
+not known is only an example, unless structure comes from audio.
 """
 
 from dataclasses import dataclass
@@ -13,6 +18,7 @@ import numpy as np
 
 from timbrel.data.store import Item, Store
 from timbrel.errors import DataError
+from timbrel.notes import Notes
 from timbrel.roll import roll
 
 # Frames before the target whose notes are read too: they may still ring.
@@ -53,9 +59,13 @@ class Pairs:
         seed: of all draws.
         corruption: of the notes.
         with_source: whether the audio of another rendition is needed (structure from audio).
+        same_clip: target, structure and example come from one item, as in the paper.
+        overlap: within one item, whether the example may overlap the target.
+        heard: share of the items whose notes are those that a listener heard in another
+            rendition (`timbrel prepare heard`).
 
     Raises:
-        DataError: no timbre of the store plays two scores, one of them with notes.
+        DataError: no item can be a target with an example.
     """
 
     def __init__(
@@ -67,31 +77,71 @@ class Pairs:
         seed: int,
         corruption: Corruption,
         with_source: bool = False,
+        same_clip: bool = False,
+        overlap: bool = False,
+        heard: float = 0.0,
     ) -> None:
         self.store, self.frame_rate, self.seed = store, frame_rate, seed
         self.frames, self.example_frames = frames, example_frames
-        self.corruption, self.with_source = corruption, with_source
+        self.corruption, self.with_source, self.heard = corruption, with_source, heard
+        self.same_clip, self.overlap = same_clip, overlap
+        least = max(frames, example_frames)
+        self.passages = {
+            identity: [i for i in items if self._length(i) >= least]
+            for identity, items in sorted(store.by_identity.items())
+        }
         self.targets = {
             identity: targets
-            for identity, items in sorted(store.by_identity.items())
+            for identity, items in self.passages.items()
             if (targets := self._targets(items))
         }
         self.identities = list(self.targets)
         if not self.identities:
-            if not with_source and all(item.notes == "none" for item in store.items):
-                raise DataError(f"{store.path} has no notes; prepare it with --transcribe")
-            raise DataError(
-                f"no timbre in {store.path} plays two different scores, so there is no timbre "
-                "example for any target; render or prepare more items per timbre"
-            )
+            raise DataError(self._no_target())
+
+    def _no_target(self) -> str:
+        if not any(self.passages.values()):
+            seconds = max(self.frames, self.example_frames) / self.frame_rate
+            return f"every item of {self.store.path} is shorter than a window of {seconds:.1f} s"
+        if not self.with_source and all(item.notes == "none" for item in self.store.items):
+            return f"{self.store.path} has no notes; prepare it with --transcribe"
+        return (
+            f"no timbre in {self.store.path} plays two different scores, and no item is long "
+            "enough to hold a target and an example, so there is no timbre example for any "
+            "target; render or prepare more, or longer, items per timbre"
+        )
 
     def _targets(self, items: list[int]) -> list[int]:
         """Those items of one identity that can be targets."""
         known = [i for i in items if self.with_source or self.store.items[i].notes != "none"]
-        if len(items) > 1:
-            return known
-        whole = self.store.items[items[0]].recording != ""
-        return known if whole and self._slack(items[0]) >= 0 else []
+        if self.same_clip or len(items) == 1:
+            return [i for i in known if self.overlap or self._slack(i) >= 0]
+        return known
+
+    def report(self) -> list[str]:
+        """What the store lacks, one sentence each; empty if every item is paired."""
+        total = len(self.store)
+        short = total - sum(map(len, self.passages.values()))
+        targets = [i for chosen in self.targets.values() for i in chosen]
+        found = []
+        if short:
+            found.append(f"{short} of {total} items are shorter than a window and left out")
+        if self.same_clip:
+            return found
+        alone = sum(len(t) for identity, t in self.targets.items() if self._alone(identity))
+        if alone:
+            found.append(
+                f"{alone} of {len(targets)} targets have no second passage of their timbre: "
+                "their example is another part of the same item, as in the paper"
+            )
+        if self.with_source or self.heard:
+            single = sum(not self._renditions(i) for i in targets)
+            if single:
+                found.append(
+                    f"{single} of {len(targets)} targets have no second rendition: their "
+                    "structure is heard in the target itself, as in the paper"
+                )
+        return found
 
     def batch(self, size: int, rng: np.random.Generator) -> Batch:
         """Draw `size` items."""
@@ -111,18 +161,32 @@ class Pairs:
     ) -> tuple[np.ndarray, np.ndarray, bool, np.ndarray, int, np.ndarray | None]:
         number = int(rng.integers(len(self.identities)))
         identity = self.identities[number]
-        items, targets = self.store.by_identity[identity], self.targets[identity]
+        items, targets = self.passages[identity], self.targets[identity]
         target = targets[int(rng.integers(len(targets)))]
-        if len(items) > 1:
+        if self._alone(identity):
+            example = target
+            start, elsewhere = self._apart(target, rng)
+        else:
             example = items[int(rng.integers(len(items) - 1))]
             example = items[-1] if example == target else example
             start = self._start(target, self.frames, rng)
             elsewhere = self._start(example, self.example_frames, rng)
-        else:
-            example = target
-            start, elsewhere = self._apart(target, rng)
         latent = self._latent(target, start, self.frames)
         other = self._latent(example, elsewhere, self.example_frames)
+        notes = self._notes(target, rng)
+        begin = (start - WARMUP) / self.frame_rate
+        rolled = roll(notes, self.frame_rate, WARMUP + self.frames, begin)
+        source = self._source(target, start, rng) if self.with_source else None
+        return latent, rolled, bool(self.store.items[target].drums), other, number, source
+
+    def _alone(self, identity: str) -> bool:
+        """Whether targets of a timbre find their example in themselves."""
+        return self.same_clip or len(self.passages[identity]) == 1
+
+    def _notes(self, target: int, rng: np.random.Generator) -> Notes:
+        """As written, with faults, or as heard in another rendition."""
+        if self.heard and rng.random() < self.heard and not self.store.items[target].drums:
+            return heard_notes(self.store, self._another(target, rng))
         notes = self.store.notes(target)
         if rng.random() < self.corruption.share:
             notes = notes.corrupt(
@@ -132,10 +196,12 @@ class Pairs:
                 extra=self.corruption.extra,
                 velocity="random" if rng.random() < self.corruption.velocity else "keep",
             )
-        begin = (start - WARMUP) / self.frame_rate
-        rolled = roll(notes, self.frame_rate, WARMUP + self.frames, begin)
-        source = self._source(target, start, rng) if self.with_source else None
-        return latent, rolled, bool(self.store.items[target].drums), other, number, source
+        return notes
+
+    def _length(self, index: int) -> int:
+        """Frames of an item."""
+        item = self.store.items[index]
+        return -(-item.length // self._hop(item))
 
     def _heard(self, index: int) -> int:
         """Frames of an item before the silence that follows the end of a recording."""
@@ -155,7 +221,11 @@ class Pairs:
         return int(rng.integers(max(self._heard(index) - frames, 0) + 1))
 
     def _apart(self, index: int, rng: np.random.Generator) -> tuple[int, int]:
-        """Starts of a target and an example that do not overlap, in random order."""
+        """Starts of a target and an example in one item, that overlap only if they may."""
+        if self.overlap:
+            return self._start(index, self.frames, rng), self._start(
+                index, self.example_frames, rng
+            )
         early, late = sorted(int(k) for k in rng.integers(self._slack(index) + 1, size=2))
         if rng.random() < 0.5:
             return early, late + self.frames
@@ -165,17 +235,31 @@ class Pairs:
         """(channels, frames) float32."""
         latents = self.store.array("latents", index)
         if len(latents) < start + frames:
-            raise DataError(f"item {index} of {self.store.path} is shorter than a training window")
+            raise DataError(f"the latents of item {index} of {self.store.path} are cut short")
         return latents[start : start + frames].T.astype(np.float32)
 
-    def _source(self, target: int, start: int, rng: np.random.Generator) -> np.ndarray:
-        """Audio of the same passage by another timbre, or the target's own if there is none."""
+    def _renditions(self, target: int) -> list[int]:
+        """Items of the same score by other timbres."""
         item = self.store.items[target]
-        others = [
+        return [
             i
             for i in self.store.by_score[item.score]
             if self.store.items[i].identity != item.identity
         ]
-        index = int(rng.choice(others)) if others else target
-        hop = self._hop(item)
+
+    def _another(self, target: int, rng: np.random.Generator) -> int:
+        """Another rendition of the target's score, or the target if there is none."""
+        others = [] if self.same_clip else self._renditions(target)
+        return int(rng.choice(others)) if others else target
+
+    def _source(self, target: int, start: int, rng: np.random.Generator) -> np.ndarray:
+        """Audio of the same passage by another timbre, or the target's own if there is none."""
+        index = self._another(target, rng)
+        hop = self._hop(self.store.items[target])
         return self.store.audio(index, start * hop, self.frames * hop)
+
+
+def heard_notes(store: Store, index: int) -> Notes:
+    """Notes that a listener heard in an item (`timbrel prepare heard`)."""
+    rows = np.asarray(store.array("heard", index))
+    return Notes.from_rows([(float(a), float(b), int(p), int(v)) for a, b, p, v in rows if v > 0])

@@ -124,6 +124,10 @@ class Store:
             raise DataError(f"no item of {self.path} has notes; prepare it with --transcribe")
         return self._with(items)
 
+    def subset(self, indices: Sequence[int]) -> "Store":
+        """The items of these indices, in this order."""
+        return self._with([self.items[i] for i in indices])
+
     def _with(self, items: list[Item]) -> "Store":
         return Store(self.path, items, whole=False)
 

@@ -9,15 +9,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from timbrel.conditions.structure import RollEncoder, Structure
+from timbrel.conditions.structure import CqtEncoder, RollEncoder, Structure
 from timbrel.diffusion.guidance import Guidance, combine
 from timbrel.diffusion.samplers import euler
 from timbrel.network import Network
 
-# Roll frames that are read before a window, so that notes that ring are known: 3 s.
+# Frames that are read before a window, so that notes that ring are known: 3 s.
 RUN_IN = 128
+StructureBetween = Callable[[int, int], Structure]  # between two frames
 
 
 @dataclass(frozen=True)
@@ -71,42 +73,83 @@ def guided_velocity(
     return velocity
 
 
+def structure_of_rolls(
+    network: Network, roll_between: Callable[[int, int], Tensor], drums: bool = False
+) -> StructureBetween:
+    """Structure from notes, for `generate`.
+
+    Args:
+        network: with a roll encoder.
+        roll_between: gives the roll (3, 128, stop - start) between two frames; the first
+            may be negative (nothing sounds there).
+        drums: whether pitches name drums.
+    """
+    encoder = network.structure_encoder
+    if not isinstance(encoder, RollEncoder):
+        raise TypeError("this network reads audio, not notes")
+    device = network.no_timbre.device
+    flag = torch.tensor([drums], device=device)
+
+    def between(start: int, stop: int) -> Structure:
+        return encoder(roll_between(start - RUN_IN, stop)[None].to(device), flag).after(RUN_IN)
+
+    return between
+
+
+def structure_of_audio(network: Network, samples: Tensor) -> StructureBetween:
+    """Structure from audio, for `generate`; beyond its end there is silence.
+
+    Args:
+        network: with a constant-Q encoder.
+        samples: (1, n) at the codec's rate, about as loud as in training (-23 LUFS).
+    """
+    encoder, cqt = network.structure_encoder, network.cqt
+    if not isinstance(encoder, CqtEncoder) or cqt is None:
+        raise TypeError("this network reads notes, not audio")
+    hop, margin = network.config.codec.hop, cqt.n_fft  # samples
+
+    def between(start: int, stop: int) -> Structure:
+        # what is left of the first frame: the encoder's past, and half an analysis window
+        first = (start - RUN_IN) * hop - margin
+        last = stop * hop + margin
+        piece = samples[:, max(first, 0) : max(last, 0)]
+        left = max(-first, 0)
+        piece = F.pad(piece, (left, last - first - left - piece.shape[1]))
+        spectrum = cqt(piece)[..., margin // hop :]
+        return encoder(spectrum).between(RUN_IN, RUN_IN + stop - start)
+
+    return between
+
+
 @torch.inference_mode()
 def generate(
     network: Network,
-    roll_between: Callable[[int, int], Tensor],
+    structure_between: StructureBetween,
     frames: int,
     timbre: Tensor,
     sampling: Sampling,
-    drums: bool = False,
 ) -> Iterator[Tensor]:
     """Latents of a piece, window by window.
 
     Args:
-        network: trained, with a roll encoder.
-        roll_between: gives the roll (3, 128, stop - start) between two frames; the first
-            may be negative (nothing sounds there).
+        network: trained.
+        structure_between: gives what is played between two frames, see `structure_of_rolls`
+            and `structure_of_audio`.
         frames: length of the piece.
         timbre: (1, timbre_dim), or (frames, timbre_dim) for one that changes.
         sampling: steps, guidance, seed.
-        drums: whether pitches name drums.
 
     Yields:
         (1, latent_channels, n): consecutive frames, `frames` in all.
     """
-    encoder = network.structure_encoder
-    if not isinstance(encoder, RollEncoder):
-        raise TypeError("generate() needs a network that reads notes")
     device = timbre.device
     config = network.config
     channels = config.codec.channels
     source = torch.Generator(device="cpu").manual_seed(sampling.seed)
     noise_tail = torch.zeros(1, channels, 0)
     made = torch.zeros(1, channels, 0, device=device)
-    flag = torch.tensor([drums], device=device)
     for start, given, stop in windows(frames, config.window, config.context):
-        roll = roll_between(start - RUN_IN, stop)[None].to(device)
-        structure = encoder(roll, flag).after(RUN_IN)
+        structure = structure_between(start, stop)
         length = stop - start
         # frame f of the piece gets the same noise however the windows fall
         fresh = torch.randn(1, length - given, channels, generator=source).transpose(1, 2)

@@ -9,7 +9,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 
 from timbrel.errors import TrainingError
+from timbrel.training.diagnostics import Warning
 
 
 @dataclass(frozen=True)
@@ -139,17 +140,22 @@ class Run:
         self._last_save = time.monotonic()
         self._writer: Any = None
         self._previous: dict[int, Any] = {}
+        self.recent: dict[str, float] = {}  # means of what was logged last
+        self._gathered: dict[str, list[Tensor]] = {}
+        self._paced: tuple[int, float] | None = None  # step and seconds at the last line
+        self._warned: set[str] = set()
 
     def _check_config(self, config: dict[str, Any]) -> None:
         path = self.folder / "config.json"
         if path.exists():
             found = json.loads(path.read_text())
-            for key in sorted(set(found) | set(config)):
-                if found.get(key) != config.get(key):
-                    raise TrainingError(
-                        f"{self.folder} holds a run with {key} = {found.get(key)}, not "
-                        f"{config.get(key)}; choose another folder or the same settings"
-                    )
+            for name, (wanted, other) in differences(config, found):
+                if other is None:  # a setting that the run's version did not have yet
+                    continue
+                raise TrainingError(
+                    f"{self.folder} holds a run with {name} = {other}, not {wanted}; choose "
+                    "another folder or the same settings"
+                )
         elif self.ranks.first:
             write_text(path, json.dumps(config, indent=1))
 
@@ -208,6 +214,49 @@ class Run:
             line = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
             print(f"step {step:7d}  {line}", flush=True)
 
+    def gather(self, values: Mapping[str, Tensor]) -> None:
+        """Keep the scalars among the values of a step for the next `log_gathered`."""
+        for name, value in values.items():
+            if value.ndim == 0:
+                self._gathered.setdefault(name, []).append(value.detach())
+
+    def log_gathered(self, step: int, stage: int, seconds: float, progress: float) -> None:
+        """Log the means of what was gathered, the pace, and the time that remains.
+
+        Args:
+            step: steps done.
+            stage: of training.
+            seconds: of training so far, validation left out.
+            progress: share of the budget.
+        """
+        self.recent = {n: float(torch.stack(v).mean()) for n, v in self._gathered.items()}
+        self._gathered = {}
+        before, then = self._paced or (0, 0.0)
+        pace = (step - before) / max(seconds - then, 1e-9)
+        self._paced = step, seconds
+        left = seconds * (1 - progress) / max(progress, 1e-9)
+        timing = {"progress": progress, "seconds": seconds, "steps_per_second": pace}
+        self.log(step, {"stage": stage, **self.recent, **timing}, show=False)
+        if self.ranks.first:
+            line = "  ".join(f"{name} {value:.4g}" for name, value in self.recent.items())
+            minutes = f"{int(left // 60)}:{int(left % 60):02d} left"
+            print(f"step {step:7d}  {line}  {pace:.2f} steps/s  {minutes}", flush=True)
+
+    def say(self, sentence: str) -> None:
+        """Tell people something, once for all processes."""
+        if self.ranks.first:
+            print(sentence, flush=True)
+
+    def warn(self, step: int, warning: Warning) -> None:
+        """Note a warning in the log; print it when it is new in this run."""
+        if not self.ranks.first:
+            return
+        with open(self.folder / "metrics.jsonl", "a") as file:
+            file.write(json.dumps({"step": step, "warning": warning.name}) + "\n")
+        if warning.name not in self._warned:
+            self._warned.add(warning.name)
+            print(f"warning at step {step}: {warning.name}: {warning.text}", flush=True)
+
     def log_audio(self, step: int, name: str, samples: np.ndarray, rate: int) -> None:
         """Give TensorBoard a waveform (samples,) in [-1, 1]."""
         if self.ranks.first:
@@ -221,6 +270,18 @@ class Run:
 
             self._writer = SummaryWriter(str(self.folder / "tensorboard"))
         return self._writer
+
+
+def differences(
+    wanted: Mapping[str, Any], found: Mapping[str, Any], prefix: str = ""
+) -> Iterator[tuple[str, tuple[Any, Any]]]:
+    """Entries in which two nested mappings differ: dotted name, (wanted, found)."""
+    for key in sorted({*wanted, *found}):
+        one, other = wanted.get(key), found.get(key)
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            yield from differences(one, other, f"{prefix}{key}.")
+        elif one != other:
+            yield f"{prefix}{key}", (one, other)
 
 
 def write_text(path: Path, text: str) -> None:

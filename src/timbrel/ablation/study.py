@@ -1,0 +1,244 @@
+"""A study: train recipes at one size on the same data, judge them by the same cases.
+
+Folder of a study:
+    study.json            what was asked; another question in the same folder is refused
+    NAME/run, NAME/model  each recipe's training run (resumed) and its model
+    NAME/probe.json       its disentanglement numbers
+    NAME/failure.txt      why there is no model, if so; the others go on
+    judged/               records and sounds of all, as of `timbrel evaluate`
+    table.md
+"""
+
+import json
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from timbrel.conditions.listener import ListenerConfig
+from timbrel.data.render.soundfont import SoundFont, find_fonts
+from timbrel.data.select import Selection, select
+from timbrel.data.store import Store
+from timbrel.errors import DataError, InputError, TrainingError
+from timbrel.evaluation.cases import Case, draw_cases
+from timbrel.evaluation.protocol import read_protocol
+from timbrel.evaluation.run import claim, judge, read_records
+from timbrel.evaluation.systems import CODEC, TRUTH, System, model_rows, references
+from timbrel.model import folder_of, load
+from timbrel.network import PRESETS
+from timbrel.serialize import assemble, from_dict, load_codec, load_listener, read_config
+from timbrel.training.model import train_model
+from timbrel.training.probe import ProbeSet, probe
+from timbrel.training.recipe import Recipe, read_recipe
+from timbrel.training.run import Budget, write_text
+
+FOLDER = Path(__file__).parent / "studies"
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is compared, and how it is judged.
+
+    Attributes:
+        name: the file's.
+        question: that it answers.
+        recipes: names, or paths of .toml files; the first is what others are compared with.
+        protocol: whose cases judge.
+        cases: of each level of the protocol.
+    """
+
+    name: str
+    question: str
+    recipes: tuple[str, ...]
+    protocol: str
+    cases: int
+
+
+@dataclass(frozen=True)
+class Setting:
+    """On what, and how long, all recipes of a study are trained.
+
+    Attributes:
+        data: store with latents of `base`'s codec.
+        valid: held-out store with such latents; also what codes are probed on.
+        base: model whose codec and listener all recipes share.
+        size: preset that the recipes change.
+        budget: of each recipe.
+        hours: of the store that recipes use which do not say; None: all.
+        seed: of training.
+        batch: items per step.
+    """
+
+    data: Path
+    valid: Path
+    base: str
+    size: str
+    budget: Budget
+    hours: float | None = None
+    seed: int = 0
+    batch: int = 16
+
+
+def study_names() -> list[str]:
+    """All studies that come with timbrel."""
+    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+
+
+def read_study(name: str) -> Study:
+    """A study of ours by its name, or one of the user's by its path.
+
+    Raises:
+        InputError: there is no such study, or its file is wrong.
+    """
+    path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
+    if not path.is_file():
+        raise InputError(
+            f"there is no study '{name}'; choose one of {', '.join(study_names())}, or give the "
+            "path of a .toml file"
+        )
+    try:
+        values: dict[str, Any] = tomllib.loads(path.read_text())
+        values["recipes"] = tuple(values["recipes"])
+        return Study(name=path.stem, **values)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is not a study: {error}") from error
+
+
+def recipes_of(study: Study, setting: Setting) -> list[Recipe]:
+    """All recipes at the study's size, with its seed, batch and data.
+
+    Raises:
+        InputError: no such size or recipe, or a recipe whose file is wrong.
+    """
+    if setting.size not in PRESETS:
+        raise InputError(f"there is no size '{setting.size}'; choose one of {', '.join(PRESETS)}")
+    codec = load_codec(folder_of(setting.base)).config
+    size = replace(PRESETS[setting.size](), codec=codec)
+    found = []
+    for name in study.recipes:
+        recipe = read_recipe(name, size)
+        training = replace(recipe.training, seed=setting.seed, batch=setting.batch)
+        data = recipe.data if recipe.data != Selection() else Selection(hours=setting.hours)
+        found.append(replace(recipe, training=training, data=data))
+    return found
+
+
+def run_study(
+    study: Study, setting: Setting, folder: Path, device: torch.device, say: Say = print
+) -> None:
+    """Train and judge what is not done yet.
+
+    Args:
+        study: recipes and cases.
+        setting: data, size, budget.
+        folder: of the study.
+        device: where to train.
+        say: told what is going on.
+
+    Raises:
+        InputError: the folder holds another study.
+        DataError: the stores cannot be used at all.
+    """
+    recipes = recipes_of(study, setting)
+    folder.mkdir(parents=True, exist_ok=True)
+    _agree(folder / "study.json", study, setting)
+    cases = [make() for make in draw_cases(read_protocol(study.protocol), _fonts(), study.cases)]
+    claim(folder / "judged", {"protocol": study.protocol, "cases": study.cases})
+    for recipe in recipes:
+        home = folder / recipe.name
+        say(f"{recipe.name}: {recipe.question}")
+        try:
+            if not (home / "model" / "config.json").is_file():
+                train_recipe(recipe, setting, home, device)
+        except (DataError, TrainingError) as error:
+            home.mkdir(exist_ok=True)
+            write_text(home / "failure.txt", f"{error}\n")
+            say(f"{recipe.name}: {error}")
+            continue
+        (home / "failure.txt").unlink(missing_ok=True)
+        judge_recipe(home, cases, folder / "judged")
+        probe_recipe(home, Store.open(setting.valid).part("valid"))
+
+
+def _fonts() -> list[SoundFont]:
+    return [SoundFont(path) for path in find_fonts()]
+
+
+def _agree(path: Path, study: Study, setting: Setting) -> None:
+    """Note what all recipes of a folder share; refuse to mix."""
+    shared = {
+        "protocol": study.protocol,
+        "cases": study.cases,
+        "size": setting.size,
+        "steps": setting.budget.steps,
+        "minutes": setting.budget.minutes,
+        "hours": setting.hours,
+        "seed": setting.seed,
+        "batch": setting.batch,
+    }
+    if not path.exists():
+        write_text(path, json.dumps(shared, indent=1) + "\n")
+        return
+    found = json.loads(path.read_text())
+    for name, value in shared.items():
+        if found.get(name) != value:
+            raise InputError(
+                f"{path.parent} holds a study with {name} = {found.get(name)}, not {value}; "
+                "give another folder"
+            )
+
+
+def train_recipe(recipe: Recipe, setting: Setting, home: Path, device: torch.device) -> None:
+    """Train one recipe and put its model together."""
+    base = folder_of(setting.base)
+    codec = load_codec(base)
+    store = select(Store.open(setting.data).part("train"), recipe.data)
+    valid = Store.open(setting.valid).part("valid")
+    network = train_model(
+        store,
+        valid,
+        codec,
+        home / "run",
+        recipe.model,
+        recipe.training,
+        setting.budget,
+        device,
+    )
+    listener, size = None, None
+    if recipe.model.structure.source == "notes" and "listener" in read_config(base):
+        listener = load_listener(base, codec.rate, codec.hop)
+        size = from_dict(ListenerConfig, read_config(base)["listener"], str(base))
+    about = {"name": recipe.name, "licence": "as the data", "hours": round(store.hours, 2)}
+    assemble(home / "model", codec, network, listener, size, about)
+
+
+def judge_recipe(home: Path, cases: list[Case], judged: Path) -> None:
+    """Judge one recipe's model, from notes and from audio, as far as it reads them."""
+    player = load(home / "model", "cpu")
+    systems: dict[str, System] = {TRUTH: references()[TRUTH]}
+    if player.reads_notes:
+        systems |= model_rows(player, "notes")
+    if not player.reads_notes or player.listener is not None:
+        systems |= model_rows(player, "audio")
+    systems = {name: play for name, play in systems.items() if name != CODEC}
+    done = {(r.case, r.system) for r in read_records(judged)}
+    with open(judged / "records.jsonl", "a") as file:
+        for case in cases:
+            records = judge(lambda case=case: case, systems, judged, done)  # type: ignore[misc]
+            file.writelines(record.to_json() + "\n" for record in records)
+            file.flush()
+
+
+def probe_recipe(home: Path, valid: Store) -> None:
+    """Measure one recipe's codes."""
+    path = home / "probe.json"
+    if path.is_file():
+        return
+    player = load(home / "model", "cpu")
+    passages = ProbeSet(valid, player.codec.frame_rate, 128)
+    found = probe(player.network, passages, player.device, player.listener)
+    write_text(path, json.dumps(found, indent=1) + "\n")

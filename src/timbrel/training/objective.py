@@ -1,0 +1,169 @@
+"""The losses of a batch, for both stages of the paper (section 3.4).
+
+Stage 1: structure is absent, so the timbre encoder takes all that is global. Stage 2:
+structure comes in, and conditions are dropped independently of each other, so that every
+branch of guidance has been seen.
+"""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from timbrel.conditions.structure import CqtEncoder, Structure
+from timbrel.conditions.timbre import contrastive_loss
+from timbrel.data.pairs import WARMUP, Batch
+from timbrel.diffusion.flow import flow_loss, interpolate, sample_times, velocity
+from timbrel.errors import TrainingError
+from timbrel.network import Network
+from timbrel.training.settings import ModelTraining
+
+# Patterns of present conditions: name, structure, timbre.
+BRANCHES = (
+    ("neither", False, False),
+    ("timbre", False, True),
+    ("structure", True, False),
+    ("both", True, True),
+)
+
+
+class Objective:
+    """The losses of one batch, for both stages.
+
+    Args:
+        network: to be trained.
+        training: hyper-parameters.
+        device: where to compute.
+    """
+
+    def __init__(self, network: Network, training: ModelTraining, device: torch.device) -> None:
+        self.network, self.training, self.device = network, training, device
+
+    def fast(self) -> torch.autocast:
+        """Within it, networks compute in the precision of training; losses stay outside."""
+        low = self.training.precision == "bf16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=low)
+
+    def encode_structure(self, batch: Batch) -> Structure:
+        """From notes or from audio."""
+        encoder = self.network.structure_encoder
+        if isinstance(encoder, CqtEncoder):
+            if batch.source_audio is None or self.network.cqt is None:
+                raise TrainingError("structure from audio needs the store's audio")
+            return encoder(self.network.cqt(torch.from_numpy(batch.source_audio).to(self.device)))
+        roll = torch.from_numpy(batch.roll).to(self.device)
+        drums = torch.from_numpy(batch.drums).to(self.device)
+        return encoder(roll, drums).after(WARMUP)
+
+    def codes(self, batch: Batch) -> dict[str, Tensor]:
+        """The batch's timbre and structure codes, for a step that is the adversary's alone."""
+        with torch.no_grad(), self.fast():
+            timbre = self.network.timbre_encoder(torch.from_numpy(batch.example).to(self.device))
+            return {"timbre": timbre.float(), "structure": self.encode_structure(batch).code}
+
+    def losses(
+        self,
+        batch: Batch,
+        source: torch.Generator,
+        stage: int,
+        present: tuple[bool, bool] | None = None,
+    ) -> dict[str, Tensor]:
+        """Named losses; "flow" is the denoiser's, "contrastive" the timbre encoder's.
+
+        The codes are among the values ("structure", "timbre"), for the adversary.
+
+        Args:
+            batch: items.
+            source: of all draws.
+            stage: 1 or 2.
+            present: whether all items have structure, and timbre; None drops as in training.
+        """
+        net, cfg, device = self.network, self.training, self.device
+        latent = torch.from_numpy(batch.latent).to(device)
+        size, _, frames = latent.shape
+
+        def uniform(*shape: int) -> Tensor:
+            return torch.rand(shape, generator=source, device=device)
+
+        def normal(*shape: int) -> Tensor:
+            return torch.randn(shape, generator=source, device=device)
+
+        example = torch.from_numpy(batch.example).to(device)
+        learns = (stage == 1 or not cfg.freeze_timbre) and torch.is_grad_enabled()
+        with torch.set_grad_enabled(learns), self.fast():
+            timbre = net.timbre_encoder(example).float()
+        values: dict[str, Tensor] = {"timbre": timbre}
+        keep_timbre = uniform(size) >= cfg.drop_timbre
+        if stage == 1:
+            structure = Structure(
+                torch.zeros(size, net.config.structure.dim, frames, device=device)
+            )
+            keep_structure = torch.zeros(size, dtype=torch.bool, device=device)
+        else:
+            with self.fast():
+                structure = self.encode_structure(batch)
+            values["structure"] = structure.code
+            blur = cfg.structure_noise * normal(*structure.code.shape)
+            structure = replace(structure, code=structure.code + blur)
+            keep_structure = uniform(size) >= cfg.drop_structure
+        if present is not None:
+            keep_structure = torch.full_like(keep_structure, present[0])
+            keep_timbre = torch.full_like(keep_timbre, present[1])
+        if learns:
+            identity = torch.from_numpy(batch.identity).to(device)
+            with self.fast():
+                own = net.timbre_encoder(latent).float()
+            values["contrastive"] = contrastive_loss(timbre, own, identity)
+        conditions = net.condition(structure, timbre, keep_structure, keep_timbre)
+        # context: a clean (slightly noisy) beginning of random length
+        length = uniform(size) * cfg.context_frames * (uniform(size) < cfg.context_share)
+        context = (torch.arange(frames, device=device) < length[:, None]).float()[:, None]
+        noise = normal(*latent.shape)
+        moment = sample_times(size, source, device)
+        noisy = interpolate(latent, noise, moment)
+        given = latent + normal(*latent.shape) * uniform(size, 1, 1) * cfg.context_noise
+        noisy = torch.where(context > 0, given, noisy)
+        with self.fast():
+            estimate = net.denoiser(noisy, moment, conditions, context).float()
+        per_item = flow_loss(estimate, velocity(latent, noise), net.channel_weight, context)
+        values["flow"] = per_item.mean()
+        if net.outline is not None and stage == 2:
+            misfit = net.outline.loss(conditions.guess, latent, net.channel_weight)
+            values["outline"] = misfit[keep_structure].sum() / size
+        if cfg.reentry and torch.is_grad_enabled():
+            clean = torch.where(context > 0, latent, noisy - moment[:, None, None] * estimate)
+            again = self.reentry(clean, timbre, 1 - moment)
+            values["reentry"] = again[keep_timbre].sum() / size
+        if stage == 2:
+            values |= branch_losses(per_item.detach(), keep_structure, keep_timbre)
+        return values
+
+    def reentry(self, latent: Tensor, timbre: Tensor, weight: Tensor) -> Tensor:
+        """How unlike the asked timbre is to the one heard in the denoiser's own estimate.
+
+        The encoder listens and is not moved: else it would learn to hear what is wanted.
+
+        Args:
+            latent: (batch, channels, frames) that the denoiser expects.
+            timbre: (batch, timbre_dim) that was asked for.
+            weight: (batch,); estimates from much noise are blurred and count for less.
+
+        Returns:
+            (batch,): weighted cosine distances.
+        """
+        encoder = self.network.timbre_encoder
+        still = {name: value.detach() for name, value in encoder.named_parameters()}
+        with self.fast():
+            heard = functional_call(encoder, still, (latent,)).float()
+        return weight * (1 - (heard * timbre.detach()).sum(1))
+
+
+def branch_losses(per_item: Tensor, structure: Tensor, timbre: Tensor) -> dict[str, Tensor]:
+    """Mean loss of each pattern of present conditions that occurs in the batch."""
+    found = {}
+    for name, s, t in BRANCHES:
+        mask = (structure == s) & (timbre == t)
+        if mask.any():
+            found[f"branch/{name}"] = per_item[mask].mean()
+    return found

@@ -1,0 +1,267 @@
+"""Disentanglement of any network, measured on the passages of a store.
+
+How well a linear probe finds the instrument in structure codes of audio (and, for
+comparison, in the written notes alone, where register gives much away), how much of the
+pitch it finds in timbre codes, how far timbre codes spread, how far apart structure is when it
+comes from notes and from audio, and whether noise still matters.
+"""
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from timbrel.conditions.listener import Listener, hear_notes
+from timbrel.conditions.structure import RollEncoder, Structure
+from timbrel.data.pairs import WARMUP
+from timbrel.data.store import Store
+from timbrel.diffusion.guidance import Guidance
+from timbrel.generate.windows import Sampling, generate
+from timbrel.network import Network
+from timbrel.notes import Notes
+from timbrel.roll import roll
+from timbrel.training import diagnostics
+
+INSTRUMENTS = 8  # timbres that the probe tells apart
+CROPS = 12  # passages of each
+LEAST_ITEMS = 4  # of a timbre; fewer cannot be cut into folds
+SEEDS = 3  # noises for each of a few items
+NOISY_ITEMS = 4
+PIECES = 16  # passages encoded at once
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A crop of an item."""
+
+    item: int
+    start: int  # frame
+    label: int  # number of the timbre
+
+
+class ProbeSet:
+    """Passages of a few pitched timbres, the same ones for the same store.
+
+    Args:
+        store: renditions or recordings with notes and latents.
+        frame_rate: latent frames per second.
+        frames: length of a passage.
+    """
+
+    def __init__(self, store: Store, frame_rate: float, frames: int) -> None:
+        self.store, self.frame_rate, self.frames = store, frame_rate, frames
+        self.passages: list[Passage] = []
+        rng = np.random.default_rng(0)
+        groups = {
+            identity: found
+            for identity, items in sorted(store.by_identity.items())
+            if len(found := [i for i in items if self._usable(i)]) >= LEAST_ITEMS
+        }
+        names = sorted(groups)
+        rng.shuffle(names)
+        for label, name in enumerate(names[:INSTRUMENTS]):
+            for item, _ in zip(itertools.cycle(groups[name]), range(CROPS), strict=False):
+                start = int(rng.integers(self._frames(item) - frames + 1))
+                self.passages.append(Passage(item, start, label))
+
+    def _frames(self, index: int) -> int:
+        item = self.store.items[index]
+        return (item.length - item.silence) // round(item.rate / self.frame_rate)
+
+    def _usable(self, index: int) -> bool:
+        item = self.store.items[index]
+        return not item.drums and item.notes != "none" and self._frames(index) >= self.frames
+
+    @property
+    def labels(self) -> int:
+        """How many timbres there are to tell apart."""
+        return len({p.label for p in self.passages})
+
+    def latent(self, p: Passage) -> Tensor:
+        """(channels, frames)."""
+        latents = self.store.array("latents", p.item)[p.start : p.start + self.frames]
+        return torch.from_numpy(latents.T.astype(np.float32))
+
+    def audio(self, p: Passage) -> Tensor:
+        """(samples,) of the passage, sound for sound."""
+        hop = round(self.store.items[p.item].rate / self.frame_rate)
+        return torch.from_numpy(self.store.audio(p.item, p.start * hop, self.frames * hop))
+
+    def roll(self, p: Passage, notes: Notes | None = None) -> Tensor:
+        """(3, 128, WARMUP + frames) of the written notes, or of others at their place."""
+        begin = (p.start - WARMUP) / self.frame_rate
+        notes = self.store.notes(p.item) if notes is None else notes
+        return torch.from_numpy(roll(notes, self.frame_rate, WARMUP + self.frames, begin))
+
+    def partner(self, p: Passage) -> Passage | None:
+        """The same passage in another rendition."""
+        mine = self.store.items[p.item]
+        for other in self.store.by_score[mine.score]:
+            if self.store.items[other].identity != mine.identity:
+                return Passage(other, p.start, p.label)
+        return None
+
+
+@torch.no_grad()
+def probe(
+    network: Network, passages: ProbeSet, device: torch.device, listener: Listener | None = None
+) -> dict[str, float]:
+    """All numbers; those that the store or the network does not allow are left out.
+
+    Args:
+        network: any checkpoint.
+        passages: to measure on; with fewer than two timbres only spreads are measured.
+        device: where the network is.
+        listener: of the model, through which audio enters a network that reads notes.
+    """
+    todo = passages.passages
+    if not todo:
+        return {}
+    timbre = _timbres(network, passages, todo, device)
+    rolls = torch.stack([passages.roll(p)[:, :, WARMUP:] for p in todo])
+    summary = _summary(rolls)
+    label = torch.tensor([p.label for p in todo])
+    fold = torch.tensor([passages.store.items[p.item].score % 4 for p in todo])
+    found = {
+        "timbre/spread": diagnostics.spread(timbre),
+        "timbre/effective_rank": diagnostics.effective_rank(timbre),
+        "output/spread_over_seeds": spread_over_seeds(network, passages, device),
+    }
+    heard = _heard_codes(network, passages, todo, device, listener)
+    if passages.labels > 1 and len(fold.unique()) > 1:
+        found["timbre/instrument"] = diagnostics.identify(timbre, label, fold)
+        found["timbre/pitch"] = diagnostics.explained(timbre, summary[:, 0], label, fold)
+        found["structure/chance"] = 1 / passages.labels
+        found["structure/instrument_from_notes"] = diagnostics.identify(summary, label, fold)
+        if heard is not None:
+            pooled = torch.cat([heard.mean(2), heard.std(2)], 1)
+            found["structure/instrument"] = diagnostics.identify(pooled, label, fold)
+    found |= _distances(network, passages, device, listener, heard)
+    return found
+
+
+def _distances(
+    network: Network,
+    passages: ProbeSet,
+    device: torch.device,
+    listener: Listener | None,
+    heard: Tensor | None,
+) -> dict[str, float]:
+    """How far apart the structure of one passage is by its two doors, and in two renditions."""
+    found: dict[str, float] = {}
+    todo = passages.passages
+    if heard is None:
+        return found
+    if isinstance(network.structure_encoder, RollEncoder):
+        written = _pieces(lambda part: _from_notes(network, passages, part, device).code, todo)
+        found["structure/audio_from_notes"] = diagnostics.apart(heard, written)
+    twins = [(k, q) for k, p in enumerate(todo) if (q := passages.partner(p)) is not None]
+    if len(twins) > 1:
+        others = _heard_codes(network, passages, [q for _, q in twins], device, listener)
+        assert others is not None
+        mine = heard[[k for k, _ in twins]]
+        found["structure/between_renditions"] = diagnostics.apart(mine, others)
+    return found
+
+
+def _heard_codes(
+    network: Network,
+    passages: ProbeSet,
+    todo: list[Passage],
+    device: torch.device,
+    listener: Listener | None,
+) -> Tensor | None:
+    """Structure codes of audio, or None if the network cannot hear."""
+    if network.cqt is not None:
+        return _pieces(lambda part: _from_audio(network, passages, part, device).code, todo)
+    if listener is None:
+        return None
+    return _pieces(lambda part: _from_listening(network, passages, part, device, listener), todo)
+
+
+def _from_audio(
+    network: Network, passages: ProbeSet, part: list[Passage], device: torch.device
+) -> Structure:
+    assert network.cqt is not None
+    return network.structure_encoder(network.cqt(_stack(passages.audio, part, device)))
+
+
+def _from_notes(
+    network: Network, passages: ProbeSet, part: list[Passage], device: torch.device
+) -> Structure:
+    drums = torch.zeros(len(part), dtype=torch.bool, device=device)
+    rolls = _stack(passages.roll, part, device)
+    return network.structure_encoder(rolls, drums).after(WARMUP)
+
+
+def _from_listening(
+    network: Network,
+    passages: ProbeSet,
+    part: list[Passage],
+    device: torch.device,
+    listener: Listener,
+) -> Tensor:
+    """As `Timbrel.listen` does, passage by passage."""
+    rolls = []
+    for p in part:
+        notes = hear_notes(listener, passages.audio(p)[None].to(device), passages.frame_rate)
+        moved = notes.shift(p.start / passages.frame_rate)
+        rolls.append(passages.roll(p, moved))
+    drums = torch.zeros(len(part), dtype=torch.bool, device=device)
+    return network.structure_encoder(torch.stack(rolls).to(device), drums).after(WARMUP).code
+
+
+def spread_over_seeds(network: Network, passages: ProbeSet, device: torch.device) -> float:
+    """Standard deviation of latents over noises, over that over items; 0: noise is ignored."""
+    chosen = [next(p for p in passages.passages if p.label == k) for k in range(passages.labels)]
+    made = []
+    for p in chosen[:NOISY_ITEMS]:
+        read = _from_notes if network.cqt is None else _from_audio
+        structure = read(network, passages, [p], device)
+        timbre = network.timbre_encoder(passages.latent(p)[None].to(device))
+        for seed in range(SEEDS):
+            sampling = Sampling(4, Guidance(1.0, 1.0), seed)
+            pieces = generate(network, structure.between, passages.frames, timbre, sampling)
+            made.append(torch.cat(list(pieces), 2)[0].cpu())
+    table = torch.stack(made).unflatten(0, (-1, SEEDS))
+    over_items = table.flatten(0, 1).std(0).mean()
+    return float(table.std(1).mean() / over_items.clamp_min(1e-9))
+
+
+def _timbres(
+    network: Network, passages: ProbeSet, todo: list[Passage], device: torch.device
+) -> Tensor:
+    """(items, timbre_dim)."""
+    return _pieces(lambda p: network.timbre_encoder(_stack(passages.latent, p, device)), todo)
+
+
+def _stack(
+    get: Callable[[Passage], Tensor], part: Sequence[Passage], device: torch.device
+) -> Tensor:
+    return torch.stack([get(p) for p in part]).to(device)
+
+
+def _pieces(encode: Callable[[list[Passage]], Tensor], todo: Sequence[Passage]) -> Tensor:
+    """Codes of many passages, a few at a time."""
+    parts = [list(todo[k : k + PIECES]) for k in range(0, len(todo), PIECES)]
+    return torch.cat([encode(part).float().cpu() for part in parts])
+
+
+def _summary(rolls: Tensor) -> Tensor:
+    """What notes alone give away: (items, 3, 128, frames) -> (items, 5).
+
+    Mean and spread of pitch, voices at once, onsets a frame, velocity.
+    """
+    onset, sounding, velocity = rolls.unbind(1)
+    pitch = torch.arange(128.0)[:, None]
+    weight = sounding.sum((1, 2)).clamp_min(1e-6)
+    mean = (sounding * pitch).sum((1, 2)) / weight
+    square = (sounding * pitch.square()).sum((1, 2)) / weight
+    loud = (sounding * velocity).sum((1, 2)) / weight
+    deviation = (square - mean.square()).clamp_min(0).sqrt()
+    return torch.stack(
+        [mean, deviation, sounding.sum(1).mean(1), (onset > 0).float().sum(1).mean(1), loud], 1
+    )
