@@ -36,6 +36,11 @@ from timbrel.training.recipe import Recipe, read_recipe
 from timbrel.training.run import Budget, write_text
 
 FOLDER = Path(__file__).parent / "studies"
+# How models of each objective are judged: well past the steps after which little changes.
+SAMPLING: dict[str, dict[str, Any]] = {
+    "flow": {"steps": 8, "sampler": "euler"},
+    "edm": {"steps": 24, "sampler": "heun"},
+}
 Say = Callable[[str], None]
 
 
@@ -212,7 +217,12 @@ def train_recipe(recipe: Recipe, setting: Setting, home: Path, device: torch.dev
     if recipe.model.structure.source == "notes" and "listener" in read_config(base):
         listener = load_listener(base, codec.rate, codec.hop)
         size = from_dict(ListenerConfig, read_config(base)["listener"], str(base))
-    about = {"name": recipe.name, "licence": "as the data", "hours": round(store.hours, 2)}
+    about = {
+        "name": recipe.name,
+        "licence": "as the data",
+        "hours": round(store.hours, 2),
+        "sampling": SAMPLING[recipe.model.objective],
+    }
     assemble(home / "model", codec, network, listener, size, about)
 
 

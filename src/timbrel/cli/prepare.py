@@ -26,6 +26,10 @@ def render(
     synth_share: Annotated[
         float, typer.Option(help="Share of timbres from the own synthesiser; 1 needs no font.")
     ] = 0.4,
+    recorded: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Share of timbres heard through a recording chain."),
+    ] = 0.3,
     font: Annotated[
         list[Path] | None, typer.Option(help="Sound font; may be repeated. Default: all found.")
     ] = None,
@@ -49,6 +53,7 @@ def render(
             synth_share if fonts else 1.0,
             workers=workers,
             progress=lambda share: bar.update(task, completed=share),
+            recorded=recorded,
         )
     print(f"{output}: {count} renditions")
 
@@ -74,6 +79,56 @@ def latents(
             lambda share: bar.update(task, completed=share),
         )
     print(f"{store}: latents attached")
+
+
+@app.command()
+def spectra(
+    store: Annotated[Path, typer.Argument(help="Store to add spectra to.")],
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
+) -> None:
+    """Compute constant-Q spectra once: models that read audio then train three times faster."""
+    from timbrel.codec.codec import CodecConfig
+    from timbrel.data.store import Store
+    from timbrel.model import pick_device
+    from timbrel.training.derived import attach_spectra
+
+    with Progress(transient=True) as bar:
+        task = bar.add_task("computing", total=1.0)
+        attach_spectra(
+            Store.open(store),
+            CodecConfig().hop,
+            pick_device(device),
+            lambda share: bar.update(task, completed=share),
+        )
+    print(f"{store}: spectra attached")
+
+
+@app.command()
+def heard(
+    store: Annotated[Path, typer.Argument(help="Store to add heard notes to.")],
+    model: Annotated[str, typer.Option(help="Model whose listener hears, or 'default'.")],
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
+) -> None:
+    """Hear the notes of every item of STORE, to train a model on what will be heard (`heard`)."""
+    from timbrel.data.store import Store
+    from timbrel.evaluation.run import weights_id
+    from timbrel.model import folder_of, pick_device
+    from timbrel.serialize import load_codec, load_listener
+    from timbrel.training.derived import attach_heard
+
+    folder = folder_of(model)
+    codec = load_codec(folder)
+    with Progress(transient=True) as bar:
+        task = bar.add_task("hearing", total=1.0)
+        attach_heard(
+            Store.open(store),
+            load_listener(folder, codec.rate, codec.hop),
+            codec.frame_rate,
+            weights_id(model),
+            pick_device(device),
+            lambda share: bar.update(task, completed=share),
+        )
+    print(f"{store}: heard notes attached")
 
 
 def _reader(name: str) -> Callable[..., None]:

@@ -17,6 +17,7 @@ class StructureConfig:
     source: str = "notes"  # "notes": a piano roll (written, or heard in audio); "cqt": the paper's
     dim: int = 160  # length of the structure vector
     blocks: int = 2  # ConvNeXt blocks
+    width: int = 192  # channels inside an encoder of "cqt"
     levels: int = 0  # values that each channel of a "cqt" code can take; 0: any
 
     def bits_per_second(self, frame_rate: float) -> float:
@@ -96,7 +97,7 @@ class CqtEncoder(nn.Module):
 
     def __init__(self, bins: int, config: StructureConfig) -> None:
         super().__init__()
-        width = 192
+        width = config.width
         self.levels = config.levels
         self.enter = CausalConv1d(bins, width, 3)
         self.blocks = nn.ModuleList(ConvNeXtBlock(width) for _ in range(config.blocks))

@@ -34,7 +34,9 @@ class Batch:
     drums: np.ndarray  # (batch,) bool
     example: np.ndarray  # (batch, channels, example_frames): the same timbre, other notes
     identity: np.ndarray  # (batch,) int64: timbre number
-    source_audio: np.ndarray | None  # (batch, samples): the target's score by another timbre
+    # the target's score by another timbre, where structure comes from audio: one of
+    source_audio: np.ndarray | None  # (batch, samples)
+    source_spectrum: np.ndarray | None = None  # (batch, bins, frames), constant-Q
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class Pairs:
         with_source: whether the audio of another rendition is needed (structure from audio).
         same_clip: target, structure and example come from one item, as in the paper.
         overlap: within one item, whether the example may overlap the target.
+        spectra: whether sources are the store's spectra (`timbrel prepare spectra`), not audio.
         heard: share of the items whose notes are those that a listener heard in another
             rendition (`timbrel prepare heard`).
 
@@ -80,11 +83,12 @@ class Pairs:
         same_clip: bool = False,
         overlap: bool = False,
         heard: float = 0.0,
+        spectra: bool = False,
     ) -> None:
         self.store, self.frame_rate, self.seed = store, frame_rate, seed
         self.frames, self.example_frames = frames, example_frames
         self.corruption, self.with_source, self.heard = corruption, with_source, heard
-        self.same_clip, self.overlap = same_clip, overlap
+        self.same_clip, self.overlap, self.spectra = same_clip, overlap, spectra
         least = max(frames, example_frames)
         self.passages = {
             identity: [i for i in items if self._length(i) >= least]
@@ -153,7 +157,8 @@ class Pairs:
             drums=np.array(drums),
             example=np.stack(example),
             identity=np.array(identity),
-            source_audio=np.stack(source) if self.with_source else None,
+            source_audio=np.stack(source) if self.with_source and not self.spectra else None,
+            source_spectrum=np.stack(source) if self.with_source and self.spectra else None,
         )
 
     def _item(
@@ -253,8 +258,11 @@ class Pairs:
         return int(rng.choice(others)) if others else target
 
     def _source(self, target: int, start: int, rng: np.random.Generator) -> np.ndarray:
-        """Audio of the same passage by another timbre, or the target's own if there is none."""
+        """The same passage by another timbre, or the target's own if there is none."""
         index = self._another(target, rng)
+        if self.spectra:
+            spectrum = self.store.array("spectra", index)[start : start + self.frames]
+            return np.ascontiguousarray(spectrum.T, dtype=np.float32)
         hop = self._hop(self.store.items[target])
         return self.store.audio(index, start * hop, self.frames * hop)
 

@@ -197,16 +197,20 @@ class Store:
             f"{kind}-{item.shard}.npy", item.row, f"run `timbrel prepare {kind}` again"
         )
 
+    def maker(self, kind: str) -> str:
+        """What made the derived arrays of a kind; "" if there are none."""
+        if kind not in self._kinds:
+            path = self.path / f"{kind}.json"
+            self._kinds[kind] = json.loads(path.read_text())["maker"] if path.exists() else ""
+        return self._kinds[kind]
+
     def check(self, kind: str, maker: str) -> None:
         """Refuse derived arrays that are missing or that something else made.
 
         Raises:
             DataError: says which maker was found and what to do.
         """
-        if kind not in self._kinds:
-            path = self.path / f"{kind}.json"
-            self._kinds[kind] = json.loads(path.read_text())["maker"] if path.exists() else ""
-        found = self._kinds[kind]
+        found = self.maker(kind)
         if not found:
             raise DataError(f"{self.path} has no {kind}: run `timbrel prepare {kind}` first")
         if found != maker:

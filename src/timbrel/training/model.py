@@ -6,7 +6,7 @@ What is minimised is in `objective`, the adversary in `rivalry`, what can go wro
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +17,12 @@ from timbrel.codec.codec import Codec
 from timbrel.data.pairs import Batch, Pairs
 from timbrel.data.store import Store
 from timbrel.diffusion.samplers import euler
-from timbrel.errors import TrainingError
+from timbrel.errors import DataError, TrainingError
 from timbrel.network import ModelConfig, Network
 from timbrel.serialize import save_network
+from timbrel.training.derived import spectra_id
 from timbrel.training.diagnostics import warnings_of
-from timbrel.training.latents import codec_id
+from timbrel.training.latents import codec_id, latent_deviation
 from timbrel.training.objective import BRANCHES, Objective
 from timbrel.training.probe import ProbeSet, probe
 from timbrel.training.rivalry import Rivalry
@@ -75,6 +76,10 @@ def train_model(
         if data is not None:
             data.check("latents", codec_id(codec))
     torch.manual_seed(training.seed)
+    if start_from is not None:
+        config = replace(config, deviation=start_from.config.deviation)
+    else:
+        config = replace(config, deviation=latent_deviation(store, training.seed))
     network = Network(config).to(device)
     network.adopt(codec.basis)
     if start_from is not None:
@@ -201,7 +206,13 @@ def total(values: dict[str, Tensor], training: ModelTraining) -> Tensor:
 
 
 def pairs_of(store: Store, codec: Codec, config: ModelConfig, training: ModelTraining) -> Pairs:
-    """Items of a store as a training asks for them."""
+    """Items of a store as a training asks for them.
+
+    Raises:
+        DataError: what they need has not been prepared.
+    """
+    if training.heard and not store.maker("heard"):
+        raise DataError(f"{store.path} has no heard notes: run `timbrel prepare heard` first")
     return Pairs(
         store,
         codec.frame_rate,
@@ -210,6 +221,7 @@ def pairs_of(store: Store, codec: Codec, config: ModelConfig, training: ModelTra
         training.seed,
         training.corruption,
         with_source=config.structure.source == "cqt",
+        spectra=store.maker("spectra") == spectra_id(codec.rate, codec.hop),
         same_clip=training.same_clip,
         overlap=training.overlap,
         heard=training.heard,
@@ -280,10 +292,10 @@ def preview(objective: Objective, codec: Codec, pairs: Pairs) -> np.ndarray:
     conditions = network.condition(structure, timbre, kept, kept)
     noise = torch.randn(truth.shape, generator=torch_generator(rng, device), device=device)
 
-    def velocity_at(x: Tensor, moment: Tensor) -> Tensor:
+    def velocity_at(x: Tensor, moment: Tensor, _size: Tensor) -> Tensor:
         return network.denoiser(x, moment, conditions, context)
 
-    made = euler(velocity_at, noise, truth, context, steps=8)
+    made = euler(velocity_at, noise, truth, context, network.objective.schedule, steps=8)
     audio = codec.to(device).decode(torch.cat([truth, made]))[:, 0]
     return torch.stack([audio[:2], audio[2:]], 1).flatten().clamp(-1, 1).cpu().numpy()
 

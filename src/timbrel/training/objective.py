@@ -14,7 +14,7 @@ from torch.func import functional_call
 from timbrel.conditions.structure import CqtEncoder, Structure
 from timbrel.conditions.timbre import contrastive_loss
 from timbrel.data.pairs import WARMUP, Batch
-from timbrel.diffusion.flow import flow_loss, interpolate, sample_times, velocity
+from timbrel.diffusion.objective import interpolate, velocity, velocity_loss
 from timbrel.errors import TrainingError
 from timbrel.network import Network
 from timbrel.training.settings import ModelTraining
@@ -49,6 +49,8 @@ class Objective:
         """From notes or from audio."""
         encoder = self.network.structure_encoder
         if isinstance(encoder, CqtEncoder):
+            if batch.source_spectrum is not None:
+                return encoder(torch.from_numpy(batch.source_spectrum).to(self.device))
             if batch.source_audio is None or self.network.cqt is None:
                 raise TrainingError("structure from audio needs the store's audio")
             return encoder(self.network.cqt(torch.from_numpy(batch.source_audio).to(self.device)))
@@ -120,14 +122,14 @@ class Objective:
         length = uniform(size) * cfg.context_frames * (uniform(size) < cfg.context_share)
         context = (torch.arange(frames, device=device) < length[:, None]).float()[:, None]
         noise = normal(*latent.shape)
-        moment = sample_times(size, source, device)
+        moment = net.objective.draw_times(size, source, device)
         noisy = interpolate(latent, noise, moment)
         given = latent + normal(*latent.shape) * uniform(size, 1, 1) * cfg.context_noise
         noisy = torch.where(context > 0, given, noisy)
         with self.fast():
             estimate = net.denoiser(noisy, moment, conditions, context).float()
-        per_item = flow_loss(estimate, velocity(latent, noise), net.channel_weight, context)
-        values["flow"] = per_item.mean()
+        per_item = velocity_loss(estimate, velocity(latent, noise), net.channel_weight, context)
+        values["flow"] = (net.objective.weight(moment) * per_item).mean()
         if net.outline is not None and stage == 2:
             misfit = net.outline.loss(conditions.guess, latent, net.channel_weight)
             values["outline"] = misfit[keep_structure].sum() / size
