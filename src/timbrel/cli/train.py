@@ -182,6 +182,46 @@ def model(
 
 
 @app.command()
+def distil(
+    data: Data,
+    output: Output,
+    start_from: Annotated[
+        str, typer.Option("--from", help="Model to distil: 'default', or a folder with its codec.")
+    ],
+    codec: Annotated[
+        str | None, typer.Option(help="Codec or model folder. Default: that of --from.")
+    ] = None,
+    steps: Steps = None,
+    minutes: Minutes = None,
+    batch: Annotated[int, typer.Option(help="Items per step.")] = 16,
+    rate: Annotated[float, typer.Option(help="Learning rate.")] = 3e-4,
+    precision: Annotated[str, typer.Option(help="fp32 or bf16.")] = "fp32",
+    seed: Seed = 0,
+    device: Device = "auto",
+) -> None:
+    """Make a few-step model of a trained one, with guidance folded in."""
+    from timbrel.data.store import Store
+    from timbrel.model import folder_of, pick_device
+    from timbrel.serialize import load_codec, load_network
+    from timbrel.training.distil import Distillation
+    from timbrel.training.distil import distil as train
+    from timbrel.training.run import Budget
+    from timbrel.training.settings import ModelTraining
+
+    train(
+        Store.open(data).part("train"),
+        load_codec(folder_of(codec or start_from)),
+        output,
+        load_network(folder_of(start_from)),
+        ModelTraining(batch=batch, peak_rate=rate, precision=precision, seed=seed),
+        Distillation(),
+        Budget(steps, minutes),
+        pick_device(device),
+    )
+    print(f"{output / 'model'}: few-step model saved")
+
+
+@app.command()
 def assemble(
     codec: Annotated[str, typer.Option(help="Codec or model folder, or 'default'.")],
     network: Annotated[Path, typer.Option(help="Folder that `train model` saved.")],

@@ -48,6 +48,12 @@ class Structure:
         levels = None if self.levels is None else self.levels[..., start:stop]
         return Structure(self.code[..., start:stop], levels, self.drums)
 
+    def part(self, items: slice) -> "Structure":
+        """Some of the items."""
+        levels = None if self.levels is None else self.levels[items]
+        drums = None if self.drums is None else self.drums[items]
+        return Structure(self.code[items], levels, drums)
+
     def expand(self, batch: int) -> "Structure":
         """One item, repeated."""
         levels = None if self.levels is None else self.levels.expand(batch, -1, -1, -1)

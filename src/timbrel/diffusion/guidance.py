@@ -2,7 +2,8 @@
 
 With velocities v0 (no condition), vs (structure alone) and vst (both), the guided one is
 `v0 + ws (vs - v0) + wt (vst - vs)` (composition of Liu et al., 2022, nested). A branch
-whose factor is zero is not computed: with ws = wt = 1 one evaluation is enough.
+whose factor is zero is not computed: with ws = wt = 1 one evaluation is enough, and a
+few-step denoiser, which is told the scales, needs one for any.
 """
 
 from dataclasses import dataclass
@@ -35,3 +36,16 @@ def combine(velocities: Tensor, guidance: Guidance) -> Tensor:
     """Weighted sum of stacked branch velocities (branches, batch, channels, frames)."""
     factors = torch.tensor([f for _, _, f in guidance.branches()], device=velocities.device)
     return torch.einsum("b,bnct->nct", factors.to(velocities), velocities)
+
+
+def nested(velocities: Tensor, structure: Tensor, timbre: Tensor) -> Tensor:
+    """The same formula with scales (batch,) of every item's own.
+
+    Args:
+        velocities: (3, batch, channels, frames): neither, structure alone, both.
+        structure: guidance scales.
+        timbre: guidance scales.
+    """
+    none, alone, both = velocities
+    guided: Tensor = none + structure[:, None, None] * (alone - none)
+    return guided + timbre[:, None, None] * (both - alone)

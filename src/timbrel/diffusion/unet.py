@@ -40,6 +40,12 @@ class Conditions:
     guess: Tensor
     deviation: Tensor
 
+    def part(self, items: slice) -> "Conditions":
+        """Of some of the items."""
+        return Conditions(
+            self.code[items], self.timbre[items], self.guess[items], self.deviation[items]
+        )
+
 
 @dataclass(frozen=True)
 class Shortcut:
@@ -54,6 +60,10 @@ class Shortcut:
     size: Tensor
     structure: Tensor
     timbre: Tensor
+
+    def part(self, items: slice) -> "Shortcut":
+        """Of some of the items."""
+        return Shortcut(self.size[items], self.structure[items], self.timbre[items])
 
 
 class FilmBlock(nn.Module):

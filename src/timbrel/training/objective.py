@@ -118,14 +118,8 @@ class Objective:
                 own = net.timbre_encoder(latent).float()
             values["contrastive"] = contrastive_loss(timbre, own, identity)
         conditions = net.condition(structure, timbre, keep_structure, keep_timbre)
-        # context: a clean (slightly noisy) beginning of random length
-        length = uniform(size) * cfg.context_frames * (uniform(size) < cfg.context_share)
-        context = (torch.arange(frames, device=device) < length[:, None]).float()[:, None]
-        noise = normal(*latent.shape)
         moment = net.objective.draw_times(size, source, device)
-        noisy = interpolate(latent, noise, moment)
-        given = latent + normal(*latent.shape) * uniform(size, 1, 1) * cfg.context_noise
-        noisy = torch.where(context > 0, given, noisy)
+        noisy, noise, context = self.noised(latent, moment, source)
         with self.fast():
             estimate = net.denoiser(noisy, moment, conditions, context).float()
         per_item = velocity_loss(estimate, velocity(latent, noise), net.channel_weight, context)
@@ -140,6 +134,35 @@ class Objective:
         if stage == 2:
             values |= branch_losses(per_item.detach(), keep_structure, keep_timbre)
         return values
+
+    def noised(
+        self, latent: Tensor, moment: Tensor, source: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """What the denoiser sees: noise, and for some items a clean beginning of random length.
+
+        Args:
+            latent: (batch, channels, frames).
+            moment: (batch,) flow times.
+            source: of all draws.
+
+        Returns:
+            Noisy latent and noise, (batch, channels, frames), and the mask of frames that are
+            given, clean but for a little noise (they will be our own): (batch, 1, frames).
+        """
+        cfg, (size, _, frames) = self.training, latent.shape
+
+        def uniform(*shape: int) -> Tensor:
+            return torch.rand(shape, generator=source, device=self.device)
+
+        def normal() -> Tensor:
+            return torch.randn(latent.shape, generator=source, device=self.device)
+
+        length = uniform(size) * cfg.context_frames * (uniform(size) < cfg.context_share)
+        context = (torch.arange(frames, device=self.device) < length[:, None]).float()[:, None]
+        noise = normal()
+        given = latent + normal() * uniform(size, 1, 1) * cfg.context_noise
+        noisy = torch.where(context > 0, given, interpolate(latent, noise, moment))
+        return noisy, noise, context
 
     def reentry(self, latent: Tensor, timbre: Tensor, weight: Tensor) -> Tensor:
         """How unlike the asked timbre is to the one heard in the denoiser's own estimate.
