@@ -41,6 +41,7 @@ SAMPLING: dict[str, dict[str, Any]] = {
     "flow": {"steps": 8, "sampler": "euler"},
     "edm": {"steps": 24, "sampler": "heun"},
 }
+NEVER = 10**9  # models are judged and probed when they are done
 Say = Callable[[str], None]
 
 
@@ -126,7 +127,9 @@ def recipes_of(study: Study, setting: Setting) -> list[Recipe]:
     found = []
     for name in study.recipes:
         recipe = read_recipe(name, size)
-        training = replace(recipe.training, seed=setting.seed, batch=setting.batch)
+        training = replace(
+            recipe.training, seed=setting.seed, batch=setting.batch, validate_every=NEVER
+        )
         data = recipe.data if recipe.data != Selection() else Selection(hours=setting.hours)
         found.append(replace(recipe, training=training, data=data))
     return found

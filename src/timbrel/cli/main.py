@@ -4,7 +4,18 @@ import sys
 
 import typer
 
-from timbrel.cli import ablate, evaluate, fonts, info, prepare, reconstruct, render, train
+from timbrel.cli import (
+    ablate,
+    evaluate,
+    fonts,
+    info,
+    prepare,
+    probe,
+    reconstruct,
+    render,
+    train,
+    transcribe,
+)
 from timbrel.errors import TimbrelError
 
 app = typer.Typer(
@@ -14,11 +25,13 @@ app = typer.Typer(
     add_completion=True,
 )
 app.command("render")(render.render)
+app.command("transcribe")(transcribe.transcribe)
 app.command("reconstruct")(reconstruct.reconstruct)
 app.command("info")(info.info)
 app.command("fonts")(fonts.fonts)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(evaluate.compare)
+app.command("probe")(probe.probe)
 app.command("ablate")(ablate.ablate)
 app.command("listen")(evaluate.listen)
 app.command("protocols")(evaluate.protocols)

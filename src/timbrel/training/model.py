@@ -1,7 +1,7 @@
 """Training of the model, in the paper's two stages (section 3.4).
 
 What is minimised is in `objective`, the adversary in `rivalry`, what can go wrong in
-`diagnostics`; this is the loop.
+`disentanglement`; this is the loop.
 """
 
 import time
@@ -21,7 +21,7 @@ from timbrel.errors import DataError, TrainingError
 from timbrel.network import ModelConfig, Network
 from timbrel.serialize import save_network
 from timbrel.training.derived import spectra_id
-from timbrel.training.diagnostics import warnings_of
+from timbrel.training.disentanglement import warnings_of
 from timbrel.training.latents import codec_id, latent_deviation
 from timbrel.training.objective import BRANCHES, Objective
 from timbrel.training.probe import ProbeSet, probe

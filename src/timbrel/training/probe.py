@@ -23,7 +23,7 @@ from timbrel.generate.windows import Sampling, generate
 from timbrel.network import Network
 from timbrel.notes import Notes
 from timbrel.roll import roll
-from timbrel.training import diagnostics
+from timbrel.training import disentanglement
 
 INSTRUMENTS = 8  # timbres that the probe tells apart
 CROPS = 12  # passages of each
@@ -126,19 +126,19 @@ def probe(
     label = torch.tensor([p.label for p in todo])
     fold = torch.tensor([passages.store.items[p.item].score % 4 for p in todo])
     found = {
-        "timbre/spread": diagnostics.spread(timbre),
-        "timbre/effective_rank": diagnostics.effective_rank(timbre),
+        "timbre/spread": disentanglement.spread(timbre),
+        "timbre/effective_rank": disentanglement.effective_rank(timbre),
         "output/spread_over_seeds": spread_over_seeds(network, passages, device),
     }
     heard = _heard_codes(network, passages, todo, device, listener)
     if passages.labels > 1 and len(fold.unique()) > 1:
-        found["timbre/instrument"] = diagnostics.identify(timbre, label, fold)
-        found["timbre/pitch"] = diagnostics.explained(timbre, summary[:, 0], label, fold)
+        found["timbre/instrument"] = disentanglement.identify(timbre, label, fold)
+        found["timbre/pitch"] = disentanglement.explained(timbre, summary[:, 0], label, fold)
         found["structure/chance"] = 1 / passages.labels
-        found["structure/instrument_from_notes"] = diagnostics.identify(summary, label, fold)
+        found["structure/instrument_from_notes"] = disentanglement.identify(summary, label, fold)
         if heard is not None:
             pooled = torch.cat([heard.mean(2), heard.std(2)], 1)
-            found["structure/instrument"] = diagnostics.identify(pooled, label, fold)
+            found["structure/instrument"] = disentanglement.identify(pooled, label, fold)
     found |= _distances(network, passages, device, listener, heard)
     return found
 
@@ -157,13 +157,13 @@ def _distances(
         return found
     if isinstance(network.structure_encoder, RollEncoder):
         written = _pieces(lambda part: _from_notes(network, passages, part, device).code, todo)
-        found["structure/audio_from_notes"] = diagnostics.apart(heard, written)
+        found["structure/audio_from_notes"] = disentanglement.apart(heard, written)
     twins = [(k, q) for k, p in enumerate(todo) if (q := passages.partner(p)) is not None]
     if len(twins) > 1:
         others = _heard_codes(network, passages, [q for _, q in twins], device, listener)
         assert others is not None
         mine = heard[[k for k, _ in twins]]
-        found["structure/between_renditions"] = diagnostics.apart(mine, others)
+        found["structure/between_renditions"] = disentanglement.apart(mine, others)
     return found
 
 

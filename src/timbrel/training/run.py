@@ -21,7 +21,6 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from timbrel.errors import TrainingError
-from timbrel.training.diagnostics import Warning
 
 
 @dataclass(frozen=True)
@@ -247,15 +246,16 @@ class Run:
         if self.ranks.first:
             print(sentence, flush=True)
 
-    def warn(self, step: int, warning: Warning) -> None:
-        """Note a warning in the log; print it when it is new in this run."""
+    def warn(self, step: int, sentence: str) -> None:
+        """Keep a warning ("name: what to do") in the log; print it when its name is new."""
         if not self.ranks.first:
             return
         with open(self.folder / "metrics.jsonl", "a") as file:
-            file.write(json.dumps({"step": step, "warning": warning.name}) + "\n")
-        if warning.name not in self._warned:
-            self._warned.add(warning.name)
-            print(f"warning at step {step}: {warning.name}: {warning.text}", flush=True)
+            file.write(json.dumps({"step": step, "warning": sentence}) + "\n")
+        name = sentence.split(":")[0]
+        if name not in self._warned:
+            self._warned.add(name)
+            print(f"step {step:7d}  warning: {sentence}", flush=True)
 
     def log_audio(self, step: int, name: str, samples: np.ndarray, rate: int) -> None:
         """Give TensorBoard a waveform (samples,) in [-1, 1]."""

@@ -6,7 +6,6 @@ to do about it. What they are measured on is in `probe`.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -111,27 +110,19 @@ def apart(first: Tensor, second: Tensor) -> float:
     return float(same / others.mean().clamp_min(1e-9))
 
 
-@dataclass(frozen=True)
-class Warning:
-    """Something that training should not go on with unnoticed."""
-
-    name: str
-    text: str
-
-
-def warnings_of(found: Mapping[str, float], stage: int = 2) -> list[Warning]:
-    """What the numbers of `probe`, of validation and of the log warn of.
+def warnings_of(found: Mapping[str, float], stage: int = 2) -> list[str]:
+    """What the numbers of `probe`, of validation and of the log warn of: "name: what to do".
 
     Args:
         found: name -> number; what is not there is not judged.
         stage: of training; in stage 1 structure is absent and is not judged.
     """
     get = found.get
-    warnings = []
+    warnings: list[str] = []
 
     def check(name: str, bad: bool, text: str) -> None:
         if bad:
-            warnings.append(Warning(name, text))
+            warnings.append(f"{name}: {text}")
 
     if "timbre/spread" in found:
         check(

@@ -1,0 +1,60 @@
+"""`timbrel probe`: how well does a model keep timbre and structure apart?"""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+# What each number says, in the order in which they are printed.
+MEANING = {
+    "structure/instrument": "instrument found in structure codes of audio",
+    "structure/instrument_from_notes": "  in the written notes alone (register tells much)",
+    "structure/chance": "  by chance",
+    "structure/audio_from_notes": "structure of audio from that of its notes; 1: other passages",
+    "structure/between_renditions": "structure of two renditions apart; 1: as of other passages",
+    "timbre/instrument": "instrument found in timbre codes",
+    "timbre/pitch": "share of pitch, within an instrument, found in timbre codes",
+    "timbre/spread": "variance of timbre codes; 1: everywhere on the sphere",
+    "timbre/effective_rank": "directions in which timbre codes vary",
+    "output/spread_over_seeds": "spread of outputs over noise, against that over items",
+}
+
+
+def probe(
+    model: Annotated[str, typer.Argument(help="'default' (packaged) or a model folder.")],
+    data: Annotated[Path, typer.Option(help="Store with latents of the model's codec.")],
+    frames: Annotated[int, typer.Option(min=16, help="Latent frames of a passage.")] = 128,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Print the disentanglement of MODEL, measured on passages of a store."""
+    from timbrel.data.store import Store
+    from timbrel.errors import DataError
+    from timbrel.model import load
+    from timbrel.training.disentanglement import warnings_of
+    from timbrel.training.latents import codec_id
+    from timbrel.training.probe import ProbeSet
+    from timbrel.training.probe import probe as measure
+
+    player = load(model, device)
+    store = Store.open(data)
+    store.check("latents", codec_id(player.codec))
+    passages = ProbeSet(store, player.codec.frame_rate, frames)
+    if not passages.passages:
+        raise DataError(
+            f"{data} has no timbre with 4 pitched items of known notes and {frames} frames; "
+            "give a larger store, or fewer --frames"
+        )
+    found = measure(player.network, passages, player.device, player.listener)
+    if as_json:
+        print(json.dumps(found, indent=1))
+        return
+    print(f"{len(passages.passages)} passages of {passages.labels} timbres")
+    for name, meaning in MEANING.items():
+        if name in found:
+            print(f"{found[name]:7.3f}  {meaning}")
+    if passages.labels < 2:
+        print("one timbre only: there is nothing to tell apart, so leaks were not measured")
+    for sentence in warnings_of(found):
+        print(f"warning: {sentence}")

@@ -1,0 +1,34 @@
+"""`timbrel transcribe`: the notes that a model hears in a recording."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from timbrel.errors import InputError
+
+
+def transcribe(
+    recording: Annotated[Path, typer.Argument(help="Audio of any instrument.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="MIDI file to write.")],
+    model: Annotated[str, typer.Option(help="'default' (packaged) or a model folder.")] = "default",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")] = "auto",
+) -> None:
+    """Write what `render` hears in RECORDING as MIDI, to be edited and rendered."""
+    from timbrel.audio import Audio
+    from timbrel.midi import is_midi
+
+    if output.suffix.lower() not in (".mid", ".midi"):
+        raise InputError(f"{output} is not a MIDI file; give a name that ends in .mid")
+    if not recording.exists():
+        raise InputError(f"{recording} does not exist; give an audio file")
+    if is_midi(recording):
+        raise InputError(f"{recording} holds notes already; give a recording")
+    audio = Audio.read(recording, minimum_seconds=0.1, reject_silence=True)
+    from timbrel.model import load
+
+    notes = load(model, device).listen(audio)
+    if len(notes) == 0:
+        raise InputError(f"no note was found in {recording}; is it silent or noise?")
+    notes.write(output)
+    print(f"{output}: {len(notes)} notes in {notes.seconds:.1f} s")

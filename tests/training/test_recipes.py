@@ -1,0 +1,95 @@
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from timbrel.ablation.study import read_study, study_names
+from timbrel.errors import InputError, TimbrelError
+from timbrel.network import small, tiny
+from timbrel.training.recipe import preset, read_recipe, recipe_names
+from timbrel.training.run import differences
+from timbrel.training.settings import ModelTraining
+
+
+def test_every_recipe_of_every_study_can_be_read_and_has_a_question() -> None:
+    for study in map(read_study, study_names()):
+        for name in study.recipes:
+            assert read_recipe(name, tiny()).question, name
+
+
+def test_no_recipe_is_unused() -> None:
+    used = {name for study in map(read_study, study_names()) for name in study.recipes}
+    assert used == set(recipe_names())
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "value"),
+    [
+        ("paper-no-adversary", "training.adversary", 0.0),
+        ("paper-no-stage-one", "training.stage_one", 0.0),
+        ("paper-no-freeze", "training.freeze_timbre", False),
+        ("paper-overlap", "training.overlap", True),
+        ("paper-match-mean", "training.confusion", "mean"),
+        ("paper-flow", "model.objective", "flow"),
+    ],
+)
+def test_an_ablation_differs_from_the_paper_in_one_thing(
+    name: str, setting: str, value: object
+) -> None:
+    paper, changed = (asdict(read_recipe(n, tiny())) for n in ("paper", name))
+    found = {
+        key: pair[1]
+        for key, pair in differences(paper, changed)
+        if key.startswith(("model", "training", "data"))
+    }
+    assert found == {setting: value}
+
+
+def test_the_paper_s_preset_has_the_paper_s_parts() -> None:
+    recipe = preset("paper")
+    assert recipe.model.structure.source == "cqt"
+    assert recipe.model.structure.dim == recipe.model.timbre.dim == 16
+    assert recipe.model.objective == "edm"
+    training = recipe.training
+    assert training.same_clip
+    assert training.freeze_timbre
+    assert not training.overlap
+    assert training.adversary_every == 3
+    assert 0 < training.stage_one < training.stage_one + training.adversary_delay
+
+
+def test_a_size_is_trained_our_way() -> None:
+    assert preset("small").model == small()
+    assert preset("small").training == ModelTraining()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[model.structure]\nwidht = 3\n", "unknown 'widht'"),
+        ("[training]\nadversary = 'strong'\n", "should be like"),
+        ("[training]\nbatch = true\n", "should be like"),
+        ("[model]\nstructure = 4\n", "table of settings"),
+        ("[trainig]\nbatch = 3\n", "unknown 'trainig'"),
+        ("extends = 'nothing'\n", "no recipe 'nothing'"),
+        ("not toml", "is not a recipe"),
+        ("[training]\nconfusion = 'maybe'\n", "error or mean"),
+        ("[training]\nheard = 1.5\n", "from 0 to 1"),
+        ("[training]\naccumulate = 0\n", "1 or more"),
+    ],
+)
+def test_a_wrong_recipe_is_refused_by_what_is_wrong(
+    text: str, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.toml").write_text(text)
+    with pytest.raises(TimbrelError, match=message):
+        read_recipe(str(tmp_path / "mine.toml"), tiny())
+
+
+def test_names_that_do_not_exist_are_answered_with_those_that_do() -> None:
+    with pytest.raises(InputError, match="paper-overlap"):
+        read_recipe("nothing", tiny())
+    with pytest.raises(InputError, match="tiny, small, base, paper"):
+        preset("huge")
+    with pytest.raises(InputError, match="method"):
+        read_study("nothing")
