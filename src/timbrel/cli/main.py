@@ -50,6 +50,15 @@ def main() -> None:
             raise
         print(f"timbrel: {error}", file=sys.stderr)
         sys.exit(2)
+    except RuntimeError as error:
+        if debug or type(error).__name__ != "OutOfMemoryError":
+            raise
+        print(
+            "timbrel: the GPU's memory is too small for this; half the --batch and twice the "
+            "--accumulate make the same training",
+            file=sys.stderr,
+        )
+        sys.exit(2)
     except KeyboardInterrupt:
         print("timbrel: stopped", file=sys.stderr)
         sys.exit(130)

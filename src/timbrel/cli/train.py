@@ -231,12 +231,19 @@ def assemble(
     ] = None,
     name: Annotated[str, typer.Option(help="Name of the model.")] = "model",
     licence: Annotated[str, typer.Option(help="Licence of the weights.")] = "unknown",
+    steps: Annotated[int | None, typer.Option(min=1, help="Evaluations that it will use.")] = None,
+    guidance_structure: Annotated[float | None, typer.Option(help="That it will use.")] = None,
+    guidance_timbre: Annotated[float | None, typer.Option(help="That it will use.")] = None,
+    card: Annotated[
+        Path | None, typer.Option(help="Model card (Markdown) to put beside it.")
+    ] = None,
 ) -> None:
     """Put codec, network and listener together into one model folder for `--model`."""
     from timbrel.conditions.listener import ListenerConfig
     from timbrel.model import folder_of
     from timbrel.serialize import assemble as write
     from timbrel.serialize import from_dict, load_codec, load_listener, load_network, read_config
+    from timbrel.training.run import write_text
 
     trained = load_codec(folder_of(codec))
     heard, size = None, None
@@ -244,6 +251,11 @@ def assemble(
         home = folder_of(listener)
         heard = load_listener(home, trained.rate, trained.hop)
         size = from_dict(ListenerConfig, read_config(home)["listener"], str(home))
-    about = {"name": name, "licence": licence}
+    sampling = {"steps": steps, "structure": guidance_structure, "timbre": guidance_timbre}
+    chosen = {name: value for name, value in sampling.items() if value is not None}
+    about = {"name": name, "licence": licence, "sampling": chosen}
+    text = None if card is None else card.read_text()
     write(output, trained, load_network(network), heard, size, about)
+    if text is not None:
+        write_text(output / "card.md", text)
     print(f"{output}: model written")

@@ -1,0 +1,72 @@
+"""The recipe of the default model: from nothing to a model that plays, stopped on the way."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from timbrel.model import load
+
+ROOT = Path(__file__).parents[2]
+MAKE = ROOT / "recipes/default/make.py"
+TINY = """
+[render]
+train = 12
+valid = 12
+synth_share = 1.0
+recorded = 0.3
+workers = 1
+[codec]
+preset = "tiny"
+steps = 2
+batch = 2
+[listener]
+steps = 1
+[model]
+preset = "tiny"
+steps = 2
+batch = 2
+[distil]
+steps = 2
+batch = 2
+[sampling]
+steps = 2
+guidance_structure = 2.0
+guidance_timbre = 2.0
+[evaluate]
+protocols = []
+"""
+
+
+def make(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run the recipe, on a machine without sound fonts."""
+    environment = {**os.environ, "TIMBREL_FONTS": "", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(MAKE), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
+
+
+@pytest.mark.slow
+def test_a_recipe_that_was_stopped_goes_on_and_makes_a_model_that_plays(tmp_path: Path) -> None:
+    config, out = tmp_path / "tiny.toml", tmp_path / "out"
+    config.write_text(TINY)
+    stopped = make(config, "-o", out, "--minutes", 0.05)
+    assert stopped.returncode == 0, stopped.stderr
+    assert "stopped in stage 'render-train'" in stopped.stdout
+    finished = make(config, "-o", out)
+    assert finished.returncode == 0, finished.stderr
+    assert "all done" in finished.stdout
+    player = load(out / "timbrel-small", "cpu")
+    assert player.network.config.denoiser.few_step
+    assert player.about["sampling"] == {"steps": 2, "structure": 2.0, "timbre": 2.0}
+    assert make(config, "-o", out).stdout.count("$ timbrel") == 0
+
+
+def test_a_wrong_configuration_is_named(tmp_path: Path) -> None:
+    for text, words in (("[render", "cannot be read"), ("[render]\n", "lacks the section [codec]")):
+        (tmp_path / "bad.toml").write_text(text)
+        answer = make(tmp_path / "bad.toml", "-o", tmp_path / "out")
+        assert answer.returncode != 0
+        assert words in answer.stderr
+        assert "Traceback" not in answer.stderr
