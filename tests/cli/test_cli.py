@@ -1,6 +1,7 @@
 """The command line as users call it."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,11 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from command_line import ENVIRONMENT, timbrel
 from sounds import RATE, tone
 from timbrel.audio import Audio
+from timbrel.data.store import Store
 from timbrel.notes import Notes
+from timbrel.serialize import load_codec
+from timbrel.training.latents import attach_latents
 
 
 @pytest.fixture
@@ -207,3 +212,40 @@ def test_two_processes_train_one_model(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert (tmp_path / "model" / "model" / "network.safetensors").exists()
+
+
+def test_what_is_heard_can_be_written_out_as_midi(tiny_model: Path, tmp_path: Path) -> None:
+    recording = tmp_path / "a.wav"
+    Audio(np.concatenate([tone(440, 1.0), tone(660, 1.0)])[None], RATE).write(recording)
+    done = timbrel("transcribe", recording, "-o", tmp_path / "a.mid")
+    assert done.returncode == 0, done.stderr
+    heard = Notes.read(tmp_path / "a.mid")
+    assert {69, 76} <= set(heard.pitch.tolist())
+    for arguments, message in (
+        (["transcribe", tmp_path / "a.mid", "-o", tmp_path / "b.mid"], "holds notes already"),
+        (["transcribe", recording, "-o", tmp_path / "b.wav"], "ends in .mid"),
+        (["transcribe", tmp_path / "no.wav", "-o", tmp_path / "b.mid"], "does not exist"),
+    ):
+        done = timbrel(*arguments)
+        assert done.returncode == 2
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr
+    assert not (tmp_path / "b.mid").exists()
+
+
+def test_a_probe_prints_what_leaks_and_refuses_what_it_cannot_measure(
+    tiny_model: Path, small_store: Store, tmp_path: Path
+) -> None:
+    codec = load_codec(tiny_model)
+    shutil.copytree(small_store.path, tmp_path / "store")
+    store = Store.open(tmp_path / "store")
+    done = timbrel("probe", tiny_model, "--data", tmp_path / "store")
+    assert done.returncode == 2
+    attach_latents(store, codec, torch.device("cpu"))
+    done = timbrel("probe", tiny_model, "--data", tmp_path / "store", "--frames", 32)
+    assert done.returncode == 0, done.stderr
+    assert "by chance" in done.stdout
+    assert "structure of audio from that of its notes" in done.stdout
+    done = timbrel("probe", tiny_model, "--data", tmp_path / "store", "--frames", 999)
+    assert done.returncode == 2
+    assert "fewer --frames" in done.stderr

@@ -96,3 +96,54 @@ def test_silence_after_a_recording_is_entered_only_as_far_as_must_be(tmp_path: P
         assert set(latents[:, 1, 0]) == set(range(11))
     for latents in draw(store, frames=50):
         assert set(latents[:, 1, 0]) == {0}
+
+
+def test_items_shorter_than_a_window_are_left_out_and_counted(tmp_path: Path) -> None:
+    whole = replace(ITEM, identity="a")
+    short = replace(ITEM, identity="a", length=20 * HOP)
+    store = store_of(tmp_path, whole, short, whole, replace(short, identity="b"))
+    pairs = Pairs(store, RATE / HOP, 30, 30, 0, Corruption())
+    batch = pairs.batch(100, np.random.default_rng(0))
+    assert {*batch.latent[:, 0, 0], *batch.example[:, 0, 0]} == {0, 2}
+    assert pairs.report() == ["2 of 4 items are shorter than a window and left out"]
+    with pytest.raises(DataError, match="shorter than a window"):
+        Pairs(store, RATE / HOP, 100, 30, 0, Corruption())
+
+
+def test_what_falls_back_to_the_paper_s_way_is_counted(tmp_path: Path) -> None:
+    # a and b play one score; c plays another, alone, once
+    items = [replace(ITEM, identity=name, score=score) for name, score in
+             (("a", 0), ("a", 1), ("b", 0), ("b", 1), ("c", 2))]  # fmt: skip
+    store = store_of(tmp_path, *items)
+    assert Pairs(store, RATE / HOP, 30, 30, 0, Corruption(), True).report() == [
+        "1 of 5 targets have no second passage of their timbre: their example is another part "
+        "of the same item, as in the paper",
+        "1 of 5 targets have no second rendition: their structure is heard in the target "
+        "itself, as in the paper",
+    ]
+    paired = store.subset(range(4))
+    assert Pairs(paired, RATE / HOP, 30, 30, 0, Corruption(), True).report() == []
+
+
+def test_the_paper_s_way_takes_all_from_one_item_without_overlap(tmp_path: Path) -> None:
+    items = [replace(ITEM, identity="a"), replace(ITEM, identity="a")]
+    store = store_of(tmp_path, *items)
+    for overlap in (False, True):
+        pairs = Pairs(store, RATE / HOP, 30, 30, 0, Corruption(), same_clip=True, overlap=overlap)
+        batch = pairs.batch(300, np.random.default_rng(0))
+        np.testing.assert_array_equal(batch.latent[:, 0, 0], batch.example[:, 0, 0])
+        gap = np.abs(batch.latent[:, 1, 0] - batch.example[:, 1, 0])
+        assert (gap.min() < 30) == overlap
+
+
+def test_heard_notes_replace_the_written_ones_in_their_share_of_items(tmp_path: Path) -> None:
+    items = [replace(ITEM, identity=name) for name in "ab" for _ in range(2)]
+    store = store_of(tmp_path, *items)
+    rows = np.zeros((8, 4), np.float32)
+    rows[0] = 0.0, 1.8, 72, 100  # the written note is 60
+    store.attach("heard", "me", iter([rows] * 4))
+    pairs = Pairs(store, RATE / HOP, 70, 70, 0, Corruption(share=0), heard=0.25)
+    sounding = pairs.batch(200, np.random.default_rng(0)).roll[:, 1].max(2)
+    heard = sounding[:, 72] > 0
+    assert 0.15 < heard.mean() < 0.35
+    assert not (heard & (sounding[:, 60] > 0)).any()

@@ -1,0 +1,215 @@
+"""What a training run does when something is wrong, or missing."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from command_line import ENVIRONMENT
+from timbrel.codec.codec import Codec
+from timbrel.codec.codec import tiny as tiny_codec_config
+from timbrel.data.pairs import Batch, Corruption, Pairs
+from timbrel.data.store import Store
+from timbrel.errors import DataError, TrainingError
+from timbrel.network import Network, tiny
+from timbrel.training.latents import attach_latents
+from timbrel.training.model import check_start, train_model
+from timbrel.training.probe import ProbeSet, probe
+from timbrel.training.run import Budget, Run
+from timbrel.training.settings import ModelTraining
+
+CPU = torch.device("cpu")
+QUICK = ModelTraining(batch=2, frames=24, example_frames=24)
+
+
+def train(store: Store, codec: Codec, folder: Path, steps: int = 4, **changes: object) -> Network:
+    training = replace(QUICK, **changes)
+    return train_model(store, None, codec, folder, tiny(), training, Budget(steps=steps), CPU)
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_batch_and_the_checkpoint(
+    small_store: Store,
+    tiny_codec: Codec,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Run, "due", lambda self: True)
+    draw = Pairs.batch
+    drawn = 0
+
+    def damaged(self: Pairs, size: int, rng: np.random.Generator) -> Batch:
+        nonlocal drawn
+        drawn += 1
+        batch = draw(self, size, rng)
+        return replace(batch, latent=batch.latent * np.nan) if drawn == 4 else batch
+
+    monkeypatch.setattr(Pairs, "batch", damaged)
+    with pytest.raises(TrainingError, match=r"loss is not finite at step 3.*bad-batch"):
+        train(small_store, tiny_codec, tmp_path, steps=8)
+    kept = np.load(tmp_path / "bad-batch.npz")
+    assert np.isnan(kept["latent"]).all()
+    assert {"roll", "example", "identity", "drums"} <= set(kept.files)
+    last = sorted((tmp_path / "checkpoints").iterdir())[-1]
+    state = torch.load(last, weights_only=True)
+    assert state["step"] == 3
+    assert all(torch.isfinite(v).all() for v in state["network"].values())
+    monkeypatch.undo()
+    train(small_store, tiny_codec, tmp_path, steps=8)  # goes on from there
+
+
+def test_parts_of_a_step_are_averaged_so_equal_parts_count_as_one(
+    small_store: Store, tiny_codec: Codec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pairs = Pairs(small_store, tiny_codec.frame_rate, 24, 24, 0, Corruption())
+    same = pairs.batch(2, np.random.default_rng(0))
+    monkeypatch.setattr(Pairs, "batch", lambda *_: same)
+    monkeypatch.setattr(
+        "timbrel.training.model.torch_generator",
+        lambda _rng, device: torch.Generator(device).manual_seed(1),
+    )
+    one, three = (
+        train(small_store, tiny_codec, tmp_path / str(n), steps=3, accumulate=n) for n in (1, 3)
+    )
+    for a, b in zip(one.parameters(), three.parameters(), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
+
+
+def test_accumulation_draws_new_items_for_each_part(
+    small_store: Store, tiny_codec: Codec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bytes] = []
+    draw = Pairs.batch
+
+    def noted(self: Pairs, size: int, rng: np.random.Generator) -> Batch:
+        batch = draw(self, size, rng)
+        seen.append(batch.latent.tobytes())
+        return batch
+
+    monkeypatch.setattr(Pairs, "batch", noted)
+    train(small_store, tiny_codec, tmp_path, steps=3, accumulate=2)
+    assert len(seen) == len(set(seen)) == 6
+
+
+def test_a_run_with_another_size_is_refused_by_the_name_of_the_setting(
+    small_store: Store, tiny_codec: Codec, tmp_path: Path
+) -> None:
+    train(small_store, tiny_codec, tmp_path, steps=1)
+    with pytest.raises(TrainingError, match=r"training\.drop_timbre = 0\.1, not 0\.2"):
+        train(small_store, tiny_codec, tmp_path, steps=1, drop_timbre=0.2)
+
+
+def test_a_run_of_an_older_version_is_resumed(
+    small_store: Store, tiny_codec: Codec, tmp_path: Path
+) -> None:
+    train(small_store, tiny_codec, tmp_path, steps=1)
+    path = tmp_path / "config.json"
+    config = json.loads(path.read_text())
+    del config["training"]["reentry"]
+    path.write_text(json.dumps(config))
+    train(small_store, tiny_codec, tmp_path, steps=2)
+
+
+def test_weights_of_another_size_or_codec_are_refused_by_what_differs(tiny_codec: Codec) -> None:
+    network = Network(tiny())
+    network.adopt(tiny_codec.basis)
+    wide = replace(tiny(), timbre=replace(tiny().timbre, dim=24))
+    with pytest.raises(TrainingError, match=r"timbre\.dim = 24, not 16"):
+        check_start(network, Network(wide))
+    other = Network(tiny())
+    other.channel_weight.mul_(torch.rand(len(other.channel_weight)) + 0.5)
+    with pytest.raises(TrainingError, match="another codec"):
+        check_start(network, other)
+    check_start(network, network)
+
+
+def test_fine_tuning_begins_with_the_weights_it_was_given(
+    small_store: Store, tiny_codec: Codec, tmp_path: Path
+) -> None:
+    first = train(small_store, tiny_codec, tmp_path / "first", steps=2)
+    second = train_model(
+        small_store, None, tiny_codec, tmp_path / "second", tiny(),
+        replace(QUICK, peak_rate=0.0), Budget(steps=1), CPU, first,
+    )  # fmt: skip
+    for a, b in zip(first.parameters(), second.parameters(), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_latents_of_another_codec_are_refused(small_store: Store, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="made by codec"):
+        train(small_store, Codec(tiny_codec_config()), tmp_path)
+
+
+def test_one_instrument_alone_can_be_trained_on_and_is_not_probed_for_leaks(
+    small_store: Store, tiny_codec: Codec, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    identity = next(i.identity for i in small_store.items if not i.drums)
+    alone = small_store.subset(small_store.by_identity[identity])
+    network = train(alone, tiny_codec, tmp_path, steps=2)
+    found = probe(network, ProbeSet(alone, tiny_codec.frame_rate, 24), CPU)
+    assert "timbre/spread" in found
+    assert "structure/chance" not in found
+
+
+def test_a_store_of_single_passages_trains_and_says_what_it_lacks(
+    small_store: Store, tiny_codec: Codec, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    single = small_store.subset([items[0] for items in small_store.by_identity.values()])
+    train(single, tiny_codec, tmp_path, steps=2)
+    assert "no second passage of their timbre" in capsys.readouterr().out
+
+
+def test_pace_and_remaining_time_are_shown(
+    small_store: Store, tiny_codec: Codec, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(small_store, tiny_codec, tmp_path, steps=3)
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert "steps/s" in line
+    assert "0:00 left" in line
+
+
+def test_the_probe_measures_a_network_that_hears_and_one_that_reads(
+    small_store: Store, tiny_codec: Codec
+) -> None:
+    from timbrel.conditions.listener import Listener, ListenerConfig
+    from timbrel.training.recipe import read_recipe
+
+    passages = ProbeSet(small_store, tiny_codec.frame_rate, 24)
+    assert passages.labels == 7 or passages.labels == 8
+    for config in (tiny(), read_recipe("paper", tiny()).model):
+        network = Network(config)
+        network.adopt(tiny_codec.basis)
+        listener = Listener(44_100, 1024, ListenerConfig(width=4, layers=1))
+        found = probe(network.eval(), passages, CPU, listener)
+        assert 0 <= found["structure/instrument"] <= 1
+        assert found["structure/between_renditions"] >= 0
+        assert ("structure/audio_from_notes" in found) == (config.structure.source == "notes")
+        # an untrained denoiser is a Gaussian about its guess: noise matters
+        assert found["output/spread_over_seeds"] > 0.01
+
+
+@pytest.mark.slow
+def test_a_run_of_two_processes_goes_on_with_one(
+    small_store: Store, tiny_codec: Codec, tmp_path: Path
+) -> None:
+    from timbrel.serialize import save_codec
+
+    attach_latents(small_store, tiny_codec, CPU)
+    save_codec(tiny_codec, tmp_path / "codec")
+    arguments = [
+        "-m", "timbrel", "train", "model", "--data", small_store.path, "--codec",
+        tmp_path / "codec", "-o", tmp_path / "run", "--preset", "tiny", "--batch", "2",
+        "--device", "cpu",
+    ]  # fmt: skip
+    two = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29717"]
+    for command in ([*two, *arguments, "--steps", "3"], [*arguments, "--steps", "6"]):
+        done = subprocess.run(
+            [sys.executable, *map(str, command)], capture_output=True, text=True, env=ENVIRONMENT
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+    state = torch.load(sorted((tmp_path / "run" / "checkpoints").iterdir())[-1], weights_only=True)
+    assert state["step"] == 6
