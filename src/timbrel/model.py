@@ -53,11 +53,17 @@ def load(model: str | Path = "default", device: str = "auto") -> "Timbrel":
         InputError: the device is not there.
     """
     folder = folder_of(model)
-    config = read_config(folder)
-    codec, network = load_codec(folder), load_network(folder)
-    listener = None
-    if "listener" in config:
-        listener = load_listener(folder, codec.rate, codec.hop)
+    try:
+        config = read_config(folder)
+        codec, network = load_codec(folder), load_network(folder)
+        listener = None
+        if "listener" in config:
+            listener = load_listener(folder, codec.rate, codec.hop)
+    except ModelError as error:
+        if folder != DEFAULT:
+            raise
+        cure = "it comes with timbrel: `pip install --force-reinstall timbrel` brings it back"
+        raise ModelError(f"{error} ({cure})") from error
     return Timbrel(codec, network, listener, config.get("about", {}), pick_device(device))
 
 
