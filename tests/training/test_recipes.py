@@ -30,7 +30,6 @@ def test_no_recipe_is_unused() -> None:
         ("paper-no-freeze", "training.freeze_timbre", False),
         ("paper-overlap", "training.overlap", True),
         ("paper-match-mean", "training.confusion", "mean"),
-        ("paper-flow", "model.objective", "flow"),
     ],
 )
 def test_an_ablation_differs_from_the_paper_in_one_thing(

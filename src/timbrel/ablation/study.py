@@ -12,7 +12,7 @@ Folder of a study:
 import json
 import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from timbrel.network import PRESETS
 from timbrel.serialize import assemble, from_dict, load_codec, load_listener, read_config
 from timbrel.training.model import train_model
 from timbrel.training.probe import ProbeSet, probe
-from timbrel.training.recipe import Recipe, read_recipe
+from timbrel.training.recipe import Recipe, changed, read_recipe
 from timbrel.training.run import Budget, write_text
 
 FOLDER = Path(__file__).parent / "studies"
@@ -55,6 +55,8 @@ class Study:
         recipes: names, or paths of .toml files; the first is what others are compared with.
         protocol: whose cases judge.
         cases: of each level of the protocol.
+        model: changes of `ModelConfig` for all recipes, as in a recipe.
+        training: changes of `ModelTraining` for all recipes.
     """
 
     name: str
@@ -62,6 +64,8 @@ class Study:
     recipes: tuple[str, ...]
     protocol: str
     cases: int
+    model: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -128,10 +132,14 @@ def recipes_of(study: Study, setting: Setting) -> list[Recipe]:
     for name in study.recipes:
         recipe = read_recipe(name, size)
         training = replace(
-            recipe.training, seed=setting.seed, batch=setting.batch, validate_every=NEVER
+            changed(recipe.training, study.training, f"study {study.name}"),
+            seed=setting.seed,
+            batch=setting.batch,
+            validate_every=NEVER,
         )
+        model = changed(recipe.model, study.model, f"study {study.name}")
         data = recipe.data if recipe.data != Selection() else Selection(hours=setting.hours)
-        found.append(replace(recipe, training=training, data=data))
+        found.append(replace(recipe, model=model, training=training, data=data))
     return found
 
 
