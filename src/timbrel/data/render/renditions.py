@@ -15,6 +15,7 @@ from timbrel.audio import Audio
 from timbrel.data.level import levelled
 from timbrel.data.lock import locked
 from timbrel.data.render.ensembles import render_mix
+from timbrel.data.render.inspection import usable
 from timbrel.data.render.plan import EXPRESSIVE_SHARE, LEAD_OUT, Plan, draw_plan
 from timbrel.data.render.soundfont import SoundFont
 from timbrel.data.render.timbres import Timbre
@@ -87,7 +88,7 @@ def render_store(
         seed: of all draws.
         count: renditions.
         split: whose timbres.
-        fonts: sound fonts to choose from.
+        fonts: sound fonts to choose from; their faulty presets are left out.
         synth_share: share of the own synthesiser's timbres.
         seconds: length of a rendition.
         workers: processes; the result does not depend on it.
@@ -108,6 +109,7 @@ def render_store(
         if not 0 <= share <= 1:
             raise DataError(f"the share of {name} must be between 0 and 1, not {share:g}")
     mixes = round(mix_share * count)
+    fonts = [usable(font) for font in fonts]
     plan = draw_plan(seed, count, split, fonts, synth_share, seconds, mixes, expressive_share)
     samples = round(seconds * RATE)
     per_shard = max(1, min(PER_SHARD, LARGEST_SHARD // (2 * samples)))
@@ -117,6 +119,7 @@ def render_store(
         "count": count,
         "split": split,
         "fonts": [font.path.name for font in fonts],
+        "excluded": {font.path.name: _places(font) for font in fonts},
         "synth_share": synth_share,
         "seconds": seconds,
         "mix_share": mix_share,
@@ -137,6 +140,11 @@ def render_store(
                 writer.write_shard(shard, np.stack(audio), notes, items)
             if progress is not None:
                 progress(indices.stop / count)
+
+
+def _places(font: SoundFont) -> list[str]:
+    """The presets that are left out, for JSON."""
+    return [f"{bank}-{program}" for bank, program in sorted(font.excluded)]
 
 
 @contextmanager
