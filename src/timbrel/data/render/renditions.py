@@ -25,7 +25,7 @@ from timbrel.notes import Notes
 
 RATE = 44_100
 PER_SHARD = 64
-PLAN_VERSION = 3  # of a plan's draws: stores of another version are not continued
+PLAN_VERSION = 4  # of a plan's draws: stores of another version are not continued
 LARGEST_SHARD = 2 * 1024**3  # bytes of audio
 
 
@@ -78,6 +78,7 @@ def render_store(
     seconds: float = 12.0,
     workers: int = 1,
     mix_share: float = 0.0,
+    recorded: float = 0.0,
     expressive_share: float = EXPRESSIVE_SHARE,
     progress: Callable[[float], None] | None = None,
 ) -> None:
@@ -93,6 +94,7 @@ def render_store(
         seconds: length of a rendition.
         workers: processes; the result does not depend on it.
         mix_share: share of renditions that are whole pieces, played by ensembles.
+        recorded: share of the timbres that is heard through a recording chain.
         expressive_share: of the timbres that can bend notes, those whose players do.
         progress: called with the share that is done.
 
@@ -105,12 +107,18 @@ def render_store(
             f"{count} renditions of {seconds:g} s cannot be rendered: at least one of more "
             f"than {LEAD_OUT:g} s is needed"
         )
-    for name, share in (("mixes", mix_share), ("expressive timbres", expressive_share)):
+    for name, share in (
+        ("mixes", mix_share),
+        ("expressive timbres", expressive_share),
+        ("recorded timbres", recorded),
+    ):
         if not 0 <= share <= 1:
             raise DataError(f"the share of {name} must be between 0 and 1, not {share:g}")
     mixes = round(mix_share * count)
     fonts = [usable(font) for font in fonts]
-    plan = draw_plan(seed, count, split, fonts, synth_share, seconds, mixes, expressive_share)
+    plan = draw_plan(
+        seed, count, split, fonts, synth_share, seconds, mixes, recorded, expressive_share
+    )
     samples = round(seconds * RATE)
     per_shard = max(1, min(PER_SHARD, LARGEST_SHARD // (2 * samples)))
     options = {
@@ -121,6 +129,7 @@ def render_store(
         "fonts": [font.path.name for font in fonts],
         "excluded": {font.path.name: _places(font) for font in fonts},
         "synth_share": synth_share,
+        "recorded": recorded,
         "seconds": seconds,
         "mix_share": mix_share,
         "expressive_share": expressive_share,
