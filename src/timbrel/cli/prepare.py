@@ -7,7 +7,13 @@ from typing import Annotated
 import typer
 from rich.progress import Progress
 
+from timbrel.data.engine import pick_engine
 from timbrel.data.sources import SOURCES
+
+EngineName = Annotated[
+    str, typer.Option("--engine", help="local, or ray: the cluster of $RAY_ADDRESS, else here.")
+]
+Workers = Annotated[int, typer.Option(min=1, help="Processes of the local engine.")]
 
 app = typer.Typer(
     help="Make training data: render them, read recordings, or add latents.",
@@ -45,7 +51,8 @@ def render(
             help="Share of the strings, winds, guitars and synths with vibrato, bends, swells.",
         ),
     ] = 0.3,
-    workers: Annotated[int, typer.Option(help="Processes.")] = 1,
+    workers: Workers = 1,
+    engine: EngineName = "local",
 ) -> None:
     """Render scores through sound fonts and the own synthesiser into a store."""
     from timbrel.data.render.renditions import render_store
@@ -65,7 +72,7 @@ def render(
             synth_share if fonts else 1.0,
             mix_share=mixes,
             expressive_share=expressive,
-            workers=workers,
+            engine=pick_engine(engine, workers),
             progress=lambda share: bar.update(task, completed=share),
             recorded=recorded,
         )
@@ -77,6 +84,7 @@ def latents(
     store: Annotated[Path, typer.Argument(help="Store to add latents to.")],
     codec: Annotated[Path, typer.Option(help="Codec or model folder.")],
     device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
+    engine: EngineName = "local",
 ) -> None:
     """Encode every item of STORE, so that a model can be trained on it."""
     from timbrel.data.store import Store
@@ -89,8 +97,9 @@ def latents(
         attach_latents(
             Store.open(store),
             load_codec(codec),
-            pick_device(device),
+            None if device == "auto" else pick_device(device),
             lambda share: bar.update(task, completed=share),
+            pick_engine(engine),
         )
     print(f"{store}: latents attached")
 
@@ -111,6 +120,8 @@ def _reader(name: str) -> Callable[..., None]:
                 help="More versions of each training recording, transposed and equalised.",
             ),
         ] = 0,
+        workers: Workers = 1,
+        engine: EngineName = "local",
     ) -> None:
         from timbrel.data.ingest import REPORT, prepare
         from timbrel.evaluation.transcriber import transcribe as hear
@@ -125,6 +136,7 @@ def _reader(name: str) -> Callable[..., None]:
                 transcriber,
                 variants,
                 lambda share: bar.update(task, completed=share),
+                pick_engine(engine, workers),
             )
         print(f"{output}: prepared")
         if left_out:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from timbrel.data.engine import Engine, Local
 from timbrel.data.level import levelled
 from timbrel.data.lock import locked
 from timbrel.data.passages import RATE, SECONDS, Passage, cut
@@ -39,6 +40,7 @@ def prepare(
     transcriber: Transcriber | None = None,
     variants: int = 0,
     progress: Callable[[float], None] | None = None,
+    engine: Engine | None = None,
 ) -> int:
     """Read a data set into a store, or continue to.
 
@@ -49,6 +51,7 @@ def prepare(
         transcriber: (samples (n,), Hz) -> notes, for pitched recordings that have none.
         variants: more versions of every training recording (see `Variation`).
         progress: called with the share that is done.
+        engine: where it is read, by default here; the result does not depend on it.
 
     Returns:
         How many lines the report has.
@@ -76,7 +79,9 @@ def prepare(
             "variants": variants,
         }
         writer = StoreWriter(path, plan)
-        report = _Ingestion(name, writer, transcriber, variants).run(entries, progress)
+        report = _Ingestion(name, writer, variants).run(
+            entries, transcriber, engine or Local(), progress
+        )
     if not writer.items:
         raise _unusable(name, root, report)
     return len(report)
@@ -92,37 +97,55 @@ def _unusable(name: str, root: Path, report: list[Skipped]) -> DataError:
 class _Ingestion:
     """One run over all recordings of a source."""
 
-    def __init__(
-        self, name: str, writer: StoreWriter, transcriber: Transcriber | None, variants: int
-    ) -> None:
-        self.name, self.writer, self.transcriber = name, writer, transcriber
-        self.variants = variants
+    def __init__(self, name: str, writer: StoreWriter, variants: int) -> None:
+        self.name, self.writer, self.variants = name, writer, variants
         self.families = {item.family: item.split for item in writer.items}
         self.done = {item.recording for item in writer.items}
         last = writer.items[-1] if writer.items else None
         self.unfinished = (last.recording, last.start) if last is not None else ("", -1.0)
         self.skipped = _read_report(writer.path / REPORT, self.done)
         self.shard = max(writer.shards, default=-1) + 1
-        self.rows: list[tuple[np.ndarray, Notes, Item]] = []
+        self.rows: list[Row] = []
         self.copies = _Copies()
 
     def run(
-        self, entries: list[Recording | Skipped], progress: Callable[[float], None] | None
+        self,
+        entries: list[Recording | Skipped],
+        transcriber: Transcriber | None,
+        engine: Engine,
+        progress: Callable[[float], None] | None,
     ) -> list[Skipped]:
         """Read all entries; returns the report."""
         # what the store holds comes first: of two copies, it has one already
         entries = sorted(entries, key=lambda entry: entry.name not in self.done)
+        jobs = self._jobs(entries, progress)
+        for part in engine.run(_passages, (self.name, transcriber), jobs):
+            if isinstance(part, Skipped):
+                self.skipped.add(part)
+                continue
+            samples, notes, item = part
+            self.rows.append((samples, notes, replace(item, shard=self.shard, row=len(self.rows))))
+            if len(self.rows) == PER_SHARD:
+                self._commit()
+        self._commit()
+        return _sorted(self.skipped)
+
+    def _jobs(
+        self, entries: list[Recording | Skipped], progress: Callable[[float], None] | None
+    ) -> Iterator[tuple[Recording, float]]:
+        """What is missing: recordings, and the start of the last passage that is there."""
         for number, entry in enumerate(entries, 1):
             reason = self._refusal(entry)
             if reason:
                 self.skipped.add(Skipped(entry.name, reason))
             elif isinstance(entry, Recording):
                 for version in self._versions(entry):
-                    self._read(version)
+                    if version.name == self.unfinished[0]:
+                        yield version, self.unfinished[1]
+                    elif version.name not in self.done:
+                        yield version, -1.0
             if progress is not None:
                 progress(number / len(entries))
-        self._commit()
-        return _sorted(self.skipped)
 
     def _refusal(self, entry: Recording | Skipped) -> str:
         """Why an entry cannot be used; "" if it can."""
@@ -138,15 +161,17 @@ class _Ingestion:
         return ""
 
     def _versions(self, recording: Recording) -> Iterator[Recording]:
-        """A recording and, for training, its variants."""
+        """A recording and, for training, its variants; all say their split and performance."""
+        performance = recording.performance or f"{self.name}/{recording.name}"
+        split = self.families[recording.family]
+        recording = replace(recording, performance=performance, split=split)
         yield recording
-        if self.families[recording.family] != "train":
+        if split != "train":
             return
         # drums have no pitch, and slots no time to spare
         transposed = not recording.drums and not recording.slot_seconds
         for number in range(1, self.variants + 1):
             rng = np.random.default_rng([digest(recording.identity), number])
-            performance = recording.performance or f"{self.name}/{recording.name}"
             yield replace(
                 recording,
                 name=f"{recording.name} ~{number}",
@@ -154,53 +179,6 @@ class _Ingestion:
                 performance=f"{performance} ~{recording.identity} ~{number}",
                 variation=Variation.draw(rng, transposed),
             )
-
-    def _read(self, recording: Recording) -> None:
-        """Add what is missing of one recording."""
-        after = -1.0
-        if recording.name == self.unfinished[0]:
-            after = self.unfinished[1]
-        elif recording.name in self.done:
-            return
-        for part in cut(recording, after):
-            if isinstance(part, Skipped):
-                self.skipped.add(part)
-                continue
-            self.rows.append(self._row(recording, part))
-            if len(self.rows) == PER_SHARD:
-                self._commit()
-
-    def _row(self, recording: Recording, passage: Passage) -> tuple[np.ndarray, Notes, Item]:
-        """Audio (SECONDS at RATE,), notes and manifest line of a passage."""
-        rng = np.random.default_rng(digest(f"{recording.name} {passage.start}"))
-        samples, loudness = levelled(passage.audio, rng)
-        notes, origin = passage.notes, "given"
-        if notes is None and self.transcriber is not None and not passage.drums:
-            notes, origin = self.transcriber(samples, RATE), "transcribed"
-        if notes is None:
-            notes, origin = Notes.empty(), "none"
-        full = round(SECONDS * RATE)
-        performance = recording.performance or f"{self.name}/{recording.name}"
-        item = Item(
-            shard=self.shard,
-            row=len(self.rows),
-            length=full,
-            rate=RATE,
-            identity=recording.identity,
-            score=digest(f"{performance} {passage.start}"),
-            family=recording.family,
-            split=self.families[recording.family],
-            licence=recording.licence,
-            drums=passage.drums,
-            loudness=loudness,
-            source=self.name,
-            instrument=recording.instrument,
-            recording=recording.name,
-            start=passage.start,
-            silence=full - len(samples),
-            notes=origin,
-        )
-        return np.pad(samples, (0, item.silence)), notes, item
 
     def _commit(self) -> None:
         """Write the shard that has come together, and the report so far before it."""
@@ -210,6 +188,56 @@ class _Ingestion:
             audio, notes, items = zip(*self.rows, strict=True)
             self.writer.write_shard(self.shard, np.stack(audio), notes, items)
             self.rows, self.shard = [], self.shard + 1
+
+
+Row = tuple[np.ndarray, Notes, Item]  # audio (SECONDS at RATE,), notes, manifest line
+
+
+def _passages(
+    shared: tuple[str, Transcriber | None], job: tuple[Recording, float]
+) -> Iterator[Row | Skipped]:
+    """The passages of a recording that are missing, for an engine."""
+    source_name, transcriber = shared
+    recording, after = job
+    for part in cut(recording, after):
+        if isinstance(part, Skipped):
+            yield part
+        else:
+            yield _row(source_name, transcriber, recording, part)
+
+
+def _row(
+    source_name: str, transcriber: Transcriber | None, recording: Recording, passage: Passage
+) -> Row:
+    """A passage as a store holds it, but for its place there."""
+    rng = np.random.default_rng(digest(f"{recording.name} {passage.start}"))
+    samples, loudness = levelled(passage.audio, rng)
+    notes, origin = passage.notes, "given"
+    if notes is None and transcriber is not None and not passage.drums:
+        notes, origin = transcriber(samples, RATE), "transcribed"
+    if notes is None:
+        notes, origin = Notes.empty(), "none"
+    full = round(SECONDS * RATE)
+    item = Item(
+        shard=-1,
+        row=-1,
+        length=full,
+        rate=RATE,
+        identity=recording.identity,
+        score=digest(f"{recording.performance} {passage.start}"),
+        family=recording.family,
+        split=recording.split or "",
+        licence=recording.licence,
+        drums=passage.drums,
+        loudness=loudness,
+        source=source_name,
+        instrument=recording.instrument,
+        recording=recording.name,
+        start=passage.start,
+        silence=full - len(samples),
+        notes=origin,
+    )
+    return np.pad(samples, (0, item.silence)), notes, item
 
 
 class _Copies:

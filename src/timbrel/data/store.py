@@ -84,6 +84,10 @@ class Store:
     def __len__(self) -> int:
         return len(self.items)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A store sent to another process opens its files there."""
+        return {**self.__dict__, "_mapped": {}, "_kinds": {}}
+
     @cached_property
     def by_identity(self) -> dict[str, list[int]]:
         """Items of each timbre."""
