@@ -16,6 +16,7 @@ from timbrel.data.engine import AHEAD, Engine, Local, Ray, pick_engine
 from timbrel.data.ingest import prepare
 from timbrel.data.render.renditions import render_store
 from timbrel.data.store import Store
+from timbrel.data.variation import Augmentation
 from timbrel.errors import DataError
 from timbrel.training.latents import attach_latents
 
@@ -44,6 +45,7 @@ def complain(shared: None, item: int) -> list[int]:
     raise DataError(f"item {item} is no good")
 
 
+VARIED = Augmentation(variants=1)
 EXPECTED = [(item, 100 + k) for item in range(6) for k in range(item)]
 
 
@@ -116,7 +118,7 @@ def test_recordings_are_read_alike_by_one_process_and_two(tmp_path: Path) -> Non
     LAYOUTS["slakh"](tmp_path / "in")
     for workers in (1, 2):
         store = tmp_path / str(workers)
-        prepare("slakh", tmp_path / "in", store, variants=1, engine=Local(workers))
+        prepare("slakh", tmp_path / "in", store, augmentation=VARIED, engine=Local(workers))
     assert contents(tmp_path / "1") == contents(tmp_path / "2")
 
 

@@ -120,10 +120,20 @@ def _reader(name: str) -> Callable[..., None]:
                 help="More versions of each training recording, transposed and equalised.",
             ),
         ] = 0,
+        transpose: Annotated[
+            int, typer.Option(help="Largest transposition of a version, semitones; 0: none.")
+        ] = 3,
+        equalise: Annotated[
+            float, typer.Option(help="Largest gain of a version's equaliser, dB; 0: none.")
+        ] = 7.0,
+        level: Annotated[
+            float, typer.Option(help="Standard deviation of the level of passages, dB; 0: none.")
+        ] = 2.0,
         workers: Workers = 1,
         engine: EngineName = "local",
     ) -> None:
         from timbrel.data.ingest import REPORT, prepare
+        from timbrel.data.variation import Augmentation
         from timbrel.evaluation.transcriber import transcribe as hear
 
         transcriber = hear if transcribe else None
@@ -134,7 +144,7 @@ def _reader(name: str) -> Callable[..., None]:
                 path,
                 output,
                 transcriber,
-                variants,
+                Augmentation(variants, transpose, equalise, level),
                 lambda share: bar.update(task, completed=share),
                 pick_engine(engine, workers),
             )

@@ -9,7 +9,7 @@ import filecmp
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +22,12 @@ from timbrel.data.sources import SOURCES, source
 from timbrel.data.sources.files import fetched, folder_at
 from timbrel.data.sources.recording import Recording, Skipped, digest, split_of
 from timbrel.data.store import Item, StoreWriter, replace_file
-from timbrel.data.variation import Variation
+from timbrel.data.variation import Augmentation, Variation
 from timbrel.errors import DataError
 from timbrel.notes import Notes
 
 PER_SHARD = 64
-VERSION = 1  # of the cutting: stores of another version are not continued
+VERSION = 2  # of the cutting: stores of another version are not continued
 REPORT = "report.jsonl"
 
 Transcriber = Callable[[np.ndarray, int], Notes]
@@ -38,7 +38,7 @@ def prepare(
     place: str | Path,
     path: Path,
     transcriber: Transcriber | None = None,
-    variants: int = 0,
+    augmentation: Augmentation | None = None,
     progress: Callable[[float], None] | None = None,
     engine: Engine | None = None,
 ) -> int:
@@ -49,7 +49,7 @@ def prepare(
         place: folder of the data set, or its URL; nothing outside it is read.
         path: store.
         transcriber: (samples (n,), Hz) -> notes, for pitched recordings that have none.
-        variants: more versions of every training recording (see `Variation`).
+        augmentation: how recordings are varied.
         progress: called with the share that is done.
         engine: where it is read, by default here; the result does not depend on it.
 
@@ -62,6 +62,8 @@ def prepare(
     """
     if name not in SOURCES:
         raise DataError(f"there is no source '{name}'; choose one of {', '.join(SOURCES)}")
+    augmentation = augmentation or Augmentation()
+    augmentation.check()
     root = folder_at(str(place))
     # those without notes last: of two copies of a file, the one with notes is kept
     entries = sorted(
@@ -76,10 +78,10 @@ def prepare(
             "version": VERSION,
             "seconds": SECONDS,
             "transcribe": transcriber is not None,
-            "variants": variants,
+            **asdict(augmentation),
         }
         writer = StoreWriter(path, plan)
-        report = _Ingestion(name, writer, variants).run(
+        report = _Ingestion(name, writer, augmentation).run(
             entries, transcriber, engine or Local(), progress
         )
     if not writer.items:
@@ -97,8 +99,8 @@ def _unusable(name: str, root: Path, report: list[Skipped]) -> DataError:
 class _Ingestion:
     """One run over all recordings of a source."""
 
-    def __init__(self, name: str, writer: StoreWriter, variants: int) -> None:
-        self.name, self.writer, self.variants = name, writer, variants
+    def __init__(self, name: str, writer: StoreWriter, augmentation: Augmentation) -> None:
+        self.name, self.writer, self.augmentation = name, writer, augmentation
         self.families = {item.family: item.split for item in writer.items}
         self.done = {item.recording for item in writer.items}
         last = writer.items[-1] if writer.items else None
@@ -119,7 +121,8 @@ class _Ingestion:
         # what the store holds comes first: of two copies, it has one already
         entries = sorted(entries, key=lambda entry: entry.name not in self.done)
         jobs = self._jobs(entries, progress)
-        for part in engine.run(_passages, (self.name, transcriber), jobs):
+        how = _How(self.name, transcriber, self.augmentation.level_db)
+        for part in engine.run(_passages, how, jobs):
             if isinstance(part, Skipped):
                 self.skipped.add(part)
                 continue
@@ -169,15 +172,15 @@ class _Ingestion:
         if split != "train":
             return
         # drums have no pitch, and slots no time to spare
-        transposed = not recording.drums and not recording.slot_seconds
-        for number in range(1, self.variants + 1):
+        pitched = not recording.drums and not recording.slot_seconds
+        for number in range(1, self.augmentation.variants + 1):
             rng = np.random.default_rng([digest(recording.identity), number])
             yield replace(
                 recording,
                 name=f"{recording.name} ~{number}",
                 identity=f"{recording.identity} ~{number}",
                 performance=f"{performance} ~{recording.identity} ~{number}",
-                variation=Variation.draw(rng, transposed),
+                variation=Variation.draw(rng, self.augmentation, pitched),
             )
 
     def _commit(self) -> None:
@@ -193,28 +196,29 @@ class _Ingestion:
 Row = tuple[np.ndarray, Notes, Item]  # audio (SECONDS at RATE,), notes, manifest line
 
 
-def _passages(
-    shared: tuple[str, Transcriber | None], job: tuple[Recording, float]
-) -> Iterator[Row | Skipped]:
+@dataclass(frozen=True)
+class _How:
+    """What holds for all recordings of a source."""
+
+    source: str
+    transcriber: Transcriber | None
+    level_db: float
+
+
+def _passages(how: _How, job: tuple[Recording, float]) -> Iterator[Row | Skipped]:
     """The passages of a recording that are missing, for an engine."""
-    source_name, transcriber = shared
     recording, after = job
     for part in cut(recording, after):
-        if isinstance(part, Skipped):
-            yield part
-        else:
-            yield _row(source_name, transcriber, recording, part)
+        yield part if isinstance(part, Skipped) else _row(how, recording, part)
 
 
-def _row(
-    source_name: str, transcriber: Transcriber | None, recording: Recording, passage: Passage
-) -> Row:
+def _row(how: _How, recording: Recording, passage: Passage) -> Row:
     """A passage as a store holds it, but for its place there."""
     rng = np.random.default_rng(digest(f"{recording.name} {passage.start}"))
-    samples, loudness = levelled(passage.audio, rng)
+    samples, loudness = levelled(passage.audio, rng, how.level_db)
     notes, origin = passage.notes, "given"
-    if notes is None and transcriber is not None and not passage.drums:
-        notes, origin = transcriber(samples, RATE), "transcribed"
+    if notes is None and how.transcriber is not None and not passage.drums:
+        notes, origin = how.transcriber(samples, RATE), "transcribed"
     if notes is None:
         notes, origin = Notes.empty(), "none"
     full = round(SECONDS * RATE)
@@ -230,7 +234,7 @@ def _row(
         licence=recording.licence,
         drums=passage.drums,
         loudness=loudness,
-        source=source_name,
+        source=how.source,
         instrument=recording.instrument,
         recording=recording.name,
         start=passage.start,

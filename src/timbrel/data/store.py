@@ -12,8 +12,9 @@ import itertools
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ class Item:
     start: float = 0.0  # seconds into the recording
     silence: int = 0  # samples added at the end, where the recording was over
     notes: str = "given"  # or "transcribed"; "none": not known, which is not silence
+    checksum: int | None = None  # CRC-32 of its samples as stored
 
 
 class Store:
@@ -170,6 +172,16 @@ class Store:
         stop = item.length if length is None else start + length
         part = np.asarray(row[start : min(stop, item.length)], np.float32) / FULL_SCALE
         return np.pad(part, (0, stop - start - len(part)))
+
+    def is_intact(self, index: int) -> bool:
+        """Whether an item's samples are those that were written; true if nobody can know.
+
+        Raises:
+            DataError: the item's shard is missing or damaged.
+        """
+        item = self.items[index]
+        row = self._row(f"audio-{item.shard}.npy", item.row)
+        return item.checksum is None or item.checksum == zlib.crc32(row.tobytes())
 
     def notes(self, index: int) -> Notes:
         """Notes of an item."""
@@ -369,15 +381,17 @@ class StoreWriter:
         """
         if shard in self.shards:
             return
-        _save(
-            self.path / f"audio-{shard}.npy",
-            np.round(np.clip(audio, -1, 1) * FULL_SCALE).astype(np.int16),
-        )
+        samples = np.round(np.clip(audio, -1, 1) * FULL_SCALE).astype("<i2")
+        _save(self.path / f"audio-{shard}.npy", samples)
         columns = [np.stack([n.onset, n.offset, n.pitch, n.velocity]) for n in notes]
         offsets = np.cumsum([0] + [c.shape[1] for c in columns])
         _save_npz(
             self.path / f"notes-{shard}.npz", columns=np.concatenate(columns, 1), offsets=offsets
         )
+        items = [
+            replace(item, checksum=zlib.crc32(row))
+            for item, row in zip(items, samples, strict=True)
+        ]
         self.items = sorted([*self.items, *items], key=lambda item: (item.shard, item.row))
         self._lines[shard] = "".join(map(_line, items))
         manifest = "".join(self._lines[number] for number in sorted(self._lines))
