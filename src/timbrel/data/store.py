@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from timbrel.data.lock import locked
 from timbrel.errors import DataError
 from timbrel.notes import Notes, Track
 
@@ -248,10 +249,15 @@ class Store:
             arrays: one array per item, of equal shapes within a shard.
 
         Raises:
-            DataError: there are fewer arrays than items, or this is part of a store.
+            DataError: there are fewer arrays than items, this is part of a store, or another
+                process is writing it.
         """
         if not self.whole:
             raise DataError(f"{kind} can only be added to all of {self.path}, not to a part")
+        with locked(self.path):
+            self._attach(kind, maker, arrays)
+
+    def _attach(self, kind: str, maker: str, arrays: Iterator[np.ndarray]) -> None:
         (self.path / f"{kind}.json").unlink(missing_ok=True)
         shards: dict[int, int] = {}
         for item in self.items:
