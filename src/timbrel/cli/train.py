@@ -127,6 +127,15 @@ def model(
     batch: Annotated[int | None, typer.Option(help="Items per draw. Default 16.")] = None,
     accumulate: Annotated[int | None, typer.Option(help="Draws per step. Default 1.")] = None,
     rate: Annotated[float | None, typer.Option(help="Learning rate. Default 1e-3.")] = None,
+    midi_faults: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Share of the items whose notes have faults: late and early, missing, extra, "
+            "wrong velocities. Default 0.25.",
+        ),
+    ] = None,
     precision: Annotated[
         str | None,
         typer.Option(help="fp32, or bf16: faster on GPUs and on processors that have it."),
@@ -157,7 +166,7 @@ def model(
         chosen = replace(chosen, model=start.config)
     if recipe is not None:
         chosen = read_recipe(recipe, chosen.model)
-    given = {
+    given: dict[str, object] = {
         "stage_one": stage_one,
         "freeze_timbre": freeze_timbre,
         "batch": batch,
@@ -167,6 +176,8 @@ def model(
         "seed": seed,
     }
     changes = {name: value for name, value in given.items() if value is not None}
+    if midi_faults is not None:
+        changes["corruption"] = replace(chosen.training.corruption, share=midi_faults)
     train_model(
         select(Store.open(data).part("train"), chosen.data),
         Store.open(valid).part("valid") if valid else None,
