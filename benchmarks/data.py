@@ -23,7 +23,8 @@ from miniatures import LAYOUTS
 from timbrel.data.ingest import prepare
 from timbrel.data.pairs import Corruption, Pairs
 from timbrel.data.render.effects import Effects
-from timbrel.data.render.renditions import Plan, play, render_store, timbres_needed
+from timbrel.data.render.plan import Plan, timbres_needed
+from timbrel.data.render.renditions import play, render_store
 from timbrel.data.render.scores import draw_score
 from timbrel.data.render.soundfont import SoundFont, find_fonts
 from timbrel.data.render.timbres import draw_timbres

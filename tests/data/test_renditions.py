@@ -8,8 +8,10 @@ import pytest
 from soundfonts import write_font
 from timbrel.audio import Audio
 from timbrel.data.render import renditions
-from timbrel.data.render.renditions import Plan, play, render_store, timbres_needed
+from timbrel.data.render.plan import Plan, draw_plan, timbres_needed
+from timbrel.data.render.renditions import play, render_store
 from timbrel.data.render.soundfont import SoundFont
+from timbrel.data.render.styles import STYLES
 from timbrel.data.render.timbres import SPLITS, draw_timbres
 from timbrel.data.store import Store
 from timbrel.errors import DataError
@@ -56,6 +58,69 @@ def test_splits_of_one_seed_share_no_score() -> None:
     assert not heard["train"] & heard["valid"]
     assert not heard["train"] & heard["test"]
     assert not heard["valid"] & heard["test"]
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """10 renditions of 3 s, the last 4 of them mixes."""
+    path = tmp_path_factory.mktemp("mixed") / "store"
+    render_store(path, 2, 10, "train", [], 1.0, 3.0, mix_share=0.4)
+    return Store.open(path)
+
+
+@pytest.mark.parametrize("mixes", [4, 12, 30, 100, 601])
+def test_every_piece_has_two_ensembles_and_every_ensemble_several_pieces(mixes: int) -> None:
+    plan = draw_plan(1, 700, "train", [], 1.0, mixes=mixes)
+    pieces: dict[int, set[str]] = {}
+    ensembles: dict[str, set[int]] = {}
+    for index in range(700 - mixes, 700):
+        pieces.setdefault(plan.score_number(index), set()).add(plan.player(index).identity)
+        ensembles.setdefault(plan.player(index).identity, set()).add(plan.score_number(index))
+    assert min(len(players) for players in pieces.values()) >= 2
+    assert min(len(played) for played in ensembles.values()) >= 2
+    assert not pieces.keys() & {plan.score_number(index) for index in range(700 - mixes)}
+    numbers = {plan.player(k).identity: plan.player_number(k) for k in range(700)}
+    assert len(set(numbers.values())) == len(numbers)
+
+
+def test_genres_cross_but_kits_meet_pieces_with_drums() -> None:
+    plan = draw_plan(1, 200, "train", [], 1.0, mixes=200)
+    met = set()
+    for index in range(200):
+        ensemble, piece = plan.ensemble(index), plan.piece(index)
+        assert ensemble.has_kit == ("drums" in piece.parts)
+        met.add((ensemble.style, piece.style))
+    assert len({style for style, _ in met}) == len({style for _, style in met}) == len(STYLES)
+    assert sum(own != played for own, played in met) > 10
+
+
+def test_mixes_change_nothing_about_the_renditions_before_them() -> None:
+    plain, mixed = (
+        draw_plan(1, count, "train", [], 1.0, mixes=m) for count, m in ((60, 0), (70, 10))
+    )
+    for index in range(60):
+        assert plain.player(index).identity == mixed.player(index).identity
+        assert plain.score_number(index) == mixed.score_number(index)
+        np.testing.assert_array_equal(plain.notes(index).onset, mixed.notes(index).onset)
+
+
+def test_a_mix_in_a_store_has_the_pitched_notes_of_its_piece(mixed: Store) -> None:
+    plan = draw_plan(2, 10, "train", [], 1.0, 3.0, mixes=4)
+    for index in range(6, 10):
+        item, notes = mixed.items[index], mixed.notes(index)
+        expected = plan.piece(index).notes.pitched()
+        np.testing.assert_array_equal(notes.pitch, expected.pitch)
+        assert not item.drums
+        assert item.instrument.endswith("ensemble")
+        assert item.loudness is not None
+        assert item.loudness == pytest.approx(-23, abs=8)
+    for items in mixed.by_score.values():
+        assert len({mixed.items[i].identity for i in items}) >= 2
+
+
+def test_a_share_of_mixes_outside_0_to_1_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="between 0 and 1"):
+        render_store(tmp_path, 1, 4, "train", [], 1.0, mix_share=1.5)
 
 
 def test_drums_share_scores_with_drums_only() -> None:

@@ -29,6 +29,10 @@ def render(
     font: Annotated[
         list[Path] | None, typer.Option(help="Sound font; may be repeated. Default: all found.")
     ] = None,
+    mixes: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Share that are whole pieces, played by ensembles."),
+    ] = 0.0,
     workers: Annotated[int, typer.Option(help="Processes.")] = 1,
 ) -> None:
     """Render scores through sound fonts and the own synthesiser into a store."""
@@ -47,6 +51,7 @@ def render(
             split,
             fonts,
             synth_share if fonts else 1.0,
+            mix_share=mixes,
             workers=workers,
             progress=lambda share: bar.update(task, completed=share),
         )

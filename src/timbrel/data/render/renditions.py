@@ -1,9 +1,4 @@
-"""Which score is played by which timbre, and rendering them into a store.
-
-Scores and timbres are crossed: every score is played by several timbres, so transfer is
-supervised, and every timbre plays several scores, so an example of it that plays
-something else always exists. Register and tempo of a timbre's scores are independent.
-"""
+"""Rendering a plan into a store."""
 
 import os
 import threading
@@ -12,8 +7,6 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -21,125 +14,18 @@ import numpy as np
 from timbrel.audio import Audio
 from timbrel.data.level import levelled
 from timbrel.data.lock import locked
-from timbrel.data.render.scores import draw_score
+from timbrel.data.render.ensembles import render_mix
+from timbrel.data.render.plan import LEAD_OUT, Plan, draw_plan
 from timbrel.data.render.soundfont import SoundFont
-from timbrel.data.render.timbres import SPLITS, Timbre, draw_timbres
+from timbrel.data.render.timbres import Timbre
 from timbrel.data.store import Item, StoreWriter
 from timbrel.errors import DataError
 from timbrel.notes import Notes
 
 RATE = 44_100
 PER_SHARD = 64
-PER_TIMBRE = 6  # scores that each timbre plays
-PER_SCORE = 2  # timbres that play each score
-PLAN_VERSION = 2  # of the draws below: stores of another version are not continued
+PLAN_VERSION = 3  # of a plan's draws: stores of another version are not continued
 LARGEST_SHARD = 2 * 1024**3  # bytes of audio
-LEAD_OUT = 1.0  # seconds at the end in which no note begins
-
-
-@dataclass(frozen=True)
-class Plan:
-    """All renditions of a store, as a pure function of the index.
-
-    Args:
-        seed: of all draws.
-        count: renditions.
-        timbres: as many as `timbres_needed(count)`.
-        seconds: length of a rendition.
-        split: keys all draws, so that equal seeds give no score to two splits.
-    """
-
-    seed: int
-    count: int
-    timbres: tuple[Timbre, ...]
-    seconds: float
-    split: str = "train"
-
-    def rng(self, *purpose: int) -> np.random.Generator:
-        """A stream of random numbers for one purpose."""
-        return np.random.default_rng([self.seed, *purpose, SPLITS[self.split]])
-
-    def timbre_number(self, index: int) -> int:
-        """Number of the timbre that plays rendition `index`; one turn is one round of all."""
-        return index % len(self.timbres)
-
-    def timbre(self, index: int) -> Timbre:
-        """Who plays rendition `index`."""
-        return self.timbres[self.timbre_number(index)]
-
-    def score_number(self, index: int) -> int:
-        """Equal for renditions of the same notes."""
-        return self._scores[index]
-
-    @cached_property
-    def _scores(self) -> list[int]:
-        """Score of every rendition: in each turn, the timbres of a kind meet in new groups."""
-        scores = [0] * self.count
-        for turn in range(-(-self.count // len(self.timbres))):
-            first = turn * len(self.timbres)
-            for drums in (False, True):
-                peers = [
-                    first + number
-                    for number, timbre in enumerate(self.timbres)
-                    if timbre.drums == drums and first + number < self.count
-                ]
-                rng = self.rng(turn, int(drums))
-                shuffled = [peers[k] for k in rng.permutation(len(peers))]
-                for place, index in enumerate(shuffled):
-                    # one left over at the end joins the group before: no score has one timbre
-                    group = min(place // PER_SCORE, max(len(peers) // PER_SCORE - 1, 0))
-                    scores[index] = (first + group) * 2 + int(drums)
-                if len(peers) == 1:
-                    scores[peers[0]] = self._join(peers[0], scores)
-        return scores
-
-    def _join(self, index: int, scores: list[int]) -> int:
-        """For one alone in its turn: an earlier score of its kind that its timbre lacks."""
-        own = self.timbre_number(index)
-        known = {scores[k] for k in range(own, index, len(self.timbres))}
-        for before in range(index):
-            same_kind = self.timbre(before).drums == self.timbre(index).drums
-            if same_kind and scores[before] not in known:
-                return scores[before]
-        return scores[index]
-
-    @cached_property
-    def _players(self) -> dict[int, list[Timbre]]:
-        """Timbres of each score."""
-        players: dict[int, list[Timbre]] = {}
-        for index, score in enumerate(self._scores):
-            players.setdefault(score, []).append(self.timbre(index))
-        return players
-
-    def notes(self, index: int) -> Notes:
-        """The score of rendition `index`, the same for all its timbres.
-
-        Its register is drawn on its own and moved only where one of its timbres would be
-        silent: notes that are in the roll but not in the audio would teach the wrong thing.
-        """
-        score = self.score_number(index)
-        rng = self.rng(score, 77)
-        if self.timbre(index).drums:
-            return draw_score(rng, self.seconds - LEAD_OUT, drums=True)
-        centre, width = rng.uniform(42, 84), rng.uniform(8, 22)
-        voices = int(rng.choice([1, 1, 2, 4, 6]))
-        low, high = int(max(24, centre - width)), int(min(105, centre + width))
-        floors, tops = zip(*(t.playable for t in self._players[score]), strict=True)
-        low, high = _fit(low, high, max(floors), min(tops))
-        return draw_score(rng, self.seconds - LEAD_OUT, low, high, voices)
-
-
-def _fit(low: int, high: int, floor: int, top: int) -> tuple[int, int]:
-    """A range moved, and if need be narrowed, into [floor, top]; unchanged if that is empty."""
-    if floor > top:
-        return low, high
-    move = min(0, top - high) + max(0, floor - low)
-    return min(max(low + move, floor), top), max(min(high + move, top), floor)
-
-
-def timbres_needed(count: int) -> int:
-    """Timbres for `count` renditions, each playing `PER_TIMBRE` scores."""
-    return max(2, -(-count // PER_TIMBRE))
 
 
 def play(plan: Plan, index: int) -> tuple[np.ndarray, Notes]:
@@ -150,9 +36,12 @@ def play(plan: Plan, index: int) -> tuple[np.ndarray, Notes]:
 
 def _play(plan: Plan, index: int) -> tuple[np.ndarray, Notes, float | None]:
     """`play`, with the loudness in LUFS that was reached."""
-    notes, timbre = plan.notes(index), plan.timbre(index)
-    mono = Audio(timbre.render(notes, plan.seconds, RATE), RATE).mono()
-    samples, loudness = levelled(mono, plan.rng(index, 78))
+    notes = plan.notes(index)
+    if plan.is_mix(index):
+        stereo = render_mix(plan.piece(index), plan.ensemble(index), plan.seconds, RATE).mix
+    else:
+        stereo = plan.timbre(index).render(notes, plan.seconds, RATE)
+    samples, loudness = levelled(Audio(stereo, RATE).mono(), plan.rng(index, 78))
     return samples, notes, loudness
 
 
@@ -187,6 +76,7 @@ def render_store(
     synth_share: float = 0.4,
     seconds: float = 12.0,
     workers: int = 1,
+    mix_share: float = 0.0,
     progress: Callable[[float], None] | None = None,
 ) -> None:
     """Render a store, or continue one: finished shards are kept.
@@ -200,6 +90,7 @@ def render_store(
         synth_share: share of the own synthesiser's timbres.
         seconds: length of a rendition.
         workers: processes; the result does not depend on it.
+        mix_share: share of renditions that are whole pieces, played by ensembles.
         progress: called with the share that is done.
 
     Raises:
@@ -211,11 +102,9 @@ def render_store(
             f"{count} renditions of {seconds:g} s cannot be rendered: at least one of more "
             f"than {LEAD_OUT:g} s is needed"
         )
-    timbres = draw_timbres(seed, timbres_needed(count), split, fonts, synth_share)
-    drums = [t for t in timbres if t.drums]
-    if len(drums) == 1 and len(timbres) > 2:  # it would have no partner
-        timbres.remove(drums[0])
-    plan = Plan(seed, count, tuple(timbres), seconds, split)
+    if not 0 <= mix_share <= 1:
+        raise DataError(f"the share of mixes must be between 0 and 1, not {mix_share:g}")
+    plan = draw_plan(seed, count, split, fonts, synth_share, seconds, round(mix_share * count))
     samples = round(seconds * RATE)
     per_shard = max(1, min(PER_SHARD, LARGEST_SHARD // (2 * samples)))
     options = {
@@ -226,6 +115,7 @@ def render_store(
         "fonts": [font.path.name for font in fonts],
         "synth_share": synth_share,
         "seconds": seconds,
+        "mix_share": mix_share,
         "per_shard": per_shard,
     }
     shards = [range(k, min(k + per_shard, count)) for k in range(0, count, per_shard)]
@@ -264,21 +154,22 @@ def _player(
 def _item(
     plan: Plan, shard: int, row: int, index: int, split: str, length: int, loudness: float | None
 ) -> Item:
-    timbre = plan.timbre(index)
+    player = plan.player(index)
     return Item(
         shard=shard,
         row=row,
         length=length,
         rate=RATE,
-        identity=timbre.identity,
+        identity=player.identity,
         score=plan.score_number(index),
-        family=timbre.family,
+        family=player.family,
         split=split,
-        licence=timbre.licence,
-        drums=timbre.drums,
-        timbre=plan.timbre_number(index),
-        low=timbre.low,
-        high=timbre.high,
+        licence=player.licence,
+        drums=isinstance(player, Timbre)
+        and player.drums,  # of a mix, the notes are the pitched ones
+        timbre=plan.player_number(index),
+        low=player.low,
+        high=player.high,
         loudness=loudness,
-        instrument=timbre.instrument,
+        instrument=player.instrument,
     )

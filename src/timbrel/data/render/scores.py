@@ -1,10 +1,10 @@
 """Procedural scores: many styles, every pitch, velocity and length that an instrument has."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
+from timbrel.data.render.phrases import KITS, Row, Setting, line, played, stack, strikes
 from timbrel.notes import Notes, Track
 
 SCALES = (
@@ -18,76 +18,23 @@ SCALES = (
     tuple(range(12)),
 )
 PROGRESSIONS = ((0, 4, 5, 3), (0, 3, 4, 4), (1, 4, 0, 0), (5, 3, 0, 4), (0, 5, 1, 4), (0, 6, 5, 4))
-LENGTHS = np.array([0.25, 0.5, 1, 1.5, 2, 3])  # beats
-LENGTH_ODDS = np.array([0.15, 0.38, 0.3, 0.07, 0.07, 0.03])
-# General MIDI kit pieces: kick, snare, closed and open hat, crash, low tom; an alternative set
-KITS = ((36, 38, 42, 46, 49, 45), (35, 40, 44, 46, 51, 50))
+# of each piece of `KITS`
 DRUM_DENSITY = np.array([0.35, 0.2, 0.8, 0.12, 0.05, 0.12])
-
-Row = tuple[float, float, int, float]
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What a score is drawn in."""
-
-    rng: np.random.Generator
-    seconds: float
-    beat: float  # seconds
-    degrees: list[int]  # pitches of the scale within the range
-    low: int
-    high: int
-    voices: int
-    loudness: float  # mean velocity
-    spread: float  # standard deviation of velocity
-    legato: float  # share of the time between notes that a note sounds
-    swing: float  # delay of off-beats, share of a step
-
-    def velocity(self, accent: float = 0.0) -> float:
-        """A drawn velocity."""
-        return self.loudness + accent + self.spread * float(self.rng.standard_normal())
-
-    def length(self) -> float:
-        """A drawn duration in seconds."""
-        return self.beat * float(self.rng.choice(LENGTHS, p=LENGTH_ODDS))
-
-
-def _line(s: Setting, double: bool = False) -> list[Row]:
-    """A random walk over the scale, with rests, leaps and repeated notes."""
-    rows: list[Row] = []
-    index, time = int(s.rng.integers(len(s.degrees))), 0.0
-    while time < s.seconds:
-        length = s.length()
-        if s.rng.random() < 0.1:
-            time += length
-            continue
-        index += 0 if s.rng.random() < 0.1 else int(np.clip(s.rng.normal(0, 2.2), -7, 7))
-        if not 0 <= index < len(s.degrees):
-            index = int(s.rng.integers(len(s.degrees)))
-        accent = 8.0 if (time / s.beat) % 2 < 0.1 else 0.0
-        rows.append((time, time + length * s.legato, s.degrees[index], s.velocity(accent)))
-        above = index + int(s.rng.choice([2, 3, 4, 5]))
-        if double and s.rng.random() < 0.5 and above < len(s.degrees):
-            rows.append((time, time + length * s.legato, s.degrees[above], s.velocity()))
-        time += length
-    return rows
 
 
 def _counterpoint(s: Setting) -> list[Row]:
     """Independent lines."""
-    return [row for _ in range(min(s.voices, 3)) for row in _line(s)]
+    return [row for _ in range(min(s.voices, 3)) for row in line(s)]
 
 
 def _double(s: Setting) -> list[Row]:
     """A line with some double stops."""
-    return _line(s, double=True)
+    return line(s, double=True)
 
 
 def _chord(s: Setting, root: int) -> list[int]:
-    """Stacked thirds on a degree of the scale."""
-    size = int(s.rng.integers(2, max(3, s.voices + 1)))
-    picks = [min(root + 2 * k, len(s.degrees) - 1) for k in range(size)]
-    return sorted({s.degrees[p] for p in picks})
+    """Stacked thirds on a degree of the scale, as many as the voices allow or fewer."""
+    return stack(s.degrees, root, int(s.rng.integers(2, max(3, s.voices + 1))))
 
 
 def _chords(s: Setting) -> list[Row]:
@@ -180,18 +127,11 @@ def _drums(s: Setting) -> list[Row]:
     kit = KITS[int(s.rng.random() < 0.3)]
     pattern = s.rng.random((6, 16)) < DRUM_DENSITY[:, None]
     pattern[0, 0] = pattern[1, 4] = pattern[1, 12] = True
-    step, rows = s.beat / 4, []
-    for count in range(int(s.seconds / step)):
-        at = count * step + (s.swing * step if count % 2 else 0)
-        for piece in range(6):
-            if pattern[piece, count % 16] ^ (s.rng.random() < 0.02):
-                accent = 10.0 if count % 4 == 0 else 0.0
-                rows.append((at, at + 0.1, kit[piece], s.velocity(accent)))
-    return rows
+    return strikes(s, pattern, kit)
 
 
 POLYPHONIC: dict[str, Callable[[Setting], list[Row]]] = {
-    "melody": _line,
+    "melody": line,
     "double": _double,
     "counterpoint": _counterpoint,
     "chords": _chords,
@@ -250,44 +190,12 @@ def draw_score(
     rows = _drums(setting) if style == "drums" else POLYPHONIC[style](setting)
     jitter = float(rng.choice([0, 0.004, 0.012]))
     pedal = style not in ("drums", "cover") and voices > 2 and rng.random() < 0.2
-    rows = [_humanise(row, rng, jitter, setting.beat if pedal else 0.0) for row in rows]
-    rows = [row for row in rows if row[0] < seconds - 0.05]
-    rows = _separate(rows)
-    if voices == 1 and style != "drums":
-        rows = _monophonic(rows)
+    rows = played(
+        rows,
+        rng,
+        seconds,
+        jitter,
+        pedal_seconds=4 * setting.beat if pedal else 0.0,
+        monophonic=voices == 1 and style != "drums",
+    )
     return Notes.from_rows(rows, tracks=(Track("score", 0, style == "drums"),))
-
-
-def _humanise(row: Row, rng: np.random.Generator, jitter: float, pedal_beat: float) -> Row:
-    """Timing errors; with a pedal, sound lasts until it is changed every four beats."""
-    onset, offset, pitch, velocity = row
-    at = max(0.0, onset + (jitter * float(rng.standard_normal()) if jitter else 0.0))
-    end = max(offset + at - onset, at + 0.04)
-    if pedal_beat:
-        end = max(end, (np.floor(at / (4 * pedal_beat)) + 1) * 4 * pedal_beat)
-    return at, end, pitch, float(np.clip(velocity, 8, 127))
-
-
-def _separate(rows: list[Row]) -> list[Row]:
-    """End every note before its pitch begins again; near-simultaneous doubles are dropped."""
-    kept: list[Row] = []
-    for row in sorted(rows, key=lambda r: (r[2], r[0])):
-        if kept and kept[-1][2] == row[2] and kept[-1][1] > row[0] - 0.005:
-            before = kept[-1]
-            if row[0] - before[0] < 0.05:
-                continue
-            kept[-1] = (before[0], row[0] - 0.005, before[2], before[3])
-        kept.append(row)
-    return kept
-
-
-def _monophonic(rows: list[Row]) -> list[Row]:
-    """Every note ends when the next begins."""
-    kept: list[Row] = []
-    for row in sorted(rows):
-        if kept and row[0] - kept[-1][0] < 0.05:
-            continue
-        if kept and kept[-1][1] > row[0]:
-            kept[-1] = (kept[-1][0], row[0], *kept[-1][2:])
-        kept.append(row)
-    return kept

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from timbrel.data.render.effects import Effects
-from timbrel.data.render.scores import KITS
+from timbrel.data.render.phrases import KITS
 from timbrel.data.render.soundfont import Preset, SoundFont
 from timbrel.data.render.synth import Patch, render_kit, render_patch
 from timbrel.errors import DataError
