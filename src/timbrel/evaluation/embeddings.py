@@ -14,7 +14,7 @@ import torch
 
 from timbrel.audio import Audio
 from timbrel.errors import InputError, TimbrelError
-from timbrel.evaluation.run import audio_path, read_embedding, slug
+from timbrel.evaluation.run import Record, audio_path, memory_of, slug
 from timbrel.evaluation.timbre_embedding import hear
 
 Embedder = Callable[[Audio], np.ndarray]  # -> (n, dim), one row for each patch
@@ -91,10 +91,12 @@ class Embedded:
         self.folder, self.name = folder, name
         self._embed = embedder(name)
 
-    def of(self, system: str, case: str) -> np.ndarray | None:
-        """(n, dim), or None if there is no such output."""
+    def of(self, record: Record) -> np.ndarray | None:
+        """(n, dim) of an output, or None if there is none."""
         if self.name == "musicnn":
-            return read_embedding(self.folder, system, case)
+            known = memory_of(self.folder).recall(record.heard)
+            return None if known is None else known.timbre.patches
+        system, case = record.system, record.case
         path = self.folder / "embeddings" / slug(self.name) / slug(system) / f"{slug(case)}.npy"
         if not path.is_file():
             sound = audio_path(self.folder, case, system)

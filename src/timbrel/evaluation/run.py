@@ -4,7 +4,7 @@ Folder:
     settings.json   what was asked; another question in the same folder is refused
     records.jsonl   one line for each output that is done
     audio/          what was heard, case by case
-    embeddings/     what musicnn heard in it, for distances between sets
+    heard/          what the judges heard in it, a file for each different sound
 """
 
 import hashlib
@@ -19,14 +19,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from timbrel.audio import Audio
 from timbrel.data.render.soundfont import SoundFont
 from timbrel.data.store import Store
 from timbrel.errors import InputError, TimbrelError
 from timbrel.evaluation.cases import Case, draw_cases
 from timbrel.evaluation.given import file_row, manifest_cases, store_cases
+from timbrel.evaluation.hearing import Memory
 from timbrel.evaluation.protocol import Protocol
 from timbrel.evaluation.scores import SCORE_NAMES, Ears, listen_to, score
 from timbrel.evaluation.systems import System, model_rows, references
@@ -39,6 +38,7 @@ FAILED = {
     "pitch_class_f1": 0.0,
     "onset_f1": 0.0,
     "offset_f1": 0.0,
+    "velocity_f1": 0.0,
     "nearer": 0.0,
     "musicnn_nearer": 0.0,
 }
@@ -57,6 +57,8 @@ class Record:
     seconds: float  # that making it took, by wall clock
     length: float  # of the output, in seconds
     facts: dict[str, Any]
+    heard: str = ""  # name in the folder's memory of what was heard in it, "" if it failed
+    example: str = ""  # and in the case's example
 
     def to_json(self) -> str:
         """One line; NaN as null."""
@@ -253,9 +255,10 @@ def judge(
     missing = {name: run for name, run in systems.items() if (case.name, name) not in done}
     if not missing:
         return []
-    ears = listen_to(case)
+    ears = listen_to(case, memory_of(folder))
     keep(folder, case.name, "example", case.example)
-    np.save(_embedding(folder, "example", case.name), ears.example.patches)
+    if case.example_given is not None:
+        keep(folder, case.name, "example as given", case.example_given)
     case.notes.write(folder / "audio" / f"{slug(case.name)}.mid")
     return [
         record
@@ -272,15 +275,24 @@ def judge_one(name: str, run: System, case: Case, ears: Ears, folder: Path) -> R
         took = time.perf_counter() - began
         if audio is None:
             return None
-        scores, heard, _ = score(audio, case, ears)
+        scores, heard = score(audio, case, ears)
     except (TimbrelError, RuntimeError, ValueError) as error:
         failed = {key: FAILED.get(key, float("nan")) for key in SCORE_NAMES}
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         return Record(case.name, case.level, name, failed, reason, 0.0, 0.0, case.facts)
     keep(folder, case.name, name, audio)
-    np.save(_embedding(folder, name, case.name), heard.patches)
-    values = {key: float(value) for key, value in asdict(scores).items()}
-    return Record(case.name, case.level, name, values, "", took, audio.seconds, case.facts)
+    return Record(
+        case.name,
+        case.level,
+        name,
+        {key: float(value) for key, value in asdict(scores).items()},
+        "",
+        took,
+        audio.seconds,
+        case.facts,
+        heard,
+        ears.name,
+    )
 
 
 def keep(folder: Path, case: str, name: str, audio: Audio) -> None:
@@ -295,13 +307,6 @@ def audio_path(folder: Path, case: str, name: str) -> Path:
     return folder / "audio" / f"{slug(case)}-{slug(name)}.flac"
 
 
-def _embedding(folder: Path, name: str, case: str) -> Path:
-    path = folder / "embeddings" / slug(name) / f"{slug(case)}.npy"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
-
-
-def read_embedding(folder: Path, name: str, case: str) -> np.ndarray | None:
-    """(n, 200) patches that musicnn heard, or None if the output failed."""
-    path = _embedding(folder, name, case)
-    return np.load(path) if path.is_file() else None
+def memory_of(folder: Path) -> Memory:
+    """What the judges heard in the sounds of an evaluation."""
+    return Memory(folder / "heard")

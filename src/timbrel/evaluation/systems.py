@@ -62,7 +62,8 @@ def model_rows(
         options: dict[str, Any] = dict(sampling)
         if case.steps is not None:
             options["steps"] = case.steps
-        return player.render(given, case.example, length=_seconds(case), **options)
+        example = case.example if case.example_given is None else case.example_given
+        return player.render(given, example, length=_seconds(case), **options)
 
     def reconstruct(case: Case) -> Audio | None:
         if case.truth is None:
