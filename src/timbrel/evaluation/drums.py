@@ -6,6 +6,8 @@ What is struck and has a pitch (a piano, a plucked string) begins with a column 
 read the numbers beside the ground truth's row.
 """
 
+import itertools
+
 import numpy as np
 
 from timbrel.evaluation.notes_metrics import ONSET_SECONDS
@@ -41,9 +43,7 @@ def drum_onsets(samples: np.ndarray) -> np.ndarray:
     struck = median_filter(magnitude, (ALONG_FREQUENCY, 1))
     percussive = magnitude * struck**2 / (struck**2 + held**2 + 1e-12)
     edges = [round(hz * N_FFT / RATE) for hz in BANDS_HZ]
-    level = np.stack(
-        [percussive[a:b].sum(0) for a, b in zip(edges[:-1], edges[1:], strict=True)]
-    )
+    level = np.stack([percussive[a:b].sum(0) for a, b in itertools.pairwise(edges)])
     decibels = 20 * np.log10(level / level.max() + FLOOR)
     rise = np.maximum(np.diff(decibels, axis=1, prepend=decibels[:, :1]), 0).max(0)
     size = round(NEAR_SECONDS * FRAME_RATE)

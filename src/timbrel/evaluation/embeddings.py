@@ -14,7 +14,8 @@ import torch
 
 from timbrel.audio import Audio
 from timbrel.errors import InputError, TimbrelError
-from timbrel.evaluation.run import Record, audio_path, memory_of, slug
+from timbrel.evaluation.run import Record, audio_path, memory_of
+from timbrel.evaluation.systems import slug
 from timbrel.evaluation.timbre_embedding import hear
 
 Embedder = Callable[[Audio], np.ndarray]  # -> (n, dim), one row for each patch

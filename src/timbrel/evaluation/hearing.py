@@ -103,10 +103,11 @@ class Memory:
         if not path.is_file():
             return None
         with np.load(path) as data:
-            columns = (data[key] for key in ("onset", "offset", "pitch", "velocity"))
-            onset, *others = columns
+            onset, offset, pitch, velocity = (
+                data[key] for key in ("onset", "offset", "pitch", "velocity")
+            )
             return Hearing(
-                Notes.from_columns(onset, *others, np.zeros(len(onset))),
+                Notes.from_columns(onset, offset, pitch, velocity, np.zeros(len(onset), int)),
                 Heard(data["patches"]),
                 data["chroma"],
                 data["beats"],

@@ -18,9 +18,7 @@ from timbrel.evaluation.cases import ATTEMPTS, LOUDNESS, RATE, Case, case_name, 
 from timbrel.evaluation.protocol import Protocol, Setting
 
 
-def draw_piece_case(
-    protocol: Protocol, level: str, number: int, fonts: list[SoundFont]
-) -> Case:
+def draw_piece_case(protocol: Protocol, level: str, number: int, fonts: list[SoundFont]) -> Case:
     """The case of this number at this level; see `cases.draw_cases`.
 
     Raises:

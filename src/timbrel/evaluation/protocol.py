@@ -70,7 +70,9 @@ class Setting:
                 )
         numbers = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in CHOICES}
         for name, value in numbers.items():
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+            if value is not None and (
+                isinstance(value, bool) or not isinstance(value, int | float)
+            ):
                 raise InputError(f"{name} is '{value}'; give a number")
         if not 0 < self.example_part <= 1 or self.example_seconds * self.example_part < 0.5:
             raise InputError("an example of less than half a second, or part, cannot be given")

@@ -33,10 +33,12 @@ def warped_distance(first: np.ndarray, second: np.ndarray) -> float:
     return float(total[rows, columns] / (rows + columns))
 
 
-def reciprocal_ranks(versions: Sequence[np.ndarray], pieces: Sequence[np.ndarray]) -> list[float]:
-    """Of each version: 1 / rank of the piece of the same index among all pieces."""
+def reciprocal_ranks(
+    versions: Sequence[np.ndarray], right: Sequence[int], pieces: Sequence[np.ndarray]
+) -> list[float]:
+    """Of each version: 1 / rank of its piece among all; `right` are the pieces' indices."""
     ranks = []
-    for index, version in enumerate(versions):
+    for version, index in zip(versions, right, strict=True):
         distances = np.array([warped_distance(version, piece) for piece in pieces])
         ranks.append(1.0 / int((distances <= distances[index]).sum()))
     return ranks

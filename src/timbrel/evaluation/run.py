@@ -10,7 +10,6 @@ Folder:
 import hashlib
 import json
 import math
-import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -28,19 +27,19 @@ from timbrel.evaluation.given import file_row, manifest_cases, store_cases
 from timbrel.evaluation.hearing import Memory
 from timbrel.evaluation.protocol import Protocol
 from timbrel.evaluation.scores import SCORE_NAMES, Ears, listen_to, score
-from timbrel.evaluation.systems import System, model_rows, references
+from timbrel.evaluation.systems import System, model_rows, references, slug
 
 # An output that does not exist has none of its notes and is like nothing.
 FAILED = {
-    "note_f1": 0.0,
-    "note_precision": 0.0,
-    "note_recall": 0.0,
-    "pitch_class_f1": 0.0,
-    "onset_f1": 0.0,
-    "offset_f1": 0.0,
-    "velocity_f1": 0.0,
-    "nearer": 0.0,
-    "musicnn_nearer": 0.0,
+    "note_f1",
+    "note_precision",
+    "note_recall",
+    "pitch_class_f1",
+    "onset_f1",
+    "offset_f1",
+    "velocity_f1",
+    "nearer",
+    "musicnn_nearer",
 }
 Progress = Callable[[float], None]
 
@@ -84,7 +83,8 @@ class Job:
         protocol: whose cases are rendered, unless `store` or `manifest` is given.
         fonts: paths of sound fonts to render with.
         store: renditions or recordings to draw cases from.
-        manifest: list of cases with files, and `outputs`, the folder that is judged.
+        manifest: list of cases with files.
+        outputs: folders of files that are judged, by the manifest.
         model: to be judged: "default" or a folder.
         sampling: options of `Timbrel.render`.
         limit: cases per level at most.
@@ -94,7 +94,7 @@ class Job:
     fonts: tuple[str, ...] = ()
     store: str | None = None
     manifest: str | None = None
-    outputs: str | None = None
+    outputs: tuple[str, ...] = ()
     model: str | None = None
     structure: str = "notes"
     sampling: tuple[tuple[str, float | int | None], ...] = ()
@@ -112,8 +112,7 @@ class Job:
     def systems(self) -> dict[str, System]:
         """All rows of the table."""
         rows = references()
-        if self.outputs is not None:
-            rows[Path(self.outputs).name] = file_row(Path(self.outputs))
+        rows |= {folder_name(folder): file_row(Path(folder)) for folder in self.outputs}
         if self.model is not None:
             from timbrel.model import load
 
@@ -124,6 +123,11 @@ class Job:
         """What makes two runs the same."""
         model = None if self.model is None else f"{self.model} {weights_id(self.model)}"
         return {**asdict(self), "fonts": [Path(f).name for f in self.fonts], "model": model}
+
+
+def folder_name(folder: str) -> str:
+    """What judged files are called in tables."""
+    return Path(folder).resolve().name
 
 
 def weights_id(model: str) -> str:
@@ -141,11 +145,6 @@ def weights_id(model: str) -> str:
     for path in sorted(folder.glob("*.safetensors")):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
-
-
-def slug(text: str) -> str:
-    """A name as part of a file name."""
-    return re.sub(r"[^\w.-]+", "_", text).strip("_")
 
 
 def read_records(folder: Path) -> list[Record]:
@@ -277,7 +276,7 @@ def judge_one(name: str, run: System, case: Case, ears: Ears, folder: Path) -> R
             return None
         scores, heard = score(audio, case, ears)
     except (TimbrelError, RuntimeError, ValueError) as error:
-        failed = {key: FAILED.get(key, float("nan")) for key in SCORE_NAMES}
+        failed = {key: failed_score(key, case) for key in SCORE_NAMES}
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         return Record(case.name, case.level, name, failed, reason, 0.0, 0.0, case.facts)
     keep(folder, case.name, name, audio)
@@ -293,6 +292,16 @@ def judge_one(name: str, run: System, case: Case, ears: Ears, folder: Path) -> R
         heard,
         ears.name,
     )
+
+
+def failed_score(name: str, case: Case) -> float:
+    """Of an output that does not exist: 0 where the case has something to be found."""
+    lost = set(FAILED)
+    if case.beats is not None:
+        lost.add("beat_f1")
+    if len(case.notes.drums()):
+        lost.add("drum_onset_f1")
+    return 0.0 if name in lost else float("nan")
 
 
 def keep(folder: Path, case: str, name: str, audio: Audio) -> None:

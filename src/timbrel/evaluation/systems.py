@@ -5,6 +5,7 @@ example untouched, and the source filtered to the example's average spectrum, wh
 measures of timbre take for a transfer.
 """
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -76,6 +77,11 @@ def model_rows(
 
     name = str(player.about.get("name", "model"))
     return {CODEC: reconstruct, f"{name}, from {structure}": play}
+
+
+def slug(text: str) -> str:
+    """A name as part of a file name."""
+    return re.sub(r"[^\w.-]+", "_", text).strip("_")
 
 
 def _seconds(case: Case) -> float:
