@@ -38,7 +38,10 @@ def evaluate(
         list[Path] | None, typer.Option(help="Sound font; may be repeated. Default: all found.")
     ] = None,
     embedding: Annotated[
-        str, typer.Option(help="For Fréchet distances: musicnn, clap:FOLDER or mert:FOLDER.")
+        str,
+        typer.Option(
+            help="For Fréchet distances: musicnn, vggish:FILE, clap:FOLDER or mert:FOLDER."
+        ),
     ] = "musicnn",
     workers: Annotated[
         int, typer.Option(min=0, help="Processes; 0: one per core. Results do not depend on it.")

@@ -3,9 +3,10 @@
 Conventions: times in seconds. A beat counts as found within 70 ms, and the first 5 s of a
 piece do not count (mir_eval's usage): a tracker must first find the tempo.
 
-The tempo is the lag at which the onset strength is most like itself, weighed by how usual
-it is; beats are the times, about a period apart, at which the most begins. A tracker that
-loses the tempo's octave loses a third of the F1, so read it beside the ground truth's row.
+The tempo is the lag after which, and after twice which, the onset strength is most like
+itself, weighed by how usual it is; beats are the times, about a period apart, at which the
+most begins. A tracker that loses the tempo's octave loses a third of the F1, so read it
+beside the ground truth's row.
 """
 
 import numpy as np
@@ -41,9 +42,12 @@ def _period(strength: np.ndarray, frame_rate: float) -> int:
     centred = strength - strength.mean()
     spectrum = np.abs(np.fft.rfft(centred, 2 * len(centred))) ** 2
     lags = np.arange(shortest, longest + 1)
-    likeness = np.fft.irfft(spectrum)[lags]
+    likeness = np.fft.irfft(spectrum)[: 2 * longest + 2]
+    # a beat comes again after two; a lag is whole, so its double may be off by one
+    double = np.max([likeness[2 * lags + k] for k in (-1, 0, 1)], 0)
     octaves = np.log2(60 * frame_rate / lags / USUAL_BPM)
-    return int(lags[np.argmax(likeness * np.exp(-0.5 * (octaves / USUAL_OCTAVES) ** 2))])
+    weight = np.exp(-0.5 * (octaves / USUAL_OCTAVES) ** 2)
+    return int(lags[np.argmax((likeness[lags] + 0.5 * double) * weight)])
 
 
 def _best_path(strength: np.ndarray, period: int) -> np.ndarray:

@@ -95,7 +95,7 @@ def levels_figure(table: Sequence[Row], levels: Mapping[str, Mapping[str, Any]])
 
     longest = max(len(name) for _, names in panels for name in names)
     height = len(panels) * (2.7 + 0.035 * longest) + 0.6
-    return figure(draw, 3.1 * len(names), height, "Scores by level, with 95 % intervals")
+    return figure(draw, 3.1 * len(names), height, "Scores by level; bars are 95 % intervals")
 
 
 def _scores(axis: Any, table: Sequence[Row], panel: Panel, name: str) -> None:
@@ -117,7 +117,7 @@ def _scores(axis: Any, table: Sequence[Row], panel: Panel, name: str) -> None:
         axis.errorbar(
             x + shift,
             mean,
-            np.nan_to_num(np.maximum([mean - low, high - mean], 0)),
+            None if reference else np.nan_to_num(np.maximum([mean - low, high - mean], 0)),
             fmt=("o" if not reference else ".") + ("-" if connected else ""),
             color=colour,
             linewidth=1.0 if reference else 2.2,

@@ -16,7 +16,6 @@ from timbrel.evaluation.scores import SCORE_NAMES
 from timbrel.evaluation.systems import REFERENCES, SOURCE, TRUTH
 from timbrel.evaluation.tables import (
     SHORT,
-    Interval,
     Row,
     levels_of,
     markdown,
@@ -33,17 +32,18 @@ from timbrel.evaluation.tables import (
 
 STYLE = """
 :root { color-scheme: light }
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem;
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 80rem; padding: 0 1rem;
   color: #1d1d1f; background: #fff }
 h1 { margin-bottom: 0 } h2 { margin-top: 2.2rem }
 .wide { overflow-x: auto }
-table { border-collapse: collapse; margin: .6rem 0; font-variant-numeric: tabular-nums }
-th, td { padding: .3rem .6rem; border-bottom: 1px solid #ddd; text-align: right;
+table { border-collapse: collapse; margin: .6rem 0; font-variant-numeric: tabular-nums;
+  font-size: 14px }
+th, td { padding: .25rem .45rem; border-bottom: 1px solid #ddd; text-align: right;
   vertical-align: top }
 th { vertical-align: bottom; font-size: 13px }
 th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: #fff;
   min-width: 8.5rem }
-small { color: #5a5a60; white-space: nowrap; font-weight: 400 }
+small { color: #5a5a60; white-space: nowrap; font-weight: 400; font-size: 11px }
 .model td, .model td:first-child { font-weight: 600; background: #eef4ff }
 figure { margin: 1rem 0 } figcaption { color: #444; font-size: 14px; max-width: 60rem }
 img { max-width: 100%; height: auto } audio { height: 2.2rem; width: 15rem; max-width: 100% }
@@ -106,7 +106,7 @@ def page(
 
 
 def _summary(table: Sequence[Row]) -> str:
-    """What is judged, level by level, beside the ground truth."""
+    """What is judged, level by level."""
     levels = list(dict.fromkeys(row.level for row in table))
     judged = [s for s in dict.fromkeys(r.system for r in table) if s not in REFERENCES]
     if len(levels) < 2:
@@ -119,9 +119,8 @@ def _summary(table: Sequence[Row]) -> str:
             truth = [r for r in table if r.level == level and r.system == TRUTH]
             if mine:
                 kind = "" if level else " class=model"
-                right = truth[0].values["note_f1"] if truth else (math.nan,) * 3
+                cells = _cells(mine[0], table)
                 name = html.escape(level or "all levels")
-                cells = _cells(mine[0], table, {"note_f1": f"truth {number(right[0])}"})
                 lines.append(f"<tr{kind}><td>{name}{cells}")
         parts.append(
             f"<h2>{html.escape(system)}</h2><div class=wide><table><tr>{_head(table)}"
@@ -156,20 +155,14 @@ def _head(table: Sequence[Row]) -> str:
     return head + "<th title='seconds of audio per second of computing'>times real time"
 
 
-def _cells(row: Row, table: Sequence[Row], notes: Mapping[str, str] | None = None) -> str:
+def _cells(row: Row, table: Sequence[Row]) -> str:
     cells = []
     for name, _, _ in shown(table):
-        below = [_spread(row.values[name])]
-        if notes and name in notes:
-            below.append(notes[name])
-        small = "".join(f"<br><small>{text}</small>" for text in below if text)
-        cells.append(f"<td>{number(row.values[name][0])}{small}")
+        mean, low, high = row.values[name]
+        spread = f"<br><small>{low:.2f} to {high:.2f}</small>" if math.isfinite(low) else ""
+        cells.append(f"<td>{number(mean)}{spread}")
     speed = number(row.real_time, 1) if row.system not in REFERENCES else ""
     return "".join(cells) + f"<td>{speed}"
-
-
-def _spread(value: Interval) -> str:
-    return f"{value[1]:.2f} to {value[2]:.2f}" if math.isfinite(value[1]) else ""
 
 
 def _every_score(mine: Sequence[Row]) -> str:

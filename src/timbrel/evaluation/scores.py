@@ -164,25 +164,32 @@ def _piece(heard: Hearing, case: Case, ears: Ears, seconds: float) -> dict[str, 
     """What only a whole piece has."""
     struck = hits(case.notes)
     long = seconds >= LEAST_SECONDS
-    values = {
+    notes, timbre = drift(heard, case.notes, ears.example, seconds)
+    return {
         "beat_f1": NAN if case.beats is None or not long else beat_f1(case.beats, heard.beats),
         "drum_onset_f1": drum_onset_f1(struck, heard.hits) if len(struck) and long else NAN,
-        "note_drift": NAN,
-        "timbre_drift": NAN,
+        "note_drift": notes,
+        "timbre_drift": timbre,
     }
-    if seconds >= DRIFT_SECONDS:
-        notes, third = case.notes.pitched(), seconds / 3
-        first, last = (
-            note_scores(_begun(notes, a, b), _begun(heard.notes, a, b)).f1
-            for a, b in ((0, third), (2 * third, seconds))
-        )
-        patches = np.array_split(heard.timbre.patches, 3)
-        before, after = (
-            similarity(Heard(part).discriminant, ears.example.discriminant)
-            for part in (patches[0], patches[-1])
-        )
-        values |= {"note_drift": last - first, "timbre_drift": after - before}
-    return values
+
+
+def drift(heard: Hearing, notes: Notes, example: Heard, seconds: float) -> tuple[float, float]:
+    """Last third of a piece less its first: note F1, and likeness to the example.
+
+    NaN for a piece of less than `DRIFT_SECONDS`.
+    """
+    if seconds < DRIFT_SECONDS:
+        return NAN, NAN
+    third = seconds / 3
+    before, after = (
+        note_scores(_begun(notes.pitched(), a, b), _begun(heard.notes, a, b)).f1
+        for a, b in ((0, third), (2 * third, seconds))
+    )
+    parts = np.array_split(heard.timbre.patches, 3)
+    first, last = (
+        similarity(Heard(part).discriminant, example.discriminant) for part in (parts[0], parts[-1])
+    )
+    return after - before, last - first
 
 
 def _begun(notes: Notes, start: float, end: float) -> Notes:
