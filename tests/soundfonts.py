@@ -17,11 +17,19 @@ def generators(*pairs: tuple[int, int]) -> list[bytes]:
     return [struct.pack("<HH", kind, value & 0xFFFF) for kind, value in pairs]
 
 
-def write_font(path: Path, low: int = 30, high: int = 100) -> None:
-    """A4 = 440 Hz; presets 0 and 1 of bank 0 sound from `low` to `high`; preset 0 of bank 128."""
+def write_font(
+    path: Path, low: int = 30, high: int = 100, gain: float = 1.0, cents: int = 0
+) -> None:
+    """A4 = 440 Hz; presets 0 and 1 of bank 0 sound from `low` to `high`; preset 0 of bank 128.
+
+    A sine, clipped if `gain` is more than 1, and `cents` off.
+    """
     time = np.arange(RATE) / RATE
-    wave = (12_000 * np.sin(2 * np.pi * 440 * time)).astype("<i2").tobytes() + bytes(92)
-    zone = generators((43, low | high << 8), (54, 1), (53, 0))  # keys, loop, sample
+    sine = np.clip(gain * np.sin(2 * np.pi * 440 * time), -1, 1)
+    wave = (12_000 * sine).astype("<i2").tobytes() + bytes(92)
+    # keys, loop, coarse and fine tuning, sample
+    tuning = (51, round(cents / 100)), (52, cents - 100 * round(cents / 100))
+    zone = generators((43, low | high << 8), (54, 1), *tuning, (53, 0))
     presets = [(0, 0, b"sine"), (1, 0, b"sine two"), (0, 128, b"kit")]
     phdr = b"".join(
         struct.pack("<20sHHHIII", name, program, bank, i, 0, 0, 0)

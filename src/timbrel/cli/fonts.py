@@ -1,11 +1,22 @@
 """`timbrel fonts`: which sound fonts are here."""
 
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
 from timbrel.errors import TimbrelError
+
+if TYPE_CHECKING:
+    from timbrel.data.render.soundfont import SoundFont
 
 PACKAGES = "musescore-general-soundfont-small timgm6mb-soundfont opl3-soundfont"
 
 
-def fonts() -> None:
+def fonts(
+    check: Annotated[
+        bool, typer.Option("--check", help="Listen to all presets and list the faulty ones.")
+    ] = False,
+) -> None:
     """List the sound fonts that rendering can use, and how to get some."""
     from rich.console import Console
     from rich.markup import escape
@@ -16,13 +27,15 @@ def fonts() -> None:
     console = Console()
     table = Table("presets", "licence", "family", "used for", box=None)
     table.add_column("font", overflow="fold")  # a path cut short would be of no use
-    broken = []
+    messages = []
     for path in find_fonts():
         font = SoundFont(path)
         try:
             count = len(font.presets())
+            if check:
+                messages += _faults(font)
         except TimbrelError as error:
-            broken.append(str(error))
+            messages.append(str(error))
             continue
         use = "training, evaluation" if font.free else "evaluation only"
         table.add_row(str(count), font.licence, escape(font.family), use, escape(str(path)))
@@ -30,7 +43,7 @@ def fonts() -> None:
         console.print(table)
     else:
         console.print("no sound font found; the own synthesiser needs none")
-    for message in broken:
+    for message in messages:
         console.print(message, markup=False)
     # no wrapping: the line is there to be copied
     console.print("Debian and Ubuntu have some:", soft_wrap=True)
@@ -40,3 +53,17 @@ def fonts() -> None:
         "licence are used for evaluation only.",
         soft_wrap=True,
     )
+
+
+def _faults(font: "SoundFont") -> list[str]:
+    """What is wrong with a font's presets, a line each."""
+    from timbrel.data.render.inspection import inspect
+
+    found = inspect(font)
+    left_out = f"{len(found.faults)} of {len(font.presets())} presets are not used"
+    names = {(p.bank, p.program): p.name for p in font.presets()}
+    late = f"; sounds are {1000 * found.latency:.1f} ms late, which is cut off"
+    return [f"{font.path.name}: {left_out}{late if found.latency > 0.0005 else ''}"] + [
+        f"  bank {place[0]}, program {place[1]}, {names[place]}: {why}"
+        for place, why in found.faults.items()
+    ]

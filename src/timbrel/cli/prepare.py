@@ -33,6 +33,14 @@ def render(
         float,
         typer.Option(min=0, max=1, help="Share that are whole pieces, played by ensembles."),
     ] = 0.0,
+    expressive: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Share of the strings, winds, guitars and synths with vibrato, bends, swells.",
+        ),
+    ] = 0.3,
     workers: Annotated[int, typer.Option(help="Processes.")] = 1,
 ) -> None:
     """Render scores through sound fonts and the own synthesiser into a store."""
@@ -52,6 +60,7 @@ def render(
             fonts,
             synth_share if fonts else 1.0,
             mix_share=mixes,
+            expressive_share=expressive,
             workers=workers,
             progress=lambda share: bar.update(task, completed=share),
         )

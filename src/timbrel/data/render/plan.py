@@ -24,6 +24,7 @@ from timbrel.notes import Notes
 PER_TIMBRE = 6  # scores that each timbre plays, and pieces each ensemble
 PER_SCORE = 2  # timbres that play each score, and ensembles each piece
 LEAD_OUT = 1.0  # seconds at the end in which no note begins
+EXPRESSIVE_SHARE = 0.3
 POOL = 240  # timbres at least, from which ensembles are drawn
 
 
@@ -139,6 +140,7 @@ def draw_plan(
     synth_share: float = 0.4,
     seconds: float = 12.0,
     mixes: int = 0,
+    expressive_share: float = EXPRESSIVE_SHARE,
 ) -> Plan:
     """Draw who plays.
 
@@ -150,12 +152,14 @@ def draw_plan(
         synth_share: share of the own synthesiser's timbres.
         seconds: length of a rendition.
         mixes: how many of the renditions are mixes.
+        expressive_share: of the timbres that can bend notes, those whose players do.
 
     Raises:
         DataError: there is no such split, or nobody for a role of an ensemble.
     """
     needed = timbres_needed(count - mixes)
-    drawn = draw_timbres(seed, max(needed, POOL) if mixes else needed, split, fonts, synth_share)
+    most = max(needed, POOL) if mixes else needed
+    drawn = draw_timbres(seed, most, split, fonts, synth_share, expressive_share)
     timbres = drawn[:needed]
     drums = [t for t in timbres if t.drums]
     if len(drums) == 1 and len(timbres) > 2:  # it would have no partner

@@ -15,7 +15,8 @@ from timbrel.audio import Audio
 from timbrel.data.level import levelled
 from timbrel.data.lock import locked
 from timbrel.data.render.ensembles import render_mix
-from timbrel.data.render.plan import LEAD_OUT, Plan, draw_plan
+from timbrel.data.render.inspection import usable
+from timbrel.data.render.plan import EXPRESSIVE_SHARE, LEAD_OUT, Plan, draw_plan
 from timbrel.data.render.soundfont import SoundFont
 from timbrel.data.render.timbres import Timbre
 from timbrel.data.store import Item, StoreWriter
@@ -77,6 +78,7 @@ def render_store(
     seconds: float = 12.0,
     workers: int = 1,
     mix_share: float = 0.0,
+    expressive_share: float = EXPRESSIVE_SHARE,
     progress: Callable[[float], None] | None = None,
 ) -> None:
     """Render a store, or continue one: finished shards are kept.
@@ -86,11 +88,12 @@ def render_store(
         seed: of all draws.
         count: renditions.
         split: whose timbres.
-        fonts: sound fonts to choose from.
+        fonts: sound fonts to choose from; their faulty presets are left out.
         synth_share: share of the own synthesiser's timbres.
         seconds: length of a rendition.
         workers: processes; the result does not depend on it.
         mix_share: share of renditions that are whole pieces, played by ensembles.
+        expressive_share: of the timbres that can bend notes, those whose players do.
         progress: called with the share that is done.
 
     Raises:
@@ -102,9 +105,12 @@ def render_store(
             f"{count} renditions of {seconds:g} s cannot be rendered: at least one of more "
             f"than {LEAD_OUT:g} s is needed"
         )
-    if not 0 <= mix_share <= 1:
-        raise DataError(f"the share of mixes must be between 0 and 1, not {mix_share:g}")
-    plan = draw_plan(seed, count, split, fonts, synth_share, seconds, round(mix_share * count))
+    for name, share in (("mixes", mix_share), ("expressive timbres", expressive_share)):
+        if not 0 <= share <= 1:
+            raise DataError(f"the share of {name} must be between 0 and 1, not {share:g}")
+    mixes = round(mix_share * count)
+    fonts = [usable(font) for font in fonts]
+    plan = draw_plan(seed, count, split, fonts, synth_share, seconds, mixes, expressive_share)
     samples = round(seconds * RATE)
     per_shard = max(1, min(PER_SHARD, LARGEST_SHARD // (2 * samples)))
     options = {
@@ -113,9 +119,11 @@ def render_store(
         "count": count,
         "split": split,
         "fonts": [font.path.name for font in fonts],
+        "excluded": {font.path.name: _places(font) for font in fonts},
         "synth_share": synth_share,
         "seconds": seconds,
         "mix_share": mix_share,
+        "expressive_share": expressive_share,
         "per_shard": per_shard,
     }
     shards = [range(k, min(k + per_shard, count)) for k in range(0, count, per_shard)]
@@ -132,6 +140,11 @@ def render_store(
                 writer.write_shard(shard, np.stack(audio), notes, items)
             if progress is not None:
                 progress(indices.stop / count)
+
+
+def _places(font: SoundFont) -> list[str]:
+    """The presets that are left out, for JSON."""
+    return [f"{bank}-{program}" for bank, program in sorted(font.excluded)]
 
 
 @contextmanager

@@ -4,8 +4,8 @@ Rendering is by tinysoundfont (MIT, reads .sf2 and .sf3), split at every event, 
 are exact to the sample. Between two stems all voices are stopped and the fade is thrown
 away: nothing leaks from one stem into the next.
 
-Fonts differ in what they add of their own: the OPL3 font sounds about 6 ms late and 10
-cents flat throughout, the others 1 to 5 ms late. Times and pitches are left as they are.
+Fonts differ in what they add of their own: the OPL3 font sounds about 5 ms late and 10
+cents flat throughout. `inspection.usable` measures the first and has it cut off.
 """
 
 import itertools
@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from timbrel.data.render.expression import CONTROL_HZ
 from timbrel.errors import DataError
 from timbrel.notes import Notes
 
@@ -39,6 +40,10 @@ KNOWN = (
 SETTLE = 4_096  # samples thrown away after all voices were stopped
 HEADROOM_DB = -9.0  # gain of the synthesiser: dozens of loud voices stay below full scale
 DRUM_BANK = 128
+OFF, WHEEL, ON = range(3)  # kinds of events, in the order in which they happen at one time
+WHEEL_REST = 8_192
+WHEEL_CENTS = 300  # reach of the pitch wheel
+WHEEL_SECONDS = 0.003
 INSTRUMENT, KEY_RANGE, SAMPLE = 41, 43, 53  # generators of the SoundFont 2 specification
 ALL_KEYS = frozenset(range(128))
 
@@ -78,13 +83,20 @@ class SoundFont:
 
     Args:
         path: .sf2 or .sf3.
+        excluded: (bank, program) of presets that are not to be used.
+        latency: seconds by which all its sounds are late; cut off when rendering.
 
     Raises:
         DataError: not a sound font.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = Path(path)
+    def __init__(
+        self,
+        path: Path,
+        excluded: frozenset[tuple[int, int]] = frozenset(),
+        latency: float = 0.0,
+    ) -> None:
+        self.path, self.excluded, self.latency = Path(path), excluded, latency
         known = [entry for entry in KNOWN if entry[0] in self.path.name.lower()]
         self.family = known[0][1] if known else f"other:{self.path.stem}"
         self.licence = known[0][2] if known else "unknown"
@@ -97,13 +109,19 @@ class SoundFont:
         return self.licence in ("MIT", "CC0")
 
     def presets(self) -> list[Preset]:
-        """All presets, by bank and program."""
+        """All presets that are not excluded, by bank and program."""
         if self._presets is None:
-            self._presets = _read_presets(self.path)
+            found = _read_presets(self.path)
+            self._presets = [p for p in found if (p.bank, p.program) not in self.excluded]
         return self._presets
 
     def render(
-        self, preset: Preset, notes: Notes, seconds: float, rate: int = 44_100
+        self,
+        preset: Preset,
+        notes: Notes,
+        seconds: float,
+        rate: int = 44_100,
+        cents: np.ndarray | None = None,
     ) -> np.ndarray:
         """Play notes with a preset, dry.
 
@@ -112,6 +130,8 @@ class SoundFont:
             notes: any polyphony; those outside [0, seconds) are left out.
             seconds: length of the result.
             rate: Hz.
+            cents: deviation from the written pitches, at `CONTROL_HZ` points per second; the
+                pitch wheel follows it in steps of `WHEEL_SECONDS`.
 
         Returns:
             (2, samples) float32, not clipped.
@@ -120,25 +140,32 @@ class SoundFont:
         synth.sounds_off(0)
         synth.generate(SETTLE)
         synth.program_select(0, font, preset.bank, preset.program, preset.drums)
+        synth.pitchbend_range(0, WHEEL_CENTS / 100)
+        synth.pitchbend(0, WHEEL_REST)
         total = round(seconds * rate)
         events = [
-            (min(round(float(t) * rate), total), kind, int(p), int(v))
-            for times, kind in ((notes.offset, 0), (notes.onset, 1))
-            for t, p, v in zip(times, notes.pitch, notes.velocity, strict=True)
+            (min(round(float(t) * rate), total), kind, int(value), int(v))
+            for times, kind in ((notes.offset, OFF), (notes.onset, ON))
+            for t, value, v in zip(times, notes.pitch, notes.velocity, strict=True)
         ]
+        if cents is not None:
+            events += _wheel(cents, seconds, rate)
         pieces, now = [], 0
-        for at, kind, pitch, velocity in sorted(events):  # note-offs first at equal times
+        for at, kind, value, velocity in sorted(events):  # note-offs first at equal times
             if at > now:
                 pieces.append(_samples(synth.generate(at - now)))
                 now = at
-            if kind and 0 <= at < total:
-                synth.noteon(0, pitch, velocity)
-            elif not kind:
-                synth.noteoff(0, pitch)
-        if total > now:
-            pieces.append(_samples(synth.generate(total - now)))
+            if kind == OFF:
+                synth.noteoff(0, value)
+            elif kind == WHEEL:
+                synth.pitchbend(0, value)
+            elif 0 <= at < total:
+                synth.noteon(0, value, velocity)
+        late = round(self.latency * rate)
+        if total + late > now:
+            pieces.append(_samples(synth.generate(total + late - now)))
         out = np.concatenate(pieces, 1) if pieces else np.zeros((2, 0), np.float32)
-        return np.ascontiguousarray(out[:, :total])
+        return np.ascontiguousarray(out[:, late : late + total])
 
     def _load(self, rate: int) -> tuple[Any, int]:
         if rate not in self._synth:
@@ -160,6 +187,19 @@ class SoundFont:
     def __getstate__(self) -> dict[str, Any]:
         """A font sent to another process is loaded there again."""
         return {**self.__dict__, "_synth": {}}
+
+
+def _wheel(cents: np.ndarray, seconds: float, rate: int) -> list[tuple[int, int, int, int]]:
+    """Moves of the pitch wheel along a curve, as events."""
+    times = np.arange(0, seconds, WHEEL_SECONDS)
+    bent = np.interp(times, np.arange(len(cents)) / CONTROL_HZ, cents)
+    values = np.round(WHEEL_REST * (1 + np.clip(bent / WHEEL_CENTS, -1, 1))).astype(int)
+    values = np.minimum(values, 2 * WHEEL_REST - 1)
+    moved = np.diff(values, prepend=WHEEL_REST) != 0
+    return [
+        (round(float(t) * rate), WHEEL, int(value), 0)
+        for t, value in zip(times[moved], values[moved], strict=True)
+    ]
 
 
 def _samples(buffer: memoryview) -> np.ndarray:

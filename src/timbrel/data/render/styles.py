@@ -21,7 +21,7 @@ HARMONIC_MINOR = (0, 2, 3, 5, 7, 8, 11)
 
 # General MIDI families (program // 8)
 PIANO, CHROMATIC, ORGAN, GUITAR, BASS, STRINGS, ENSEMBLE = range(7)
-BRASS, REED, PIPE, SYNTH_LEAD, SYNTH_PAD = range(7, 12)
+BRASS, REED, PIPE, SYNTH_LEAD, SYNTH_PAD, _, ETHNIC = range(7, 14)
 
 
 @dataclass(frozen=True)

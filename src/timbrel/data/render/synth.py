@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from scipy import signal
 
+from timbrel.data.render.expression import CONTROL_HZ, advanced
 from timbrel.notes import Notes
 
 KINDS = ("additive", "plucked", "hollow", "bell", "fm", "bowed", "organ")
@@ -110,7 +111,13 @@ class Patch:
         return hz, amplitude / max(float(np.sqrt((amplitude**2).sum())), 1e-9)
 
 
-def render_patch(patch: Patch, notes: Notes, seconds: float, rate: int = 44_100) -> np.ndarray:
+def render_patch(
+    patch: Patch,
+    notes: Notes,
+    seconds: float,
+    rate: int = 44_100,
+    cents: np.ndarray | None = None,
+) -> np.ndarray:
     """Play notes with a patch.
 
     Args:
@@ -118,12 +125,14 @@ def render_patch(patch: Patch, notes: Notes, seconds: float, rate: int = 44_100)
         notes: any polyphony.
         seconds: length of the result; what rings longer is cut.
         rate: Hz.
+        cents: deviation from the written pitches, at `CONTROL_HZ` points per second.
 
     Returns:
         (2, samples) float32, peak at most 0.9.
     """
     total = round(seconds * rate)
     out = np.zeros(total, np.float32)
+    clock = advanced(cents) if cents is not None else None
     seen: dict[tuple[int, int, int], np.ndarray] = {}
     for onset, offset, pitch, velocity in zip(
         notes.onset, notes.offset, notes.pitch, notes.velocity, strict=True
@@ -133,9 +142,13 @@ def render_patch(patch: Patch, notes: Notes, seconds: float, rate: int = 44_100)
         if not 0 <= start < total:
             continue
         key = (int(pitch), int(velocity) // 4, held)
-        if key not in seen:
-            seen[key] = _note(patch, int(pitch), int(velocity), held, rate)
-        note = seen[key][: total - start]
+        if clock is not None:  # no two notes are alike
+            note = _note(patch, int(pitch), int(velocity), held, rate, clock, start / rate)
+        else:
+            if key not in seen:
+                seen[key] = _note(patch, int(pitch), int(velocity), held, rate)
+            note = seen[key]
+        note = note[: total - start]
         out[start : start + len(note)] += note
     return _finish(out)
 
@@ -148,13 +161,28 @@ def _finish(out: np.ndarray) -> np.ndarray:
     return np.stack([out, out]).astype(np.float32)
 
 
-def _note(patch: Patch, pitch: int, velocity: int, held: int, rate: int) -> np.ndarray:
-    """One note (samples,), release included."""
+def _note(
+    patch: Patch,
+    pitch: int,
+    velocity: int,
+    held: int,
+    rate: int,
+    clock: np.ndarray | None = None,
+    onset: float = 0.0,
+) -> np.ndarray:
+    """One note (samples,), release included.
+
+    With a `clock` (see `advanced`), its pitch is bent as the clock runs from `onset` on.
+    """
     release = max(patch.release, 0.01)
     count = held + int(4.6 * release * rate)
     time = np.arange(count, dtype=np.float32) / rate
     tone = _frequency_modulated if patch.kind == "fm" else _partials
-    wave = tone(patch, pitch, velocity, time, rate)
+    turned = time  # what oscillators are driven by
+    if clock is not None:
+        points = np.arange(len(clock)) / CONTROL_HZ - onset
+        turned = np.interp(time, points, clock - np.interp(0, points, clock))
+    wave = tone(patch, pitch, velocity, time, turned, rate)
     if patch.detune_cents:
         ratio = 2 ** (patch.detune_cents / 1200)
         wave = 0.6 * wave + 0.6 * np.interp(time * ratio, time, wave, right=0).astype(np.float32)
@@ -172,12 +200,14 @@ def _note(patch: Patch, pitch: int, velocity: int, held: int, rate: int) -> np.n
     return (loudness * wave * envelope).astype(np.float32)
 
 
-def _partials(patch: Patch, pitch: int, velocity: int, time: np.ndarray, rate: int) -> np.ndarray:
+def _partials(
+    patch: Patch, pitch: int, velocity: int, time: np.ndarray, turned: np.ndarray, rate: int
+) -> np.ndarray:
     """Sum of partials, each with its own decay."""
     hz, amplitude = patch.partials(pitch, velocity, rate)
     strong = amplitude > 1e-3
     hz, amplitude = hz[strong], amplitude[strong]
-    phase = 2 * np.pi * time
+    phase = 2 * np.pi * turned
     if patch.vibrato_cents:
         depth = np.log(2) * patch.vibrato_cents / 1200
         sway = depth / (2 * np.pi * patch.vibrato_hz) * np.sin(2 * np.pi * patch.vibrato_hz * time)
@@ -194,7 +224,7 @@ def _partials(patch: Patch, pitch: int, velocity: int, time: np.ndarray, rate: i
 
 
 def _frequency_modulated(
-    patch: Patch, pitch: int, velocity: int, time: np.ndarray, rate: int
+    patch: Patch, pitch: int, velocity: int, time: np.ndarray, turned: np.ndarray, rate: int
 ) -> np.ndarray:
     """Two operators (Chowning, 1973); the index follows velocity and fades."""
     f0 = 440 * 2 ** ((pitch - 69) / 12)
@@ -202,8 +232,8 @@ def _frequency_modulated(
     room = max((0.45 * rate - f0) / (patch.ratio * f0) - 1, 0.0)
     index = min(patch.index * (0.4 + 0.6 * velocity / 127) * (1 + patch.character) / 2, room)
     fade = np.exp(-time / patch.decay) if patch.decay else 0.5 + 0.5 * np.exp(-time / 0.3)
-    inner = np.sin((2 * np.pi * f0 * patch.ratio * time).astype(np.float32))
-    wave = np.sin((2 * np.pi * f0 * time + index * fade * inner).astype(np.float32))
+    inner = np.sin((2 * np.pi * f0 * patch.ratio * turned).astype(np.float32))
+    wave = np.sin((2 * np.pi * f0 * turned + index * fade * inner).astype(np.float32))
     out: np.ndarray = wave * (fade if patch.decay else 1)
     return out
 

@@ -5,13 +5,26 @@ Fonts share recordings, so splits go by recording family, never by file
 training region; other families and some programs are heard only in validation and test.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from timbrel.data.render.effects import Effects
+from timbrel.data.render.expression import Manner
 from timbrel.data.render.phrases import KITS
 from timbrel.data.render.soundfont import Preset, SoundFont
+from timbrel.data.render.styles import (
+    BASS,
+    BRASS,
+    ENSEMBLE,
+    ETHNIC,
+    GUITAR,
+    PIPE,
+    REED,
+    STRINGS,
+    SYNTH_LEAD,
+    SYNTH_PAD,
+)
 from timbrel.data.render.synth import Patch, render_kit, render_patch
 from timbrel.errors import DataError
 from timbrel.notes import Notes
@@ -25,6 +38,10 @@ DRUM_SHARE = 0.06
 SPLITS = {"train": 0, "valid": 1, "test": 2}
 # What drum scores strike; kits without one of these would be silent there.
 KIT_PIECES = frozenset(piece for kit in KITS for piece in kit)
+# General MIDI families whose players bend notes: not keyboards, and nothing that is struck.
+BENDABLE = frozenset(
+    {GUITAR, BASS, STRINGS, ENSEMBLE, BRASS, REED, PIPE, SYNTH_LEAD, SYNTH_PAD, ETHNIC}
+)
 # (programs, lowest, highest, voices): natural ranges in General MIDI order
 RANGES = (
     (range(0, 8), 28, 100, 6),
@@ -83,6 +100,7 @@ class Timbre:
     voices: int
     drums: bool = False
     group: int = field(default=-1)  # General MIDI family (program // 8), or -1
+    manner: Manner = field(default=Manner())  # how its player plays
 
     @property
     def playable(self) -> tuple[int, int]:
@@ -100,14 +118,28 @@ class Timbre:
             return f"synth {self.source.kind}"
         return self.source[1].name
 
-    def render(self, notes: Notes, seconds: float, rate: int = 44_100) -> np.ndarray:
-        """(2, samples) float32 with effects, peak at most 1."""
+    @property
+    def bendable(self) -> bool:
+        """Whether its notes can be bent and swell once they sound."""
+        if self.drums:
+            return False
         if isinstance(self.source, Patch):
-            play = render_kit if self.drums else render_patch
-            dry = play(self.source, notes, seconds, rate)
+            return self.source.kind not in ("bell", "organ")
+        return self.group in BENDABLE
+
+    def render(self, notes: Notes, seconds: float, rate: int = 44_100) -> np.ndarray:
+        """(2, samples) float32 as its player plays, with effects, peak at most 1."""
+        cents = self.manner.cents(notes, seconds) if self.manner.bends else None
+        if isinstance(self.source, Patch):
+            if self.drums:
+                dry = render_kit(self.source, notes, seconds, rate)
+            else:
+                dry = render_patch(self.source, notes, seconds, rate, cents)
         else:
             font, preset = self.source
-            dry = font.render(preset, notes, seconds, rate)
+            dry = font.render(preset, notes, seconds, rate, cents)
+        if self.manner.swell_db:
+            dry = dry * self.manner.gain(notes, seconds, rate)
         wet = self.effects.apply(dry, rate)
         return wet / max(1.0, float(np.abs(wet).max(initial=0)))
 
@@ -143,7 +175,12 @@ def in_split(font: SoundFont, preset: Preset, split: str) -> bool:
 
 
 def draw_timbres(
-    seed: int, count: int, split: str, fonts: list[SoundFont], synth_share: float = 0.4
+    seed: int,
+    count: int,
+    split: str,
+    fonts: list[SoundFont],
+    synth_share: float = 0.4,
+    expressive_share: float = 0.0,
 ) -> list[Timbre]:
     """Draw timbres of a split, the same ones for the same arguments.
 
@@ -153,6 +190,7 @@ def draw_timbres(
         split: "train", "valid" or "test".
         fonts: those to choose from; none means the synthesiser alone.
         synth_share: share of patches of the own synthesiser.
+        expressive_share: of the timbres that can bend notes, those whose players do.
 
     Raises:
         DataError: there is no such split.
@@ -168,10 +206,23 @@ def draw_timbres(
         drums = rng.random() < DRUM_SHARE
         choices = kits if drums else tones
         if choices and rng.random() >= synth_share:
-            timbres.append(_from_font(choices, rng, number, drums))
+            timbre = _from_font(choices, rng, number, drums)
         else:
-            timbres.append(_from_patch(rng, split, number, drums))
+            timbre = _from_patch(rng, split, number, drums)
+        # a stream of its own: the share changes nothing else
+        player = np.random.default_rng([seed, SPLITS[split], number, 83])
+        if timbre.bendable and player.random() < expressive_share:
+            timbre = replace(timbre, manner=_manner(timbre, player))
+        timbres.append(timbre)
     return timbres
+
+
+def _manner(timbre: Timbre, rng: np.random.Generator) -> Manner:
+    """How somebody plays it; a sound that sways by itself is given no second vibrato."""
+    manner = Manner.draw(rng)
+    if isinstance(timbre.source, Patch) and timbre.source.vibrato_cents:
+        manner = replace(manner, vibrato_cents=0.0)
+    return manner
 
 
 def _from_font(
