@@ -10,7 +10,7 @@ from sounds import RATE, pitch_hz, tone
 from timbrel.audio import Audio
 from timbrel.data.render.styles import STYLES
 from timbrel.evaluation import drums, likeness
-from timbrel.evaluation.beats import beat_f1, track_beats
+from timbrel.evaluation.beats import beat_f1, beat_strength, beats_any_level, track_beats
 from timbrel.evaluation.cases import Case, draw_cases
 from timbrel.evaluation.drums import drum_onset_f1, drum_onsets, hits
 from timbrel.evaluation.hearing import Hearing, Memory
@@ -37,7 +37,7 @@ def clicks(times: np.ndarray, seconds: float, seed: int = 0) -> np.ndarray:
 
 
 def beats_of(samples: np.ndarray) -> np.ndarray:
-    return track_beats(likeness.onset_strength(likeness.log_mel_db(samples)), FRAME_RATE)
+    return track_beats(beat_strength(likeness.log_mel_db(samples)), FRAME_RATE)
 
 
 @pytest.mark.parametrize("bpm", [72.0, 100.0, 133.0])
@@ -55,6 +55,15 @@ def test_beat_f1_is_known_where_every_second_beat_is_found() -> None:
     assert beat_f1(true, true[::2]) == pytest.approx(2 / 3, abs=0.01)
     assert beat_f1(np.zeros(0), np.zeros(0)) == 1
     assert beat_f1(true, np.zeros(0)) == 0
+
+
+def test_half_and_twice_the_tempo_are_other_levels_of_the_same_beats_and_a_third_is_none() -> None:
+    true = np.arange(0, 30, 0.5)
+    for other in (true[::2], np.arange(0, 30, 0.25), true + 0.25):
+        assert beats_any_level(true, other) > 0.95
+        assert beat_f1(true, other) < 0.7
+    assert beats_any_level(true, np.arange(0, 30, 0.5 / 1.5)) < 0.2
+    assert beats_any_level(true, np.zeros(0)) == 0
 
 
 def test_drum_hits_are_heard_in_a_mix_and_held_notes_are_not_taken_for_them() -> None:

@@ -1,12 +1,17 @@
 """Beats: where a listener would tap, by dynamic programming (Ellis, 2007).
 
-Conventions: times in seconds. A beat counts as found within 70 ms, and the first 5 s of a
-piece do not count (mir_eval's usage): a tracker must first find the tempo.
+Conventions: times in seconds. The first 5 s of a piece do not count (mir_eval's usage): a
+tracker must first find the tempo.
 
-The tempo is the lag after which, and after twice which, the onset strength is most like
-itself, weighed by how usual it is; beats are the times, about a period apart, at which the
-most begins. A tracker that loses the tempo's octave loses a third of the F1, so read it
-beside the ground truth's row.
+The tempo is the lag after which, and after twice and four times which, what begins is most
+like what began, weighed by how usual it is; beats are the times, about a period apart, at
+which the most begins.
+
+Metrics:
+    beat_f1: F1 of beats within 70 ms.
+    beats_any_level: share of beats that are followed (within 17.5 % of a period), if tapping
+        every second beat, twice a beat, or between the beats is as good: AMLt (Hainsworth,
+        2004). The level is what trackers, and listeners, disagree about.
 """
 
 import numpy as np
@@ -17,11 +22,20 @@ TIGHTNESS = 100.0  # how much a gap may differ from the period
 LEAST_SECONDS = 10.0  # a shorter piece has no tempo to find
 
 
+def beat_strength(mel: np.ndarray) -> np.ndarray:
+    """(frames, 128) of `likeness.log_mel_db` -> (frames,): how much louder bands become.
+
+    By the cube root of power, near to how loud it seems, so that faint bands count little.
+    """
+    loudness = 10 ** (mel / 30)
+    return np.maximum(np.diff(loudness, axis=0, prepend=loudness[:1]), 0).mean(1)
+
+
 def track_beats(strength: np.ndarray, frame_rate: float) -> np.ndarray:
     """Times of beats.
 
     Args:
-        strength: (frames,) how much begins, see `likeness.onset_strength`.
+        strength: (frames,) how much begins, see `beat_strength`.
         frame_rate: Hz.
 
     Returns:
@@ -42,12 +56,15 @@ def _period(strength: np.ndarray, frame_rate: float) -> int:
     centred = strength - strength.mean()
     spectrum = np.abs(np.fft.rfft(centred, 2 * len(centred))) ** 2
     lags = np.arange(shortest, longest + 1)
-    likeness = np.fft.irfft(spectrum)[: 2 * longest + 2]
-    # a beat comes again after two; a lag is whole, so its double may be off by one
-    double = np.max([likeness[2 * lags + k] for k in (-1, 0, 1)], 0)
+    likeness = np.fft.irfft(spectrum)
+    # per sample that overlaps, so that long lags are not at a disadvantage
+    likeness = likeness / np.maximum(len(centred) - np.arange(len(likeness)), 1)
+    # beats come in pairs and fours; a lag is whole, so multiples may be off by some
+    score = likeness[lags].copy()
+    for times, share, near in ((2, 0.5, 1), (4, 1.0, 2)):
+        score += share * np.max([likeness[times * lags + k] for k in range(-near, near + 1)], 0)
     octaves = np.log2(60 * frame_rate / lags / USUAL_BPM)
-    weight = np.exp(-0.5 * (octaves / USUAL_OCTAVES) ** 2)
-    return int(lags[np.argmax((likeness[lags] + 0.5 * double) * weight)])
+    return int(lags[np.argmax(score * np.exp(-0.5 * (octaves / USUAL_OCTAVES) ** 2))])
 
 
 def _best_path(strength: np.ndarray, period: int) -> np.ndarray:
@@ -83,3 +100,13 @@ def beat_f1(reference: np.ndarray, estimate: np.ndarray) -> float:
     if len(first) == 0 or len(second) == 0:
         return float(len(first) == len(second))
     return float(f_measure(first, second))
+
+
+def beats_any_level(reference: np.ndarray, estimate: np.ndarray) -> float:
+    """See the module's list; 1 if neither side has any beats after the first 5 s."""
+    from mir_eval.beat import continuity, trim_beats
+
+    first, second = trim_beats(reference), trim_beats(estimate)
+    if len(first) < 2 or len(second) < 2:
+        return float(len(first) == len(second))
+    return float(continuity(first, second)[3])

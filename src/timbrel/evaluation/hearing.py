@@ -14,7 +14,7 @@ import numpy as np
 
 from timbrel.audio import Audio
 from timbrel.evaluation import drums, likeness
-from timbrel.evaluation.beats import LEAST_SECONDS, track_beats
+from timbrel.evaluation.beats import LEAST_SECONDS, beat_strength, track_beats
 from timbrel.evaluation.timbre_embedding import Heard, hear
 from timbrel.evaluation.transcriber import transcribe
 from timbrel.evaluation.velocity import with_velocities
@@ -57,7 +57,7 @@ def listen(audio: Audio) -> Hearing:
     spectrum = likeness.constant_q(samples)
     beats = hits = np.zeros(0)
     if audio.seconds >= LEAST_SECONDS:
-        strength = likeness.onset_strength(likeness.log_mel_db(samples))
+        strength = beat_strength(likeness.log_mel_db(samples))
         beats = track_beats(strength, likeness.RATE / likeness.HOP)
         hits = drums.drum_onsets(mono.resample(drums.RATE).samples[0])
     return Hearing(

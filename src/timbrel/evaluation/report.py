@@ -116,7 +116,6 @@ def _summary(table: Sequence[Row]) -> str:
         lines = []
         for level in levels:
             mine = [r for r in table if r.level == level and r.system == system]
-            truth = [r for r in table if r.level == level and r.system == TRUTH]
             if mine:
                 kind = "" if level else " class=model"
                 cells = _cells(mine[0], table)

@@ -298,7 +298,7 @@ def failed_score(name: str, case: Case) -> float:
     """Of an output that does not exist: 0 where the case has something to be found."""
     lost = set(FAILED)
     if case.beats is not None:
-        lost.add("beat_f1")
+        lost |= {"beat_f1", "beats_any_level"}
     if len(case.notes.drums()):
         lost.add("drum_onset_f1")
     return 0.0 if name in lost else float("nan")

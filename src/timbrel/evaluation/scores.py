@@ -9,7 +9,7 @@ import numpy as np
 
 from timbrel.audio import Audio
 from timbrel.evaluation import likeness
-from timbrel.evaluation.beats import LEAST_SECONDS, beat_f1
+from timbrel.evaluation.beats import LEAST_SECONDS, beat_f1, beats_any_level
 from timbrel.evaluation.cases import Case
 from timbrel.evaluation.drums import drum_onset_f1, hits
 from timbrel.evaluation.hearing import Hearing, Memory
@@ -23,10 +23,12 @@ NAN = float("nan")
 DRIFT_SECONDS = 20.0  # a shorter piece has no time to drift
 NO_SOURCE, NO_TRUTH = "the case has no source", "the case has no ground truth"
 SHORT_PIECE = f"the piece is shorter than {DRIFT_SECONDS:g} s"
+NO_BEATS = f"no beats are known, or the piece is shorter than {LEAST_SECONDS:g} s"
 WHY = {
     "given_f1": "the notes are given without faults",
     "velocity_correlation": "fewer than four notes, or all equally strong",
-    "beat_f1": f"no beats are known, or the piece is shorter than {LEAST_SECONDS:g} s",
+    "beat_f1": NO_BEATS,
+    "beats_any_level": NO_BEATS,
     "drum_onset_f1": f"nobody plays drums, or the piece is shorter than {LEAST_SECONDS:g} s",
     "note_drift": SHORT_PIECE,
     "timbre_drift": SHORT_PIECE,
@@ -44,11 +46,12 @@ class Scores:
 
     Notes heard by the transcriber, against those intended: `note_f1` and the others of
     `notes_metrics`; `given_f1` against the notes as given, faults included;
-    `velocity_correlation` of `velocity`. Pieces: `beat_f1`, `drum_onset_f1`. Drift: last
-    third of a piece less its first third, in note F1 and in likeness to the example.
-    Timbre: likeness to example, source and truth by the discriminant ("like") and by
-    musicnn ("musicnn"); `nearer` is 1 if the output is more like the example than the
-    source. Against the ground truth: the metrics of `likeness`. The signal itself: `signal`.
+    `velocity_correlation` of `velocity`. Pieces: the metrics of `beats`, and
+    `drum_onset_f1`. Drift: last third of a piece less its first third, in note F1 and in
+    likeness to the example. Timbre: likeness to example, source and truth by the
+    discriminant ("like") and by musicnn ("musicnn"); `nearer` is 1 if the output is more
+    like the example than the source. Against the ground truth: the metrics of `likeness`.
+    The signal itself: `signal`.
     """
 
     note_f1: float
@@ -62,6 +65,7 @@ class Scores:
     octave_errors: float
     given_f1: float
     beat_f1: float
+    beats_any_level: float
     drum_onset_f1: float
     note_drift: float
     timbre_drift: float
@@ -165,12 +169,17 @@ def _piece(heard: Hearing, case: Case, ears: Ears, seconds: float) -> dict[str, 
     struck = hits(case.notes)
     long = seconds >= LEAST_SECONDS
     notes, timbre = drift(heard, case.notes, ears.example, seconds)
-    return {
-        "beat_f1": NAN if case.beats is None or not long else beat_f1(case.beats, heard.beats),
+    values = {
+        "beat_f1": NAN,
+        "beats_any_level": NAN,
         "drum_onset_f1": drum_onset_f1(struck, heard.hits) if len(struck) and long else NAN,
         "note_drift": notes,
         "timbre_drift": timbre,
     }
+    if case.beats is not None and long:
+        values["beat_f1"] = beat_f1(case.beats, heard.beats)
+        values["beats_any_level"] = beats_any_level(case.beats, heard.beats)
+    return values
 
 
 def drift(heard: Hearing, notes: Notes, example: Heard, seconds: float) -> tuple[float, float]:

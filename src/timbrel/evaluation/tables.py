@@ -23,9 +23,11 @@ from timbrel.evaluation.systems import SOURCE, TRUTH
 SHORT = (
     ("note_f1", "note F1", "notes heard with the right pitch and onset (50 ms)"),
     ("relative", "of truth's", "note F1, as a share of the ground truth's on the same cases"),
-    ("pitch_class_f1", "pitch-class F1", "the same, octaves folded"),
+    ("given_f1", "given F1", "note F1 against the notes as given, faults included"),
+    ("pitch_class_f1", "pitch-class F1", "note F1 with octaves folded"),
     ("octave_errors", "octave errors", "share of notes heard only in another octave"),
     ("beat_f1", "beat F1", "beats found within 70 ms"),
+    ("beats_any_level", "beats, any level", "beats followed, also at half or twice the tempo"),
     ("drum_onset_f1", "drum onset F1", "drum hits found within 50 ms"),
     ("found", "piece found", "mean reciprocal rank of the piece among all of the level, by chroma"),
     ("note_drift", "note F1 drift", "note F1 of the last third less that of the first"),

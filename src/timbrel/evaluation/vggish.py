@@ -123,7 +123,8 @@ def _filters() -> np.ndarray:
     def mel(hz: np.ndarray) -> np.ndarray:
         return 1127.0 * np.log1p(hz / 700.0)
 
-    edges = np.linspace(*mel(np.array([LOW_HZ, HIGH_HZ])), MELS + 2)[:, None]
+    low, high = mel(np.array([LOW_HZ, HIGH_HZ]))
+    edges = np.linspace(low, high, MELS + 2)[:, None]
     bins = mel(np.fft.rfftfreq(N_FFT, 1 / RATE))[None]
     rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
