@@ -56,7 +56,7 @@ def test_a_folder_of_files_gets_a_report_and_a_comparison(tmp_path: Path) -> Non
     [
         (["evaluate"], "say what to judge"),
         (["evaluate", "default", "--protocol", "none"], "choose one of"),
-        (["evaluate", "--outputs", "."], "belong together"),
+        (["evaluate", "--outputs", "."], "needs --manifest"),
         (["evaluate", "--outputs", "nowhere", "--manifest", "m"], "is not a folder"),
         (["evaluate", "nowhere"], "no model at nowhere"),
         (["evaluate", "default", "--data", "nowhere"], "nowhere"),

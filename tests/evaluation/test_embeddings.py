@@ -1,5 +1,6 @@
 """Embeddings of the transformers library, on tiny random models saved to disk."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from sounds import RATE, tone
 from timbrel.audio import Audio
 from timbrel.errors import InputError
 from timbrel.evaluation.embeddings import Embedded, embedder
-from timbrel.evaluation.run import audio_path, keep
+from timbrel.evaluation.run import Record, audio_path, keep
 
 transformers = pytest.importorskip("transformers")
 
@@ -70,20 +71,22 @@ def test_every_embedding_gives_rows_that_depend_on_the_sound(
 
 
 def test_sounds_of_a_report_are_embedded_once(mert: Path, tmp_path: Path) -> None:
-    keep(tmp_path, "one", "some system", Audio(tone(220, 3.0)[None], RATE))
+    record = Record("one", "level", "some system", {}, "", 1.0, 3.0, {})
+    keep(tmp_path, record.case, record.system, Audio(tone(220, 3.0)[None], RATE))
     embedded = Embedded(tmp_path, f"mert:{mert}")
-    first = embedded.of("some system", "one")
+    first = embedded.of(record)
     assert first is not None
-    audio_path(tmp_path, "one", "some system").unlink()
-    again = Embedded(tmp_path, f"mert:{mert}").of("some system", "one")
+    audio_path(tmp_path, record.case, record.system).unlink()
+    again = Embedded(tmp_path, f"mert:{mert}").of(record)
     assert again is not None
     assert np.array_equal(first, again)
-    assert embedded.of("some system", "another") is None
+    assert embedded.of(replace(record, case="another")) is None
+    assert Embedded(tmp_path, "musicnn").of(record) is None
 
 
 def test_embeddings_that_are_not_there_are_named(mert: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="use musicnn"):
-        embedder("vggish")
+        embedder("panns")
     with pytest.raises(InputError, match="holds no model"):
         embedder(f"clap:{tmp_path}")
     with pytest.raises(InputError, match="not a CLAP model"):

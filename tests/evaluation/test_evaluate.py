@@ -203,7 +203,7 @@ def write_manifest(folder: Path) -> Path:
 def test_files_of_anybody_are_judged_and_missing_ones_count_as_failures(tmp_path: Path) -> None:
     manifest = write_manifest(tmp_path)
     folder = tmp_path / "report"
-    evaluate(Job(manifest=str(manifest), outputs=str(tmp_path / "out")), folder)
+    evaluate(Job(manifest=str(manifest), outputs=(str(tmp_path / "out"),)), folder)
     write_report(folder)
     found = {r.case: r for r in read_records(folder) if r.system == "out"}
     assert found["good.wav"].scores["note_f1"] > 0.6
@@ -223,7 +223,7 @@ def test_wrong_manifests_are_named(tmp_path: Path, line: str, words: str) -> Non
     path = tmp_path / "m.jsonl"
     path.write_text(line)
     with pytest.raises(InputError, match=words):
-        Job(manifest=str(path), outputs=str(tmp_path)).cases()
+        Job(manifest=str(path), outputs=(str(tmp_path),)).cases()
 
 
 def test_cases_come_from_a_store_too(small_store: Store, tmp_path: Path) -> None:

@@ -23,7 +23,8 @@ def evaluate(
     ] = "midi-to-audio",
     data: Annotated[Path | None, typer.Option(help="Draw cases from this store instead.")] = None,
     outputs: Annotated[
-        Path | None, typer.Option(help="Judge the audio files in this folder, by --manifest.")
+        list[Path] | None,
+        typer.Option(help="Judge the audio files in this folder, by --manifest; may be repeated."),
     ] = None,
     manifest: Annotated[
         Path | None,
@@ -37,19 +38,26 @@ def evaluate(
         list[Path] | None, typer.Option(help="Sound font; may be repeated. Default: all found.")
     ] = None,
     embedding: Annotated[
-        str, typer.Option(help="For Fréchet distances: musicnn, clap:FOLDER or mert:FOLDER.")
+        str,
+        typer.Option(
+            help="For Fréchet distances: musicnn, vggish:FILE, clap:FOLDER or mert:FOLDER."
+        ),
     ] = "musicnn",
     workers: Annotated[
         int, typer.Option(min=0, help="Processes; 0: one per core. Results do not depend on it.")
     ] = 0,
 ) -> None:
     """Judge a model, or anybody's files; goes on where it was stopped."""
-    if (outputs is None) != (manifest is None):
-        raise InputError("--outputs and --manifest belong together: files, and what was asked")
-    if model is None and outputs is None:
+    folders = outputs or []
+    if folders and manifest is None:
+        raise InputError("--outputs needs --manifest: files, and what was asked")
+    if model is None and not folders:
         raise InputError("say what to judge: a MODEL, or files by --outputs and --manifest")
-    if outputs is not None and not outputs.is_dir():
-        raise InputError(f"{outputs} is not a folder; --outputs names the folder of the files")
+    if data is not None and manifest is not None:
+        raise InputError("cases come from --data or from --manifest; give one of them")
+    for folder in folders:
+        if not folder.is_dir():
+            raise InputError(f"{folder} is not a folder; --outputs names the folder of the files")
     from timbrel.data.render.soundfont import find_fonts
     from timbrel.evaluation.embeddings import embedder
     from timbrel.evaluation.protocol import read_protocol
@@ -69,7 +77,7 @@ def evaluate(
         fonts=tuple(str(f) for f in font or find_fonts()) if asked else (),
         store=None if data is None else str(data),
         manifest=None if manifest is None else str(manifest),
-        outputs=None if outputs is None else str(outputs),
+        outputs=tuple(str(folder) for folder in folders),
         model=model,
         structure=asked.structure if asked else "notes",
         sampling=tuple(sampling.items()),
@@ -88,14 +96,36 @@ def evaluate(
     print(f"{output / 'index.html'}: report")
 
 
-def protocols() -> None:
-    """List the protocols that come with timbrel."""
+def protocols(
+    name: Annotated[
+        str | None, typer.Argument(help="One of them, or a .toml file, to write its cases.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder for the cases as files.")
+    ] = None,
+    limit: Limit = None,
+    font: Annotated[
+        list[Path] | None, typer.Option(help="Sound font; may be repeated. Default: all found.")
+    ] = None,
+) -> None:
+    """List the protocols, or write the cases of one as files for any system to answer."""
     from timbrel.evaluation.protocol import protocol_names, read_protocol
 
-    for name in protocol_names():
-        protocol = read_protocol(name)
-        levels = len(protocol.levels)
-        print(f"{name:18} {protocol.question} ({levels} x {protocol.cases} cases)")
+    if name is None:
+        for each in protocol_names():
+            protocol = read_protocol(each)
+            levels = len(protocol.levels)
+            print(f"{each:18} {protocol.question} ({levels} x {protocol.cases} cases)")
+        return
+    if output is None:
+        raise InputError("say where the cases go, with -o FOLDER")
+    from timbrel.data.render.soundfont import SoundFont, find_fonts
+    from timbrel.evaluation.cases import draw_cases
+    from timbrel.evaluation.given import write_cases
+
+    fonts = [SoundFont(Path(f)) for f in font or find_fonts()]
+    manifest = write_cases(draw_cases(read_protocol(name), fonts, limit), output)
+    print(f"{manifest}: cases; judge answers to them with timbrel evaluate --manifest")
 
 
 def compare(

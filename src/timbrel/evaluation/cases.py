@@ -1,7 +1,8 @@
 """Cases: questions with a known answer, rendered for the purpose.
 
 A case asks for some notes with the sound of an example. As everything is rendered, the
-exactly right output exists: the target's own rendition of the notes.
+exactly right output exists: the target's own rendition of the notes. Notes are a score for
+one instrument, or a piece for an ensemble (`pieces`).
 """
 
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from timbrel.data.render.soundfont import SoundFont
 from timbrel.data.render.synth import Patch
 from timbrel.data.render.timbres import HELD_OUT, Timbre, draw_timbres
 from timbrel.errors import DataError
-from timbrel.evaluation.protocol import Protocol, Setting
+from timbrel.evaluation.protocol import Protocol
 from timbrel.notes import Notes
 
 RATE = 44_100
@@ -41,6 +42,8 @@ class Case:
         truth: the exactly right answer; None if unknown.
         facts: about the case, for the report.
         steps: evaluations of the denoiser, if the case says.
+        example_given: what the model is given of the example, if it differs from that.
+        beats: seconds, where a listener would tap; None if unknown.
     """
 
     name: str
@@ -52,6 +55,8 @@ class Case:
     truth: Audio | None
     facts: dict[str, str | float] = field(default_factory=dict)
     steps: int | None = None
+    example_given: Audio | None = None
+    beats: np.ndarray | None = None
 
 
 def draw_cases(
@@ -78,7 +83,7 @@ def draw_cases(
 _POOLS: dict[tuple[str, tuple[str, ...]], list[Timbre]] = {}
 
 
-def pool(name: str, fonts: list[SoundFont]) -> list[Timbre]:
+def pool(name: str, fonts: list[SoundFont], drums: bool = False) -> list[Timbre]:
     """Timbres to choose from.
 
     Args:
@@ -86,14 +91,20 @@ def pool(name: str, fonts: list[SoundFont]) -> list[Timbre]:
             by General MIDI program, recordings by family; the synthesiser's test region is
             unseen in both.
         fonts: sounds beside the own synthesiser's.
+        drums: kits, which have no program, instead of pitched timbres.
     """
     key = name, tuple(font.path.name for font in fonts)
     if key not in _POOLS:
         instrument, recording = name.split("-")
         split = "train" if name == "seen-seen" else "test"
         drawn = draw_timbres(2026, POOL_SIZE, split, fonts, 0.25)
-        _POOLS[key] = [t for t in drawn if not t.drums and _fits(t, split, instrument, recording)]
-    return _POOLS[key]
+        _POOLS[key] = [t for t in drawn if t.drums or _fits(t, split, instrument, recording)]
+    return [t for t in _POOLS[key] if t.drums == drums]
+
+
+def case_name(level: str, number: int) -> str:
+    """Unique in a protocol."""
+    return f"{level}-{number:03d}"
 
 
 def _fits(timbre: Timbre, split: str, instrument: str, recording: str) -> bool:
@@ -111,6 +122,10 @@ def render(timbre: Timbre, notes: Notes, seconds: float) -> Audio:
 
 def _draw(protocol: Protocol, level: str, number: int, fonts: list[SoundFont]) -> Case:
     setting = protocol.setting(level)
+    if setting.genres:
+        from timbrel.evaluation.pieces import draw_piece_case
+
+        return draw_piece_case(protocol, level, number, fonts)
     timbres = pool(setting.pool, fonts)
     if len(timbres) < 2:
         raise DataError(
@@ -120,7 +135,7 @@ def _draw(protocol: Protocol, level: str, number: int, fonts: list[SoundFont]) -
     for attempt in range(ATTEMPTS):
         rng = np.random.default_rng([protocol.seed, number, attempt])
         target, source = (timbres[int(i)] for i in rng.choice(len(timbres), 2, replace=False))
-        case = _case(protocol, setting, f"{level}-{number:03d}", level, target, source, rng)
+        case = _case(protocol, level, number, target, source, rng)
         if case is not None:
             return case
     raise DataError(f"protocol '{protocol.name}' finds no sound that fits its level '{level}'")
@@ -128,14 +143,14 @@ def _draw(protocol: Protocol, level: str, number: int, fonts: list[SoundFont]) -
 
 def _case(
     protocol: Protocol,
-    setting: Setting,
-    name: str,
     level: str,
+    number: int,
     target: Timbre,
     source: Timbre,
     rng: np.random.Generator,
 ) -> Case | None:
     """A case with this target, or None if the two timbres or the registers do not fit."""
+    setting = protocol.setting(level)
     if target.group == source.group and target.group >= 0:
         return None  # two pianos: nothing would have to change
     low, high = max(target.low, 36), min(target.high, 92)
@@ -152,27 +167,33 @@ def _case(
         setting.voices,
     )
     other = draw_score(
-        np.random.default_rng(rng.integers(2**32)), EXAMPLE_SECONDS - 1, *ranges[1], 2
+        np.random.default_rng(rng.integers(2**32)), setting.example_seconds - 1, *ranges[1], 2
     )
     if len(notes) < 4 or len(other) < 3:
         return None
     truth = render(target, notes, protocol.seconds)
-    example = render(target, other, EXAMPLE_SECONDS)
+    example = render(target, other, setting.example_seconds)
     played = render(source, notes, protocol.seconds)
     if min(truth.loudness(), example.loudness(), played.loudness()) < LOUDNESS - 20:
         return None  # outside what a font can play
     return Case(
-        name=name,
+        name=case_name(level, number),
         level=level,
         notes=notes,
-        given=setting.damage(notes, np.random.default_rng([protocol.seed, 7])),
+        # equal draws at all levels: a larger fault is the same fault, larger
+        given=setting.damage(notes, np.random.default_rng([protocol.seed, 7, number])),
         example=example,
+        example_given=setting.damage_example(
+            example, np.random.default_rng([protocol.seed, 8, number])
+        ),
         source=played,
         truth=truth,
         facts={
             "target": target.identity,
+            "target instrument": target.instrument,
             "target family": target.family,
             "source": source.identity,
+            "source instrument": source.instrument,
             "notes": len(notes),
         },
         steps=setting.steps,

@@ -1,8 +1,9 @@
 """Embeddings for distances between sets of sounds.
 
-`musicnn` needs nothing but this package. Others are models that the user has on disk, read by
-the transformers library: `clap:FOLDER` and `mert:FOLDER` (also any of its wav2vec2, HuBERT or
-WavLM folders). Distances by different embeddings cannot be compared with each other.
+`musicnn` needs nothing but this package. Others are models that the user has on disk:
+`vggish:FILE` (see `vggish`), and by the transformers library `clap:FOLDER` and `mert:FOLDER`
+(also any of its wav2vec2, HuBERT or WavLM folders). Distances by different embeddings cannot
+be compared with each other.
 """
 
 from collections.abc import Callable
@@ -14,15 +15,17 @@ import torch
 
 from timbrel.audio import Audio
 from timbrel.errors import InputError, TimbrelError
-from timbrel.evaluation.run import audio_path, read_embedding, slug
+from timbrel.evaluation.run import Record, audio_path, memory_of
+from timbrel.evaluation.systems import slug
 from timbrel.evaluation.timbre_embedding import hear
+from timbrel.evaluation.vggish import log_mel_patches, read_vggish
 
 Embedder = Callable[[Audio], np.ndarray]  # -> (n, dim), one row for each patch
 PATCH_SECONDS = 3.0
 
 
 def embedder(name: str) -> Embedder:
-    """An embedding by its name: "musicnn", "clap:FOLDER" or "mert:FOLDER".
+    """An embedding by its name: "musicnn", "vggish:FILE", "clap:FOLDER" or "mert:FOLDER".
 
     Raises:
         InputError: there is no such embedding, or the folder holds none.
@@ -31,8 +34,12 @@ def embedder(name: str) -> Embedder:
     kind, _, folder = name.partition(":")
     if name == "musicnn":
         return lambda audio: hear(audio.mono().samples[0], audio.rate).patches
-    if kind not in ("clap", "mert") or not folder:
-        raise InputError(f"there is no embedding '{name}'; use musicnn, clap:FOLDER or mert:FOLDER")
+    if kind not in ("vggish", "clap", "mert") or not folder:
+        raise InputError(
+            f"there is no embedding '{name}'; use musicnn, vggish:FILE, clap:FOLDER or mert:FOLDER"
+        )
+    if kind == "vggish":
+        return _vggish(Path(folder))
     if not (Path(folder) / "config.json").is_file():
         raise InputError(f"{folder} holds no model of the transformers library (no config.json)")
     try:
@@ -47,6 +54,18 @@ def embedder(name: str) -> Embedder:
     if kind == "clap" and not hasattr(model, "get_audio_features"):
         raise InputError(f"{folder} is not a CLAP model; for others use mert:{folder}")
     return _by_patches(prepare, _clap(model) if kind == "clap" else _hidden(model))
+
+
+def _vggish(path: Path) -> Embedder:
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; give a file of VGGish weights")
+    network = read_vggish(path)
+
+    def embed(audio: Audio) -> np.ndarray:
+        with torch.inference_mode():
+            return network(torch.from_numpy(log_mel_patches(audio))).numpy()
+
+    return embed
 
 
 def _clap(model: Any) -> Callable[[Any], torch.Tensor]:
@@ -91,10 +110,12 @@ class Embedded:
         self.folder, self.name = folder, name
         self._embed = embedder(name)
 
-    def of(self, system: str, case: str) -> np.ndarray | None:
-        """(n, dim), or None if there is no such output."""
+    def of(self, record: Record) -> np.ndarray | None:
+        """(n, dim) of an output, or None if there is none."""
         if self.name == "musicnn":
-            return read_embedding(self.folder, system, case)
+            known = memory_of(self.folder).recall(record.heard)
+            return None if known is None else known.timbre.patches
+        system, case = record.system, record.case
         path = self.folder / "embeddings" / slug(self.name) / slug(system) / f"{slug(case)}.npy"
         if not path.is_file():
             sound = audio_path(self.folder, case, system)

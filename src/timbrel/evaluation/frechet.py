@@ -6,6 +6,8 @@ and many files cannot be compared; Chong and Forsyth (2020) extrapolate to infin
 (Gui et al., 2024, for audio).
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 SIZES = 8  # subset sizes on the line that is extrapolated
@@ -55,3 +57,12 @@ def frechet_infinity(first: np.ndarray, second: np.ndarray, seed: int = 0) -> fl
     ]
     _slope, at_infinity = np.polyfit(1 / sizes, distances, 1)
     return float(max(at_infinity, 0.0))
+
+
+def song_distances(songs: Sequence[np.ndarray], reference: np.ndarray) -> list[float]:
+    """Of each song alone (n, dim) to the whole reference (m, dim) (Gui et al., 2024).
+
+    A song has few samples, so these are large: compare them with each other only, for
+    songs of one length. NaN for a song of a single sample.
+    """
+    return [frechet_distance(song, reference) if len(song) > 1 else float("nan") for song in songs]

@@ -1,7 +1,7 @@
 """Cases that are not rendered for the purpose: from a store, or from files of anybody."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,13 +13,13 @@ from timbrel.audio import Audio
 from timbrel.data.store import Store
 from timbrel.errors import DataError, InputError
 from timbrel.evaluation.cases import EXAMPLE_SECONDS, Case
-from timbrel.evaluation.systems import System
+from timbrel.evaluation.systems import System, slug
 from timbrel.notes import Notes
 
 SEED = 2026
 SECONDS = 8.0  # of a case from a store, if the item is as long
 STORE_CASES = 20
-FIELDS = {"case", "output", "notes", "example", "source", "truth"}
+FIELDS = {"case", "level", "output", "notes", "given", "example", "source", "truth", "beats"}
 NEEDED = {"output", "notes", "example"}
 
 
@@ -67,9 +67,12 @@ def _from_store(store: Store, index: int) -> Case:
 
 
 def read_manifest(path: Path) -> list[dict[str, Any]]:
-    """Rows of a manifest: JSON lines with `output`, `notes` (MIDI), `example`, and if there
-    are any `source`, `truth` and a name (`case`). Paths are relative to the manifest;
-    outputs are relative to the folder that is judged.
+    """Rows of a manifest, JSON lines.
+
+    `output`, `notes` (MIDI) and `example` must be there; `source`, `truth`, `given` (MIDI, if
+    the notes given had faults), `beats` (a list of seconds), a name (`case`) and a `level`
+    may be. Paths are relative to the manifest; outputs are relative to the folder that is
+    judged.
 
     Raises:
         InputError: not such a file; says which line.
@@ -89,6 +92,7 @@ def read_manifest(path: Path) -> list[dict[str, Any]]:
                 f"{path}, line {number} must name {', '.join(sorted(NEEDED))} and may name "
                 f"{', '.join(sorted(FIELDS - NEEDED))}"
             )
+        _check(row, f"{path}, line {number}")
         rows.append(row)
     if not rows:
         raise InputError(f"{path} lists no case")
@@ -97,6 +101,18 @@ def read_manifest(path: Path) -> list[dict[str, Any]]:
         twice = next(name for name in names if names.count(name) > 1)
         raise InputError(f"{path} lists '{twice}' twice; give each case a name of its own")
     return rows
+
+
+def _check(row: dict[str, Any], where: str) -> None:
+    """Raise InputError for a value of another kind than its field's."""
+    beats = row.get("beats")
+    if beats is not None and not (
+        isinstance(beats, list) and all(isinstance(b, int | float) and b >= 0 for b in beats)
+    ):
+        raise InputError(f"{where}: beats must be a list of seconds")
+    for name in set(row) - {"beats"}:
+        if not isinstance(row[name], str) and not (row[name] is None and name not in NEEDED):
+            raise InputError(f"{where}: {name} is {row[name]!r}; give a text")
 
 
 def manifest_cases(path: Path, limit: int | None = None) -> list[Callable[[], Case]]:
@@ -115,18 +131,54 @@ def _from_files(row: dict[str, Any], folder: Path) -> Case:
     example = sound("example")
     assert example is not None
     notes = Notes.read(folder / row["notes"])
+    beats = row.get("beats")
     return Case(
         name=_name(row),
-        level="given",
+        level=row.get("level") or "given",
         notes=notes,
-        given=notes,
+        given=Notes.read(folder / row["given"]) if row.get("given") else notes,
         example=example,
         source=sound("source"),
         truth=sound("truth"),
         facts={"output": str(row["output"])},
+        beats=None if beats is None else np.sort(np.asarray(beats, float)),
     )
 
 
 def file_row(outputs: Path) -> System:
     """The judged files. One that is missing counts as a failure."""
     return lambda case: Audio.read(outputs / str(case.facts["output"]))
+
+
+def write_cases(cases: Sequence[Callable[[], Case]], folder: Path) -> Path:
+    """Write cases as files, so that any system can answer them; gives the manifest.
+
+    Of each case: `notes` (what should be heard), `given` (what a system is given, if that
+    has faults), `example` (as given), `source` and `truth`.
+
+    Raises:
+        InputError: the folder holds something.
+    """
+    if folder.is_dir() and any(folder.iterdir()):
+        raise InputError(f"{folder} holds something; give an empty or new folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [_write_case(make(), folder) for make in cases]
+    path = folder / "manifest.jsonl"
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    return path
+
+
+def _write_case(case: Case, folder: Path) -> dict[str, Any]:
+    name = slug(case.name)
+    row: dict[str, Any] = {"case": case.name, "level": case.level, "output": f"{name}.wav"}
+    notes = {"notes": case.notes} | ({} if case.given is case.notes else {"given": case.given})
+    for key, part in notes.items():
+        row[key] = f"{name}-{key}.mid"
+        replace(part, onset=np.maximum(part.onset, 0)).write(folder / row[key])
+    example = case.example if case.example_given is None else case.example_given
+    sounds = {"example": example, "source": case.source, "truth": case.truth}
+    for key, sound in sounds.items():
+        if sound is not None:
+            row[key] = f"{name}-{key}.flac"
+            sound.write(folder / row[key])
+    return row | ({} if case.beats is None else {"beats": case.beats.round(4).tolist()})

@@ -7,10 +7,19 @@ from typing import Any
 
 import numpy as np
 
+from timbrel.audio import Audio
+from timbrel.data.render.styles import STYLES
 from timbrel.errors import InputError
 from timbrel.notes import Notes
 
 FOLDER = Path(__file__).parent / "protocols"
+LEAST_SECONDS, MOST_SECONDS = 3.0, 600.0  # of a case
+CHOICES: dict[str, tuple[str, ...]] = {
+    "pool": tuple(f"{a}-{b}" for a in ("seen", "unseen") for b in ("seen", "unseen")),
+    "velocity": ("keep", "flat", "random"),
+    "genres": ("", "same", "other"),
+    "genre": ("", *STYLES),
+}
 
 
 @dataclass(frozen=True)
@@ -27,6 +36,13 @@ class Setting:
         velocity: "keep", "flat" or "random".
         drift: share by which the given tempo has slowed down at the end.
         steps: evaluations of the denoiser; None: as asked or as the model prefers.
+        example_seconds: length of the example that is rendered.
+        example_part: share of it that is given, where it is loudest.
+        example_noise: dB by which the example given is louder than white noise in it.
+        example_level: dB by which the example given is louder than usual.
+        genres: "": scores for one instrument; else pieces for an ensemble, the target's of
+            the "same" genre as the piece or of an "other".
+        genre: of the piece, one of `data.render.styles.STYLES`; "": those with drums, in turn.
     """
 
     pool: str = "unseen-unseen"
@@ -38,6 +54,30 @@ class Setting:
     velocity: str = "keep"
     drift: float = 0.0
     steps: int | None = None
+    example_seconds: float = 6.0
+    example_part: float = 1.0
+    example_noise: float | None = None
+    example_level: float = 0.0
+    genres: str = ""
+    genre: str = ""
+
+    def __post_init__(self) -> None:
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise InputError(
+                    f"{name} is '{getattr(self, name)}'; choose one of "
+                    f"{', '.join(repr(choice) for choice in choices)}"
+                )
+        numbers = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in CHOICES}
+        for name, value in numbers.items():
+            if value is not None and (
+                isinstance(value, bool) or not isinstance(value, int | float)
+            ):
+                raise InputError(f"{name} is '{value}'; give a number")
+        if not 0 < self.example_part <= 1 or self.example_seconds * self.example_part < 0.5:
+            raise InputError("an example of less than half a second, or part, cannot be given")
+        if self.voices < 1 or not (self.steps is None or self.steps >= 1):
+            raise InputError("voices and steps are at least 1")
 
     def damage(self, notes: Notes, rng: np.random.Generator) -> Notes:
         """The notes as given, with this setting's faults."""
@@ -51,6 +91,25 @@ class Setting:
             velocity=self.velocity,
         )
         return slowed(bad, self.drift) if self.drift else bad
+
+    def damage_example(self, example: Audio, rng: np.random.Generator) -> Audio | None:
+        """The example as given, with this setting's faults; None if it has none."""
+        if self.example_part == 1 and self.example_noise is None and not self.example_level:
+            return None
+        samples = loudest(example, self.example_part * example.seconds).samples
+        if self.example_noise is not None:
+            level = np.sqrt(np.mean(samples**2)) * 10 ** (-self.example_noise / 20)
+            samples = samples + level * rng.standard_normal(samples.shape)
+        samples = samples * 10 ** (self.example_level / 20)
+        return Audio(samples.astype(np.float32), example.rate)
+
+
+def loudest(audio: Audio, seconds: float) -> Audio:
+    """The part of that length that holds the most energy."""
+    length = min(round(seconds * audio.rate), audio.samples.shape[1])
+    energy = np.cumsum(np.pad((audio.samples.astype(np.float64) ** 2).sum(0), (1, 0)))
+    start = int(np.argmax(energy[length:] - energy[: len(energy) - length]))
+    return Audio(audio.samples[:, start : start + length], audio.rate)
 
 
 def slowed(notes: Notes, share: float) -> Notes:
@@ -116,11 +175,30 @@ def read_protocol(name: str) -> Protocol:
         known = {f.name for f in fields(Setting)}
         for level, changes in protocol.levels.items():
             if unknown := set(changes) - known:
-                raise InputError(f"{path}: level '{level}' sets the unknown '{unknown.pop()}'")
+                raise InputError(f"level '{level}' sets the unknown '{unknown.pop()}'")
+            protocol.setting(level)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is not a protocol: {error}") from error
+    _check(path, protocol)
+    return protocol
+
+
+def _check(path: Path, protocol: Protocol) -> None:
+    """Raise InputError for values that cannot be meant."""
+    numbers = {"cases": protocol.cases, "seed": protocol.seed, "seconds": protocol.seconds}
+    for name, value in numbers.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+            raise InputError(f"{path}: {name} is '{value}'; give a number")
+    if not isinstance(protocol.cases, int) or not isinstance(protocol.seed, int):
+        raise InputError(f"{path}: cases and seed are whole numbers")
     if not protocol.levels or protocol.cases < 1:
         raise InputError(f"{path} asks nothing: it needs at least one level and one case")
     if protocol.structure not in ("notes", "audio"):
         raise InputError(f"{path}: structure is '{protocol.structure}'; it can be notes or audio")
-    return protocol
+    if not LEAST_SECONDS <= protocol.seconds <= MOST_SECONDS:
+        raise InputError(
+            f"{path}: cases of {protocol.seconds} s; they can last {LEAST_SECONDS:g} to "
+            f"{MOST_SECONDS:g} s"
+        )

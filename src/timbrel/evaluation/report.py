@@ -2,49 +2,58 @@
 
 import base64
 import html
-import io
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from timbrel.audio import Audio
-from timbrel.evaluation import likeness
+from timbrel.evaluation.figures import case_figure, levels_figure, timbre_figure
+from timbrel.evaluation.hearing import Hearing
 from timbrel.evaluation.listening import ratings
-from timbrel.evaluation.run import Record, audio_path, read_records, slug
+from timbrel.evaluation.run import Record, audio_path, read_records
+from timbrel.evaluation.scores import SCORE_NAMES
 from timbrel.evaluation.systems import REFERENCES, SOURCE, TRUTH
 from timbrel.evaluation.tables import (
     SHORT,
     Row,
     levels_of,
     markdown,
+    missing,
     number,
+    recall_all,
     rows,
+    shown,
     systems_of,
-    vectors,
+    title,
     write_csv,
     write_json,
 )
-from timbrel.notes import Notes
 
-PLOTTED = (
-    ("note_f1", "note F1"),
-    ("like_example", "like example"),
-    ("octave_errors", "octave errors"),
-)
 STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem;
-  color: #222; background: #fff }
-table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums }
-th, td { padding: .3rem .7rem; border-bottom: 1px solid #ddd; text-align: right }
-th:first-child, td:first-child { text-align: left }
-small { color: #666; white-space: nowrap } .model td { font-weight: 600; background: #f3f7ff }
-figure { margin: 1rem 0 } img { max-width: 100% } audio { height: 2rem; width: 15rem }
-.case { border-top: 1px solid #ddd; padding-top: 1rem; margin-top: 1rem }
+:root { color-scheme: light }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 80rem; padding: 0 1rem;
+  color: #1d1d1f; background: #fff }
+h1 { margin-bottom: 0 } h2 { margin-top: 2.2rem }
+.wide { overflow-x: auto }
+table { border-collapse: collapse; margin: .6rem 0; font-variant-numeric: tabular-nums;
+  font-size: 14px }
+th, td { padding: .25rem .45rem; border-bottom: 1px solid #ddd; text-align: right;
+  vertical-align: top }
+th { vertical-align: bottom; font-size: 13px }
+th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: #fff;
+  min-width: 8.5rem }
+small { color: #5a5a60; white-space: nowrap; font-weight: 400; font-size: 11px }
+.model td, .model td:first-child { font-weight: 600; background: #eef4ff }
+figure { margin: 1rem 0 } figcaption { color: #444; font-size: 14px; max-width: 60rem }
+img { max-width: 100%; height: auto } audio { height: 2.2rem; width: 15rem; max-width: 100% }
+.case { border-top: 1px solid #ddd; padding-top: .6rem; margin-top: 1rem }
+.facts { color: #5a5a60; font-size: 13px; overflow-wrap: anywhere }
 .players { display: flex; flex-wrap: wrap; gap: 1rem } .players label { display: block }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; font-size: 14px }
+dt { font-weight: 600 } dd { margin: 0 } pre { overflow-x: auto; font-size: 13px }
+summary { cursor: pointer; margin: .4rem 0 } .why { color: #5a5a60; font-size: 13px }
+@media (max-width: 40rem) { dl { grid-template-columns: 1fr } body { margin-top: 1rem } }
 """
 
 
@@ -73,41 +82,118 @@ def page(
     records: Sequence[Record], table: Sequence[Row], settings: dict[str, Any], folder: Path
 ) -> str:
     """The whole page."""
-    protocol = settings.get("protocol") or {"name": "given outputs", "question": ""}
-    title = html.escape(f"Timbrel evaluation: {protocol['name']}")
+    protocol = settings.get("protocol") or {"name": "given cases", "question": "", "levels": {}}
+    heading = html.escape(f"Timbrel evaluation: {protocol['name']}")
+    heard = recall_all(records, folder)
     parts = [
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title>",
+        f"<!doctype html><html lang=en><meta charset=utf-8><title>{heading}</title>",
         "<meta name=viewport content='width=device-width'>",
-        f"<style>{STYLE}</style><h1>{title}</h1><p>{html.escape(protocol['question'])}</p>",
-        *(_table(table, level) for level in dict.fromkeys(row.level for row in table)),
+        f"<style>{STYLE}</style><h1>{heading}</h1><p>{html.escape(protocol['question'])}</p>",
+        _summary(table),
+        *_tables(table),
+        _legend(table),
         _ratings(folder),
         _failures(records),
-        _figures(records, table, folder),
+        _pictures(records, table, protocol["levels"], heard),
         "<h2>Best, median and worst cases</h2>",
-        *_cases(records, folder),
+        *_cases(records, folder, heard),
         "<h2>Settings</h2><pre>" + html.escape(json.dumps(settings, indent=1)) + "</pre></html>",
     ]
     return "\n".join(parts)
 
 
-def _table(table: Sequence[Row], level: str) -> str:
-    head = "".join(f"<th>{name}" for name in ("", *(h for _, h in SHORT)))
-    head += "<th>identified<th>FAD<th>FAD-inf<th>times real time"
-    body = []
-    for row in table:
-        if row.level != level:
-            continue
-        cells = [html.escape(row.system)]
-        for name, _ in SHORT:
-            mean, low, high = row.scores[name]
-            spread = f"<br><small>{low:.2f} to {high:.2f}</small>" if math.isfinite(mean) else ""
-            cells.append(number(mean) + spread)
-        cells += [number(v) for v in (row.identified, *row.frechet)]
-        model = row.system not in REFERENCES
-        cells.append(number(row.real_time, 1) if model else "")
-        kind = " class=model" if model else ""
-        body.append(f"<tr{kind}><td>" + "<td>".join(cells))
-    return f"<h2>{html.escape(level or 'All levels')}</h2><table><tr>{head}{''.join(body)}</table>"
+# ---- tables ----------------------------------------------------------------------------
+
+
+def _summary(table: Sequence[Row]) -> str:
+    """What is judged, level by level."""
+    levels = list(dict.fromkeys(row.level for row in table))
+    judged = [s for s in dict.fromkeys(r.system for r in table) if s not in REFERENCES]
+    if len(levels) < 2:
+        return ""
+    parts = []
+    for system in judged:
+        lines = []
+        for level in levels:
+            mine = [r for r in table if r.level == level and r.system == system]
+            if mine:
+                kind = "" if level else " class=model"
+                cells = _cells(mine[0], table)
+                name = html.escape(level or "all levels")
+                lines.append(f"<tr{kind}><td>{name}{cells}")
+        parts.append(
+            f"<h2>{html.escape(system)}</h2><div class=wide><table><tr>{_head(table)}"
+            f"{''.join(lines)}</table></div>"
+        )
+    return "".join(parts)
+
+
+def _tables(table: Sequence[Row]) -> list[str]:
+    """All systems, a table for each level; folded up if there are many."""
+    levels = list(dict.fromkeys(row.level for row in table))
+    parts = ["<h2>All systems</h2>" if len(levels) > 1 else ""]
+    for level in sorted(levels, key=bool):  # all levels together first
+        body = []
+        for row in table:
+            if row.level == level:
+                kind = "" if row.system in REFERENCES else " class=model"
+                body.append(f"<tr{kind}><td>{html.escape(title(row))}{_cells(row, table)}")
+        mine = [row for row in table if row.level == level]
+        parts.append(
+            f"<details{'' if level and len(levels) > 3 else ' open'}>"
+            f"<summary>{html.escape(level or 'all levels')}, {max(r.cases for r in mine)} cases"
+            f"</summary><div class=wide><table><tr>{_head(table)}{''.join(body)}</table></div>"
+            f"{_every_score(mine)}</details>"
+        )
+    parts += [f"<p class=why>{html.escape(reason)}</p>" for reason in missing(table)]
+    return parts
+
+
+def _head(table: Sequence[Row]) -> str:
+    head = "<th>" + "".join(f"<th title='{html.escape(w)}'>{h}" for _, h, w in shown(table))
+    return head + "<th title='seconds of audio per second of computing'>times real time"
+
+
+def _cells(row: Row, table: Sequence[Row]) -> str:
+    cells = []
+    for name, _, _ in shown(table):
+        mean, low, high = row.values[name]
+        spread = f"<br><small>{low:.2f} to {high:.2f}</small>" if math.isfinite(low) else ""
+        cells.append(f"<td>{number(mean)}{spread}")
+    speed = number(row.real_time, 1) if row.system not in REFERENCES else ""
+    return "".join(cells) + f"<td>{speed}"
+
+
+def _every_score(mine: Sequence[Row]) -> str:
+    """Folded up: all scores of all systems, means alone."""
+    names = [n for n in SCORE_NAMES if any(math.isfinite(r.values[n][0]) for r in mine)]
+    head = "<th>" + "".join(f"<th>{html.escape(row.system)}" for row in mine)
+    body = "".join(
+        f"<tr><td>{name.replace('_', ' ')}"
+        + "".join(f"<td>{_plain(row.values[name][0])}" for row in mine)
+        for name in names
+    )
+    return (
+        "<details><summary>every score</summary><div class=wide>"
+        f"<table><tr>{head}{body}</table></div></details>"
+    )
+
+
+def _plain(value: float) -> str:
+    return number(value, 0 if abs(value) >= 100 else 3)
+
+
+def _legend(table: Sequence[Row]) -> str:
+    items = "".join(
+        f"<dt>{heading}<dd>{html.escape(what)}"
+        for name, heading, what in SHORT
+        if name in {column[0] for column in shown(table)}
+    )
+    return (
+        f"<details><summary>What the columns mean</summary><dl>{items}</dl>"
+        "<p class=why>Small print: 95 % bootstrap intervals. Ground truth is the exactly right "
+        "output, rendered; the other rows in plain type say what numbers mean.</p></details>"
+    )
 
 
 def _ratings(folder: Path) -> str:
@@ -126,7 +212,10 @@ def _ratings(folder: Path) -> str:
                 f"{number(mean, 0)}<br><small>{number(low, 0)} to {number(high, 0)}</small>"
             )
         body.append("<tr><td>" + "<td>".join(cells))
-    return f"<h2>Listeners (0 to 100)</h2><table><tr><th>{head}{''.join(body)}</table>"
+    return (
+        "<h2>Listeners (0 to 100)</h2><div class=wide><table>"
+        f"<tr><th>{head}{''.join(body)}</table></div>"
+    )
 
 
 def _failures(records: Sequence[Record]) -> str:
@@ -136,91 +225,27 @@ def _failures(records: Sequence[Record]) -> str:
     return f"<h2>Failed</h2><ul>{''.join(lines)}</ul>" if lines else ""
 
 
-# ---- pictures --------------------------------------------------------------------------
+# ---- pictures and sounds ---------------------------------------------------------------
 
 
-def _figure(draw: Any, width: float, height: float, caption: str) -> str:
-    """A picture drawn by `draw(figure)`, inlined."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
-    draw(figure)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    data = base64.b64encode(buffer.getvalue()).decode()
-    text = html.escape(caption)
-    return (
-        f"<figure><img alt='{text}' src='data:image/png;base64,{data}'>"
-        f"<figcaption>{text}</figcaption></figure>"
-    )
-
-
-def _figures(records: Sequence[Record], table: Sequence[Row], folder: Path) -> str:
+def _pictures(
+    records: Sequence[Record],
+    table: Sequence[Row],
+    levels: Mapping[str, Mapping[str, Any]],
+    heard: Mapping[str, Hearing],
+) -> str:
     parts = []
     if len(levels_of(records)) > 1:
-        parts.append(
-            _figure(lambda f: _levels(f, table), 11, 3.6, "Scores by level, 95 % intervals")
-        )
+        by_name = levels or {level: {} for level in levels_of(records)}
+        parts.append(levels_figure([row for row in table if row.level], by_name))
     for system in systems_of(records):
-        mine = [r for r in records if r.system == system and not r.failure]
-        outputs, examples = vectors(mine, system, folder), vectors(mine, "example", folder)
-        if system in REFERENCES or outputs is None or examples is None or len(mine) < 3:
-            continue
-        parts.append(
-            _figure(
-                lambda f, o=outputs, e=examples, m=mine: _timbres(f, o, e, m),
-                11,
-                4.6,
-                f"{system}: likeness of outputs (rows) to all examples (columns), and the map of "
-                "timbres (rings: examples, dots: outputs)",
-            )
-        )
-    return "<h2>Pictures</h2>" + "".join(parts) if parts else ""
+        if system not in REFERENCES:
+            parts.append(timbre_figure(system, [r for r in records if r.system == system], heard))
+    return "<h2>Pictures</h2>" + "".join(parts) if any(parts) else ""
 
 
-def _levels(figure: Any, table: Sequence[Row]) -> None:
-    """Scores of every system against the level."""
-    kept = [row for row in table if row.level]
-    levels = list(dict.fromkeys(row.level for row in kept))
-    axes = figure.subplots(1, len(PLOTTED))
-    for axis, (name, heading) in zip(axes, PLOTTED, strict=True):
-        for system in dict.fromkeys(row.system for row in kept):
-            points = [
-                (levels.index(row.level), *row.scores[name]) for row in kept if row.system == system
-            ]
-            x, mean, low, high = np.array(points).T
-            style = "o-" if system not in REFERENCES else ".--"
-            axis.errorbar(
-                x, mean, np.maximum([mean - low, high - mean], 0), fmt=style, label=system
-            )
-        axis.set_xticks(range(len(levels)), levels, rotation=40, ha="right", fontsize=7)
-        axis.set_title(heading, fontsize=10)
-    axes[0].legend(fontsize=6)
-
-
-def _timbres(
-    figure: Any, outputs: np.ndarray, examples: np.ndarray, mine: Sequence[Record]
-) -> None:
-    """Similarities, and the first two principal components of the discriminant."""
-    left, right = figure.subplots(1, 2)
-    order = np.argsort([str(r.facts.get("target", r.case)) for r in mine])
-    left.imshow((outputs @ examples.T)[order][:, order], vmin=-1, vmax=1, cmap="RdBu_r")
-    left.set_xlabel("examples")
-    left.set_ylabel("outputs")
-    both = np.concatenate([examples, outputs])
-    _, _, axes = np.linalg.svd(both - both.mean(0), full_matrices=False)
-    first, second = (np.split((both - both.mean(0)) @ axis, 2) for axis in axes[:2])
-    for k in range(len(mine)):
-        right.plot(
-            [first[0][k], first[1][k]], [second[0][k], second[1][k]], "-", color="#bbb", lw=1
-        )
-    right.plot(first[0], second[0], "o", mfc="none", color="#222")
-    right.plot(first[1], second[1], ".", color="#1760c4")
-    right.set_aspect("equal", "datalim")
-
-
-def _cases(records: Sequence[Record], folder: Path) -> list[str]:
-    """Players and pictures of the model's best, median and worst case by note F1."""
+def _cases(records: Sequence[Record], folder: Path, heard: Mapping[str, Hearing]) -> list[str]:
+    """Players and pictures of what is judged: its best, median and worst case by note F1."""
     parts = []
     for system in systems_of(records):
         ranked = sorted(
@@ -230,15 +255,20 @@ def _cases(records: Sequence[Record], folder: Path) -> list[str]:
         if system in REFERENCES or not ranked:
             continue
         chosen = {"best": ranked[-1], "median": ranked[len(ranked) // 2], "worst": ranked[0]}
-        parts += [_case(word, record, folder) for word, record in chosen.items()]
+        shown_already: set[str] = set()
+        for word, record in chosen.items():
+            if record.case not in shown_already:
+                parts.append(_case(word, record, folder, heard))
+            shown_already.add(record.case)
     return parts
 
 
-def _case(word: str, record: Record, folder: Path) -> str:
+def _case(word: str, record: Record, folder: Path, heard: Mapping[str, Hearing]) -> str:
     sounds = [
         ("example", "example"),
+        ("example as given", "example as given"),
         ("source", SOURCE),
-        ("truth", TRUTH),
+        ("ground truth", TRUTH),
         (record.system, record.system),
     ]
     players = []
@@ -247,38 +277,13 @@ def _case(word: str, record: Record, folder: Path) -> str:
         if path.is_file():
             data = base64.b64encode(path.read_bytes()).decode()
             players.append(
-                f"<label>{html.escape(label)}<br>"
-                f"<audio controls src='data:audio/flac;base64,{data}'></audio></label>"
+                f"<label>{html.escape(label)}<br><audio controls preload=metadata "
+                f"src='data:audio/flac;base64,{data}'></audio></label>"
             )
-    picture = _figure(
-        lambda figure: _spectrogram(figure, record, folder),
-        11,
-        3.2,
-        f"{record.system}: spectrum of the output, and the notes intended",
-    )
-    facts = ", ".join(f"{k} {v}" for k, v in record.facts.items())
+    facts = ", ".join(f"{k}: {v}" for k, v in record.facts.items())
     return (
         f"<div class=case><h3>{word}: {html.escape(record.case)}, note F1 "
-        f"{record.scores['note_f1']:.2f}</h3><p><small>{html.escape(facts)}</small></p>"
-        f"<div class=players>{''.join(players)}</div>{picture}</div>"
+        f"{record.scores['note_f1']:.2f}</h3><p class=facts>{html.escape(facts)}</p>"
+        f"<div class=players>{''.join(players)}</div>"
+        f"{case_figure(record, heard.get(record.heard), folder)}</div>"
     )
-
-
-def _spectrogram(figure: Any, record: Record, folder: Path) -> None:
-    """Constant-Q spectrum with the notes drawn on it."""
-    audio = Audio.read(audio_path(folder, record.case, record.system))
-    samples = audio.mono().resample(likeness.RATE).samples[0]
-    spectrum = np.log10(likeness.constant_q(samples) + 1e-4)
-    axis = figure.subplots()
-    axis.imshow(
-        spectrum,
-        origin="lower",
-        aspect="auto",
-        cmap="magma",
-        extent=(0, audio.seconds, 20.83, 116.83),
-    )
-    path = folder / "audio" / f"{slug(record.case)}.mid"
-    notes = Notes.read(path) if path.is_file() else Notes.empty()
-    axis.hlines(notes.pitch, notes.onset, notes.offset, color="#6cf", lw=1.5)
-    axis.set_xlabel("seconds")
-    axis.set_ylabel("MIDI pitch")

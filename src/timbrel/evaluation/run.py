@@ -4,13 +4,12 @@ Folder:
     settings.json   what was asked; another question in the same folder is refused
     records.jsonl   one line for each output that is done
     audio/          what was heard, case by case
-    embeddings/     what musicnn heard in it, for distances between sets
+    heard/          what the judges heard in it, a file for each different sound
 """
 
 import hashlib
 import json
 import math
-import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -19,28 +18,28 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from timbrel.audio import Audio
 from timbrel.data.render.soundfont import SoundFont
 from timbrel.data.store import Store
 from timbrel.errors import InputError, TimbrelError
 from timbrel.evaluation.cases import Case, draw_cases
 from timbrel.evaluation.given import file_row, manifest_cases, store_cases
+from timbrel.evaluation.hearing import Memory
 from timbrel.evaluation.protocol import Protocol
 from timbrel.evaluation.scores import SCORE_NAMES, Ears, listen_to, score
-from timbrel.evaluation.systems import System, model_rows, references
+from timbrel.evaluation.systems import System, model_rows, references, slug
 
 # An output that does not exist has none of its notes and is like nothing.
 FAILED = {
-    "note_f1": 0.0,
-    "note_precision": 0.0,
-    "note_recall": 0.0,
-    "pitch_class_f1": 0.0,
-    "onset_f1": 0.0,
-    "offset_f1": 0.0,
-    "nearer": 0.0,
-    "musicnn_nearer": 0.0,
+    "note_f1",
+    "note_precision",
+    "note_recall",
+    "pitch_class_f1",
+    "onset_f1",
+    "offset_f1",
+    "velocity_f1",
+    "nearer",
+    "musicnn_nearer",
 }
 Progress = Callable[[float], None]
 
@@ -57,6 +56,8 @@ class Record:
     seconds: float  # that making it took, by wall clock
     length: float  # of the output, in seconds
     facts: dict[str, Any]
+    heard: str = ""  # name in the folder's memory of what was heard in it, "" if it failed
+    example: str = ""  # and in the case's example
 
     def to_json(self) -> str:
         """One line; NaN as null."""
@@ -82,7 +83,8 @@ class Job:
         protocol: whose cases are rendered, unless `store` or `manifest` is given.
         fonts: paths of sound fonts to render with.
         store: renditions or recordings to draw cases from.
-        manifest: list of cases with files, and `outputs`, the folder that is judged.
+        manifest: list of cases with files.
+        outputs: folders of files that are judged, by the manifest.
         model: to be judged: "default" or a folder.
         sampling: options of `Timbrel.render`.
         limit: cases per level at most.
@@ -92,7 +94,7 @@ class Job:
     fonts: tuple[str, ...] = ()
     store: str | None = None
     manifest: str | None = None
-    outputs: str | None = None
+    outputs: tuple[str, ...] = ()
     model: str | None = None
     structure: str = "notes"
     sampling: tuple[tuple[str, float | int | None], ...] = ()
@@ -110,8 +112,7 @@ class Job:
     def systems(self) -> dict[str, System]:
         """All rows of the table."""
         rows = references()
-        if self.outputs is not None:
-            rows[Path(self.outputs).name] = file_row(Path(self.outputs))
+        rows |= {folder_name(folder): file_row(Path(folder)) for folder in self.outputs}
         if self.model is not None:
             from timbrel.model import load
 
@@ -122,6 +123,11 @@ class Job:
         """What makes two runs the same."""
         model = None if self.model is None else f"{self.model} {weights_id(self.model)}"
         return {**asdict(self), "fonts": [Path(f).name for f in self.fonts], "model": model}
+
+
+def folder_name(folder: str) -> str:
+    """What judged files are called in tables."""
+    return Path(folder).resolve().name
 
 
 def weights_id(model: str) -> str:
@@ -139,11 +145,6 @@ def weights_id(model: str) -> str:
     for path in sorted(folder.glob("*.safetensors")):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
-
-
-def slug(text: str) -> str:
-    """A name as part of a file name."""
-    return re.sub(r"[^\w.-]+", "_", text).strip("_")
 
 
 def read_records(folder: Path) -> list[Record]:
@@ -253,9 +254,10 @@ def judge(
     missing = {name: run for name, run in systems.items() if (case.name, name) not in done}
     if not missing:
         return []
-    ears = listen_to(case)
+    ears = listen_to(case, memory_of(folder))
     keep(folder, case.name, "example", case.example)
-    np.save(_embedding(folder, "example", case.name), ears.example.patches)
+    if case.example_given is not None:
+        keep(folder, case.name, "example as given", case.example_given)
     case.notes.write(folder / "audio" / f"{slug(case.name)}.mid")
     return [
         record
@@ -272,15 +274,34 @@ def judge_one(name: str, run: System, case: Case, ears: Ears, folder: Path) -> R
         took = time.perf_counter() - began
         if audio is None:
             return None
-        scores, heard, _ = score(audio, case, ears)
+        scores, heard = score(audio, case, ears)
     except (TimbrelError, RuntimeError, ValueError) as error:
-        failed = {key: FAILED.get(key, float("nan")) for key in SCORE_NAMES}
+        failed = {key: failed_score(key, case) for key in SCORE_NAMES}
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         return Record(case.name, case.level, name, failed, reason, 0.0, 0.0, case.facts)
     keep(folder, case.name, name, audio)
-    np.save(_embedding(folder, name, case.name), heard.patches)
-    values = {key: float(value) for key, value in asdict(scores).items()}
-    return Record(case.name, case.level, name, values, "", took, audio.seconds, case.facts)
+    return Record(
+        case.name,
+        case.level,
+        name,
+        {key: float(value) for key, value in asdict(scores).items()},
+        "",
+        took,
+        audio.seconds,
+        case.facts,
+        heard,
+        ears.name,
+    )
+
+
+def failed_score(name: str, case: Case) -> float:
+    """Of an output that does not exist: 0 where the case has something to be found."""
+    lost = set(FAILED)
+    if case.beats is not None:
+        lost |= {"beat_f1", "beats_any_level"}
+    if len(case.notes.drums()):
+        lost.add("drum_onset_f1")
+    return 0.0 if name in lost else float("nan")
 
 
 def keep(folder: Path, case: str, name: str, audio: Audio) -> None:
@@ -295,13 +316,6 @@ def audio_path(folder: Path, case: str, name: str) -> Path:
     return folder / "audio" / f"{slug(case)}-{slug(name)}.flac"
 
 
-def _embedding(folder: Path, name: str, case: str) -> Path:
-    path = folder / "embeddings" / slug(name) / f"{slug(case)}.npy"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
-
-
-def read_embedding(folder: Path, name: str, case: str) -> np.ndarray | None:
-    """(n, 200) patches that musicnn heard, or None if the output failed."""
-    path = _embedding(folder, name, case)
-    return np.load(path) if path.is_file() else None
+def memory_of(folder: Path) -> Memory:
+    """What the judges heard in the sounds of an evaluation."""
+    return Memory(folder / "heard")

@@ -1,6 +1,6 @@
 """All numbers of one output.
 
-A score that cannot be had (no ground truth, no source) is NaN, with the reason in `WHY`.
+A score that cannot be had (no ground truth, no source) is NaN; `WHY` has the reasons.
 """
 
 from dataclasses import dataclass, fields
@@ -9,30 +9,49 @@ import numpy as np
 
 from timbrel.audio import Audio
 from timbrel.evaluation import likeness
+from timbrel.evaluation.beats import LEAST_SECONDS, beat_f1, beats_any_level
 from timbrel.evaluation.cases import Case
-from timbrel.evaluation.notes_metrics import note_scores
+from timbrel.evaluation.drums import drum_onset_f1, hits
+from timbrel.evaluation.hearing import Hearing, Memory
+from timbrel.evaluation.notes_metrics import note_scores, velocity_f1
 from timbrel.evaluation.signal import facts
-from timbrel.evaluation.timbre_embedding import Heard, hear, similarity
-from timbrel.evaluation.transcriber import transcribe
+from timbrel.evaluation.timbre_embedding import Heard, similarity
+from timbrel.evaluation.velocity import velocity_correlation
 from timbrel.notes import Notes
 
 NAN = float("nan")
+DRIFT_SECONDS = 20.0  # a shorter piece has no time to drift
+NO_SOURCE, NO_TRUTH = "the case has no source", "the case has no ground truth"
+SHORT_PIECE = f"the piece is shorter than {DRIFT_SECONDS:g} s"
+NO_BEATS = f"no beats are known, or the piece is shorter than {LEAST_SECONDS:g} s"
 WHY = {
-    "source": "the case has no source",
-    "truth": "the case has no ground truth",
-    "given": "the notes are given without faults",
+    "given_f1": "the notes are given without faults",
+    "velocity_correlation": "fewer than four notes, or all equally strong",
+    "beat_f1": NO_BEATS,
+    "beats_any_level": NO_BEATS,
+    "drum_onset_f1": f"nobody plays drums, or the piece is shorter than {LEAST_SECONDS:g} s",
+    "note_drift": SHORT_PIECE,
+    "timbre_drift": SHORT_PIECE,
+    "loudness": "silence has none",
+    **dict.fromkeys(("like_source", "nearer", "musicnn_source", "musicnn_nearer"), NO_SOURCE),
+    **dict.fromkeys(("like_truth", "chroma", "cqt", "onset_correlation"), NO_TRUTH),
+    "log_mel_distance": NO_TRUTH,
 }
+ALL_FAILED = "there is no output"
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Of one output; shares in [0, 1], similarities in [-1, 1].
+    """Of one output; shares in [0, 1], similarities and correlations in [-1, 1].
 
     Notes heard by the transcriber, against those intended: `note_f1` and the others of
-    `notes_metrics`; `given_f1` against the notes as given, faults included. Timbre:
-    likeness to example, source and truth by the discriminant ("like") and by musicnn
-    ("musicnn"); `nearer` is 1 if the output is more like the example than the source.
-    Against the ground truth: the metrics of `likeness`. The signal itself: `signal`.
+    `notes_metrics`; `given_f1` against the notes as given, faults included;
+    `velocity_correlation` of `velocity`. Pieces: the metrics of `beats`, and
+    `drum_onset_f1`. Drift: last third of a piece less its first third, in note F1 and in
+    likeness to the example. Timbre: likeness to example, source and truth by the
+    discriminant ("like") and by musicnn ("musicnn"); `nearer` is 1 if the output is more
+    like the example than the source. Against the ground truth: the metrics of `likeness`.
+    The signal itself: `signal`.
     """
 
     note_f1: float
@@ -41,8 +60,15 @@ class Scores:
     pitch_class_f1: float
     onset_f1: float
     offset_f1: float
+    velocity_f1: float
+    velocity_correlation: float
     octave_errors: float
     given_f1: float
+    beat_f1: float
+    beats_any_level: float
+    drum_onset_f1: float
+    note_drift: float
+    timbre_drift: float
     like_example: float
     like_source: float
     like_truth: float
@@ -65,58 +91,119 @@ SCORE_NAMES = tuple(f.name for f in fields(Scores))
 
 @dataclass(frozen=True)
 class Ears:
-    """What an output and its case sound like; shared by all systems of a case."""
+    """What an output and its case sound like; shared by all systems of a case.
 
+    Attributes:
+        memory: of all sounds.
+        name: of the example in it.
+    """
+
+    memory: Memory
+    name: str
     example: Heard
     source: Heard | None
     truth: Heard | None
 
 
-def listen_to(case: Case) -> Ears:
-    """Embed a case's sounds."""
+def listen_to(case: Case, memory: Memory) -> Ears:
+    """Listen to a case's sounds."""
 
     def heard(audio: Audio | None) -> Heard | None:
-        return None if audio is None else hear(audio.mono().samples[0], audio.rate)
+        return None if audio is None else memory.listen(audio)[1].timbre
 
-    example = heard(case.example)
-    assert example is not None
-    return Ears(example, heard(case.source), heard(case.truth))
+    name, example = memory.listen(case.example)
+    return Ears(memory, name, example.timbre, heard(case.source), heard(case.truth))
 
 
-def score(audio: Audio, case: Case, ears: Ears) -> tuple[Scores, Heard, Notes]:
+def score(audio: Audio, case: Case, ears: Ears) -> tuple[Scores, str]:
     """Judge an output.
 
     Args:
         audio: any rate and channels.
         case: what was asked.
-        ears: from `listen_to(case)`.
+        ears: from `listen_to(case, memory)`.
 
     Returns:
-        Scores, what musicnn heard (for distances between sets), and the notes heard.
+        Scores, and the name under which the memory knows what was heard.
     """
     mono = audio.mono()
-    notes = transcribe(mono.samples[0], mono.rate)
-    heard = hear(mono.samples[0], mono.rate)
-    found = note_scores(case.notes, notes)
-    given = NAN if case.given is case.notes else note_scores(case.given, notes).f1
+    name, heard = ears.memory.listen(audio)
     signal = facts(mono.samples[0], mono.rate)
     scores = Scores(
-        note_f1=found.f1,
-        note_precision=found.precision,
-        note_recall=found.recall,
-        pitch_class_f1=found.pitch_class_f1,
-        onset_f1=found.onset_f1,
-        offset_f1=found.offset_f1,
-        octave_errors=found.octave_error_rate,
-        given_f1=given,
-        **_timbre(heard, ears),
+        **_notes(mono, heard, case),
+        **_piece(heard, case, ears, audio.seconds),
+        **_timbre(heard.timbre, ears),
         **_paired(mono, case.truth),
         loudness=signal.loudness,
         bandwidth=signal.bandwidth,
         silent_share=signal.silent_share,
         clipped_share=signal.clipped_share,
     )
-    return scores, heard, notes
+    return scores, name
+
+
+def _notes(mono: Audio, heard: Hearing, case: Case) -> dict[str, float]:
+    """Of the pitched notes, or of all if there are only drums."""
+    intended = case.notes.pitched() if len(case.notes.pitched()) else case.notes
+    found = note_scores(intended, heard.notes)
+    given = NAN
+    if case.given is not case.notes:
+        given = note_scores(case.given.pitched(), heard.notes).f1
+    spectrum = likeness.constant_q(mono.resample(likeness.RATE).samples[0])
+    return {
+        "note_f1": found.f1,
+        "note_precision": found.precision,
+        "note_recall": found.recall,
+        "pitch_class_f1": found.pitch_class_f1,
+        "onset_f1": found.onset_f1,
+        "offset_f1": found.offset_f1,
+        "velocity_f1": velocity_f1(intended, heard.notes),
+        "velocity_correlation": velocity_correlation(intended, spectrum),
+        "octave_errors": found.octave_error_rate,
+        "given_f1": given,
+    }
+
+
+def _piece(heard: Hearing, case: Case, ears: Ears, seconds: float) -> dict[str, float]:
+    """What only a whole piece has."""
+    struck = hits(case.notes)
+    long = seconds >= LEAST_SECONDS
+    notes, timbre = drift(heard, case.notes, ears.example, seconds)
+    values = {
+        "beat_f1": NAN,
+        "beats_any_level": NAN,
+        "drum_onset_f1": drum_onset_f1(struck, heard.hits) if len(struck) and long else NAN,
+        "note_drift": notes,
+        "timbre_drift": timbre,
+    }
+    if case.beats is not None and long:
+        values["beat_f1"] = beat_f1(case.beats, heard.beats)
+        values["beats_any_level"] = beats_any_level(case.beats, heard.beats)
+    return values
+
+
+def drift(heard: Hearing, notes: Notes, example: Heard, seconds: float) -> tuple[float, float]:
+    """Last third of a piece less its first: note F1, and likeness to the example.
+
+    NaN for a piece of less than `DRIFT_SECONDS`.
+    """
+    if seconds < DRIFT_SECONDS:
+        return NAN, NAN
+    third = seconds / 3
+    before, after = (
+        note_scores(_begun(notes.pitched(), a, b), _begun(heard.notes, a, b)).f1
+        for a, b in ((0, third), (2 * third, seconds))
+    )
+    parts = np.array_split(heard.timbre.patches, 3)
+    first, last = (
+        similarity(Heard(part).discriminant, example.discriminant) for part in (parts[0], parts[-1])
+    )
+    return after - before, last - first
+
+
+def _begun(notes: Notes, start: float, end: float) -> Notes:
+    """Those that begin in [start, end)."""
+    return notes.where((notes.onset >= start) & (notes.onset < end))
 
 
 def _timbre(heard: Heard, ears: Ears) -> dict[str, float]:

@@ -35,3 +35,21 @@ def paired_difference(
     low, high = np.percentile(means, [2.5, 97.5])
     p = 2 * min((means <= 0).mean(), (means >= 0).mean())
     return float(difference.mean()), float(low), float(high), float(min(p, 1.0))
+
+
+def ratio_interval(
+    values: Sequence[float], references: Sequence[float], seed: int = 0
+) -> tuple[float, float, float]:
+    """Mean over mean of the same cases' reference, with its 95 % interval.
+
+    Of means, not of cases: one case that the reference fails would make its ratio infinite.
+    NaN three times if there is no case, or the reference's mean is 0.
+    """
+    pairs = np.stack([np.asarray(values, float), np.asarray(references, float)], 1)
+    pairs = pairs[np.isfinite(pairs).all(1)]
+    if len(pairs) == 0 or pairs[:, 1].mean() <= 0:
+        return float("nan"), float("nan"), float("nan")
+    drawn = np.random.default_rng(seed).choice(pairs, (DRAWS, len(pairs))).mean(1)
+    drawn = drawn[drawn[:, 1] > 0]
+    low, high = np.percentile(drawn[:, 0] / drawn[:, 1], [2.5, 97.5])
+    return float(pairs[:, 0].mean() / pairs[:, 1].mean()), float(low), float(high)

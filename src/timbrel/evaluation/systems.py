@@ -5,6 +5,7 @@ example untouched, and the source filtered to the example's average spectrum, wh
 measures of timbre take for a transfer.
 """
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +63,8 @@ def model_rows(
         options: dict[str, Any] = dict(sampling)
         if case.steps is not None:
             options["steps"] = case.steps
-        return player.render(given, case.example, length=_seconds(case), **options)
+        example = case.example if case.example_given is None else case.example_given
+        return player.render(given, example, length=_seconds(case), **options)
 
     def reconstruct(case: Case) -> Audio | None:
         if case.truth is None:
@@ -75,6 +77,11 @@ def model_rows(
 
     name = str(player.about.get("name", "model"))
     return {CODEC: reconstruct, f"{name}, from {structure}": play}
+
+
+def slug(text: str) -> str:
+    """A name as part of a file name."""
+    return re.sub(r"[^\w.-]+", "_", text).strip("_")
 
 
 def _seconds(case: Case) -> float:

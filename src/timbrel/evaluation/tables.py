@@ -3,7 +3,7 @@
 import csv
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,24 +11,48 @@ from typing import Any
 import numpy as np
 
 from timbrel.evaluation.embeddings import Embedded
-from timbrel.evaluation.frechet import frechet_distance, frechet_infinity
-from timbrel.evaluation.run import Record, read_embedding
-from timbrel.evaluation.scores import SCORE_NAMES
-from timbrel.evaluation.statistics import mean_interval
-from timbrel.evaluation.systems import TRUTH
-from timbrel.evaluation.timbre_embedding import Heard
+from timbrel.evaluation.frechet import frechet_distance, frechet_infinity, song_distances
+from timbrel.evaluation.hearing import Hearing
+from timbrel.evaluation.retrieval import reciprocal_ranks
+from timbrel.evaluation.run import Record, memory_of
+from timbrel.evaluation.scores import ALL_FAILED, SCORE_NAMES, WHY
+from timbrel.evaluation.statistics import mean_interval, ratio_interval
+from timbrel.evaluation.systems import SOURCE, TRUTH
 
-# Columns of the short table: score, heading.
+# Columns of the short table: name in `Row.values`, heading, what it is.
 SHORT = (
-    ("note_f1", "note F1"),
-    ("pitch_class_f1", "pitch-class F1"),
-    ("octave_errors", "octave errors"),
-    ("like_example", "like example"),
-    ("like_source", "like source"),
-    ("nearer", "nearer to example"),
-    ("log_mel_distance", "dB off truth"),
+    ("note_f1", "note F1", "notes heard with the right pitch and onset (50 ms)"),
+    ("relative", "of truth's", "note F1, as a share of the ground truth's on the same cases"),
+    ("given_f1", "given F1", "note F1 against the notes as given, faults included"),
+    ("pitch_class_f1", "pitch-class F1", "note F1 with octaves folded"),
+    ("octave_errors", "octave errors", "share of notes heard only in another octave"),
+    ("beat_f1", "beat F1", "beats found within 70 ms"),
+    ("beats_any_level", "beats, any level", "beats followed, also at half or twice the tempo"),
+    ("drum_onset_f1", "drum onset F1", "drum hits found within 50 ms"),
+    ("found", "piece found", "mean reciprocal rank of the piece among all of the level, by chroma"),
+    ("note_drift", "note F1 drift", "note F1 of the last third less that of the first"),
+    ("like_example", "like example", "cosine with the example, by the timbre discriminant"),
+    ("like_source", "like source", "cosine with the source: timbre that leaked"),
+    ("nearer", "nearer to example", "share of outputs more like the example than the source"),
+    ("log_mel_distance", "dB off truth", "RMS difference of log-mel spectra to the ground truth"),
+    ("identified", "identified", "share of outputs whose nearest example of all is their own"),
+    ("song_frechet", "FAD per song", "Fréchet distance of each output to all ground truths"),
+    ("frechet", "FAD", "Fréchet distance of all outputs to all ground truths"),
+    ("frechet_infinity", "FAD-inf", "the same, extrapolated to infinitely many samples"),
 )
-LEAST_FILES = 4  # for a distance between sets
+LEAST_FILES = 4  # for a distance between sets, or a search among them
+FEW = f"fewer than {LEAST_FILES} files"
+REASONS = {
+    **WHY,
+    "relative": "nothing is heard in the ground truth, or there is none",
+    "found": f"no whole pieces, or {FEW}",
+    "identified": "there is no output",
+    "song_frechet": f"{FEW}, or no ground truth",
+    "frechet": f"{FEW}, or no ground truth",
+    "frechet_infinity": f"{FEW}, or no ground truth",
+}
+Interval = tuple[float, float, float]
+NOTHING: Interval = (math.nan, math.nan, math.nan)
 
 
 @dataclass(frozen=True)
@@ -36,21 +60,18 @@ class Row:
     """One system at one level (or at all: level "").
 
     Attributes:
-        scores: name -> (mean, low, high) of a 95 % interval.
+        values: name -> (mean, low, high) of a 95 % interval; all scores, and of sets those
+            in `SHORT`. What is one number for a set has no interval: low and high are NaN.
         cases: how many.
         failures: names of cases without output.
-        identified: share of outputs whose nearest example, of all cases', is their own.
-        frechet: to the ground truth of the same cases, (as it is, FAD-infinity).
         real_time: seconds of audio per second of computing, median.
     """
 
     system: str
     level: str
-    scores: dict[str, tuple[float, float, float]]
+    values: dict[str, Interval]
     cases: int
     failures: tuple[str, ...]
-    identified: float
-    frechet: tuple[float, float]
     real_time: float
 
 
@@ -73,65 +94,116 @@ def rows(records: Sequence[Record], folder: Path, embedding: str = "musicnn") ->
         embedding: for Fréchet distances, see `embeddings.embedder`.
     """
     embedded = Embedded(folder, embedding)
+    heard = recall_all(records, folder)
+    by_case = {(r.system, r.case): r for r in records}
     levels = levels_of(records)
     return [
-        _row([r for r in records if r.system == system and level in ("", r.level)], level, embedded)
+        _row([r for r in records if r.system == system and level in ("", r.level)], level,
+             embedded, heard, by_case)
         for level in (levels if len(levels) == 1 else [*levels, ""])
         for system in systems_of(records)
         if any(r.system == system and level in ("", r.level) for r in records)
-    ]
+    ]  # fmt: skip
 
 
-def _row(mine: list[Record], level: str, embedded: Embedded) -> Row:
+def recall_all(records: Iterable[Record], folder: Path) -> dict[str, Hearing]:
+    """What was heard in all outputs and examples, by its name in the memory."""
+    memory = memory_of(folder)
+    names = {name for r in records for name in (r.heard, r.example)}
+    found = {name: memory.recall(name) for name in names}
+    return {name: heard for name, heard in found.items() if heard is not None}
+
+
+def _row(
+    mine: list[Record],
+    level: str,
+    embedded: Embedded,
+    heard: Mapping[str, Hearing],
+    by_case: Mapping[tuple[str, str], Record],
+) -> Row:
     speeds = [r.length / r.seconds for r in mine if r.seconds > 1e-3]
+    truth = [by_case.get((TRUTH, r.case)) for r in mine]
+    sources = [by_case.get((SOURCE, r.case)) for r in mine]
+    right = [math.nan if t is None else t.scores["note_f1"] for t in truth]
+    # levels may share examples and pieces, so each is searched on its own
+    parts = [[k for k, r in enumerate(mine) if r.level == name] for name in levels_of(mine)]
+    own = [identified([mine[k] for k in part], heard) for part in parts]
+    ranks = [_found([mine[k] for k in part], [sources[k] for k in part], heard) for part in parts]
+    distances, songs = _frechet(mine, truth, embedded)
+    values = {name: mean_interval([r.scores[name] for r in mine]) for name in SCORE_NAMES}
+    values |= {
+        "relative": ratio_interval([r.scores["note_f1"] for r in mine], right),
+        "found": mean_interval([rank for part in ranks for rank in part]),
+        "identified": _alone(float(np.mean(own))),
+        "song_frechet": mean_interval(songs),
+        "frechet": _alone(distances[0]),
+        "frechet_infinity": _alone(distances[1]),
+    }
     return Row(
         system=mine[0].system,
         level=level,
-        scores={name: mean_interval([r.scores[name] for r in mine]) for name in SCORE_NAMES},
+        values=values,
         cases=len(mine),
         failures=tuple(r.case for r in mine if r.failure),
-        # levels may share examples, so each is searched on its own
-        identified=float(
-            np.mean(
-                [
-                    identified([r for r in mine if r.level == name], embedded.folder)
-                    for name in levels_of(mine)
-                ]
-            )
-        ),
-        frechet=_frechet(mine, embedded),
         real_time=float(np.median(speeds)) if speeds else math.nan,
     )
 
 
-def vectors(mine: Sequence[Record], name: str, folder: Path) -> np.ndarray | None:
-    """(n, dim) unit vectors of the discriminant, or None if an embedding is missing."""
-    found = [read_embedding(folder, name, r.case) for r in mine]
+def _alone(value: float) -> Interval:
+    return float(value), math.nan, math.nan
+
+
+def vectors(names: Sequence[str], heard: Mapping[str, Hearing]) -> np.ndarray | None:
+    """(n, dim) unit vectors of the discriminant, or None if a memory is missing."""
+    found = [heard.get(name) for name in names]
     if not found or any(f is None for f in found):
         return None
-    table = np.stack([Heard(f).discriminant for f in found if f is not None])
-    unit: np.ndarray = table / np.linalg.norm(table, axis=1, keepdims=True)
+    table = np.stack([f.timbre.discriminant for f in found if f is not None])
+    unit: np.ndarray = table / np.maximum(np.linalg.norm(table, axis=1, keepdims=True), 1e-9)
     return unit
 
 
-def identified(mine: Sequence[Record], folder: Path) -> float:
-    """Share of outputs that are nearest to their own example; chance is 1 / cases."""
-    mine = [r for r in mine if not r.failure]
-    outputs = vectors(mine, mine[0].system, folder) if mine else None
-    examples = vectors(mine, "example", folder)
+def identified(mine: Sequence[Record], heard: Mapping[str, Hearing]) -> float:
+    """Share of outputs that are nearest to their own example; chance is 1 / cases.
+
+    An output that failed is not identified, but its example is one of those searched.
+    """
+    made = [k for k, r in enumerate(mine) if not r.failure]
+    known = {r.case: r.example for r in mine if r.example}
+    examples = vectors(list(known.values()), heard)
+    outputs = vectors([mine[k].heard for k in made], heard)
     if outputs is None or examples is None:
-        return math.nan
-    return float(((outputs @ examples.T).argmax(1) == np.arange(len(mine))).mean())
+        return 0.0 if mine and not made else math.nan
+    own = [list(known).index(mine[k].case) for k in made]
+    return float(((outputs @ examples.T).argmax(1) == own).sum() / len(mine))
 
 
-def _frechet(mine: Sequence[Record], embedded: Embedded) -> tuple[float, float]:
-    """To the ground truth of the same cases."""
-    found = [embedded.of(r.system, r.case) for r in mine]
-    truth = [embedded.of(TRUTH, r.case) for r in mine]
-    if len(mine) < LEAST_FILES or any(f is None for f in (*found, *truth)):
-        return math.nan, math.nan
-    first, second = (np.concatenate([f for f in part if f is not None]) for part in (found, truth))
-    return frechet_distance(first, second), frechet_infinity(first, second)
+def _found(
+    mine: Sequence[Record], sources: Sequence[Record | None], heard: Mapping[str, Hearing]
+) -> list[float]:
+    """1 / rank of each output's piece among the sources of all cases, if they are pieces."""
+    pieces = [None if s is None else heard.get(s.heard) for s in sources]
+    whole = all(math.isfinite(r.scores["beat_f1"]) or r.failure for r in mine)
+    if len(mine) < LEAST_FILES or not whole or any(p is None for p in pieces):
+        return []
+    made = {k: heard[r.heard].chroma for k, r in enumerate(mine) if r.heard in heard}
+    searched = [p.chroma for p in pieces if p is not None]
+    ranks = reciprocal_ranks(list(made.values()), list(made), searched)
+    return ranks + [0.0] * (len(mine) - len(made))
+
+
+def _frechet(
+    mine: Sequence[Record], truth: Sequence[Record | None], embedded: Embedded
+) -> tuple[tuple[float, float], list[float]]:
+    """To the ground truth of the same cases: as it is and FAD-infinity; and of each output."""
+    found = [embedded.of(r) for r in mine]
+    right = [None if t is None else embedded.of(t) for t in truth]
+    pairs = [(f, r) for f, r in zip(found, right, strict=True) if f is not None and r is not None]
+    if len(pairs) < LEAST_FILES:
+        return (math.nan, math.nan), []
+    first, second = (np.concatenate(part) for part in zip(*pairs, strict=True))
+    songs = song_distances([f for f, _ in pairs], second)
+    return (frechet_distance(first, second), frechet_infinity(first, second)), songs
 
 
 def number(value: float, digits: int = 2) -> str:
@@ -139,48 +211,70 @@ def number(value: float, digits: int = 2) -> str:
     return f"{value:.{digits}f}" if math.isfinite(value) else "-"
 
 
+def shown(table: Sequence[Row]) -> list[tuple[str, str, str]]:
+    """The columns of `SHORT` in which there is anything."""
+    return [c for c in SHORT if any(math.isfinite(row.values[c[0]][0]) for row in table)]
+
+
+def missing(table: Sequence[Row]) -> list[str]:
+    """Why some cells hold no number: a sentence for each reason."""
+    reasons: dict[str, list[str]] = {}
+    for name, heading, _ in shown(table):
+        empty = [row for row in table if not math.isfinite(row.values[name][0])]
+        for row in empty:
+            why = ALL_FAILED if len(row.failures) == row.cases else REASONS.get(name, ALL_FAILED)
+            found = reasons.setdefault(why, [])
+            if heading not in found:
+                found.append(heading)
+    return [f"no {', '.join(headings)}: {why}" for why, headings in reasons.items()]
+
+
 def markdown(table: Sequence[Row]) -> str:
     """The short table, one for each level, for papers and docs."""
+    columns = shown(table)
     lines: list[str] = []
     for level in dict.fromkeys(row.level for row in table):
         if lines:
             lines.append("")
-        headings = ["", *(heading for _, heading in SHORT), "identified", "FAD", "FAD-inf"]
+        headings = ["", *(heading for _, heading, _ in columns), "cases"]
         lines += [f"{level or 'all levels'}", "", "| " + " | ".join(headings) + " |"]
         lines.append("|" + "---|" * len(headings))
         for row in table:
             if row.level == level:
-                lines.append("| " + " | ".join(_cells(row)) + " |")
-    return "\n".join(lines) + "\n"
+                cells = [_cell(row, name) for name, _, _ in columns]
+                lines.append("| " + " | ".join([title(row), *cells, str(row.cases)]) + " |")
+    lines += ["", *(f"\\- {reason}.  " for reason in missing(table))]
+    return "\n".join(lines).rstrip() + "\n"
 
 
-def _cells(row: Row) -> list[str]:
-    cells = [row.system + (f" ({len(row.failures)} failed)" if row.failures else "")]
-    for name, _ in SHORT:
-        mean, low, high = row.scores[name]
-        exact = name == "note_f1" and math.isfinite(mean)
-        cells.append(f"{mean:.2f} ({low:.2f} to {high:.2f})" if exact else number(mean))
-    return [*cells, number(row.identified), *(number(v) for v in row.frechet)]
+def title(row: Row) -> str:
+    """The system, and how often it failed."""
+    return row.system + (f" ({len(row.failures)} failed)" if row.failures else "")
+
+
+def _cell(row: Row, name: str) -> str:
+    mean, low, high = row.values[name]
+    exact = name == "note_f1" and math.isfinite(mean)
+    return f"{mean:.2f} ({low:.2f} to {high:.2f})" if exact else number(mean)
 
 
 def write_json(table: Sequence[Row], settings: dict[str, Any], path: Path) -> None:
-    """All rows, for machines; what does not exist is null."""
+    """All rows, for machines; what does not exist is null, and "reasons" says why."""
 
     def plain(value: float) -> float | None:
         return value if math.isfinite(value) else None
 
     document = {
         "settings": settings,
+        "reasons": REASONS,
         "rows": [
             {
                 "system": row.system,
                 "level": row.level,
                 "cases": row.cases,
                 "failures": list(row.failures),
-                "identified": plain(row.identified),
-                "frechet": [plain(v) for v in row.frechet],
                 "real_time": plain(row.real_time),
-                "scores": {k: [plain(v) for v in values] for k, values in row.scores.items()},
+                "scores": {k: [plain(v) for v in values] for k, values in row.values.items()},
             }
             for row in table
         ],
