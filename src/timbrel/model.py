@@ -222,7 +222,7 @@ class Timbrel:
         """Notes and timbre -> audio of exactly `seconds`."""
         codec = self.codec
         samples = round(seconds * codec.rate)
-        frames = -(-samples // codec.hop) + 1  # the codec's delay is below one frame
+        frames = -(-(samples + codec.delay) // codec.hop)
         drums = len(notes.pitched()) == 0
 
         def roll_between(start: int, stop: int) -> Tensor:
@@ -238,7 +238,7 @@ class Timbrel:
                 done += latent.shape[2]
                 if progress is not None:
                     progress(done / frames)
-        audio = np.concatenate(pieces, 1)[:, codec.config.n_fft // 2 :][:, :samples]
+        audio = np.concatenate(pieces, 1)[:, codec.delay :][:, :samples]
         return Audio(audio, codec.rate)
 
     def _example(self, example: Example) -> Audio:

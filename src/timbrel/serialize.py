@@ -7,14 +7,16 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from timbrel.codec.codec import Codec, CodecConfig
+from timbrel.codec.codec import Codec
+from timbrel.codec.rave import RaveCodec, RaveConfig
+from timbrel.codec.spectral import SpectralCodec, SpectralConfig
 from timbrel.conditions.listener import Listener, ListenerConfig
 from timbrel.errors import ModelError
 from timbrel.network import ModelConfig, Network
@@ -41,13 +43,27 @@ def from_dict(kind: type[T], values: Mapping[str, Any], where: str) -> T:
         )
     arguments = {}
     for name, value in values.items():
-        nested = is_dataclass(hints[name]) and isinstance(value, dict)
+        hint = hints[name]
+        if isinstance(value, dict):
+            hint = _kind_for(hint, value)
+        nested = is_dataclass(hint) and isinstance(value, dict)
         value = tuple(value) if isinstance(value, list) else value
-        arguments[name] = from_dict(hints[name], value, where) if nested else value  # type: ignore[arg-type]
+        arguments[name] = from_dict(hint, value, where) if nested else value  # type: ignore[arg-type]
     try:
         return kind(**arguments)
     except TypeError as error:
         raise ModelError(f"{where} is incomplete: {error}") from error
+
+
+def _kind_for(hint: Any, values: Mapping[str, Any]) -> Any:
+    """Of several kinds the narrowest that knows all settings; the first if none does."""
+    kinds = get_args(hint) or (hint,)
+    fitting = [kind for kind in kinds if is_dataclass(kind) and set(values) <= _names(kind)]
+    return min(fitting, key=lambda kind: len(_names(kind)), default=kinds[0])
+
+
+def _names(kind: Any) -> set[str]:
+    return {field.name for field in fields(kind)}
 
 
 def save_folder(
@@ -151,9 +167,30 @@ def load_weights(module: torch.nn.Module, weights: Mapping[str, Tensor], where: 
         raise ModelError(f"the weights in {where} do not fit its config.json: {first}") from error
 
 
+CodecConfig = SpectralConfig | RaveConfig
+DESIGNS: dict[str, Any] = {"spectral": SpectralConfig, "rave": RaveConfig}
+
+
+def build_codec(config: CodecConfig) -> Codec:
+    """A codec of its configuration's design, untrained."""
+    return RaveCodec(config) if isinstance(config, RaveConfig) else SpectralCodec(config)
+
+
+def describe_codec(codec: Codec) -> dict[str, Any]:
+    """The configuration of a codec, with its design."""
+    for design, kind in DESIGNS.items():
+        if isinstance(codec.config, kind):
+            return {"design": design, **asdict(codec.config)}
+    raise ModelError(f"a {type(codec).__name__} stays in its own file; it cannot be saved again")
+
+
 def save_codec(codec: Codec, folder: Path) -> None:
-    """Write a codec folder."""
-    config = {"kind": "codec", "codec": asdict(codec.config)}
+    """Write a codec folder.
+
+    Raises:
+        ModelError: the codec is somebody else's.
+    """
+    config = {"kind": "codec", "codec": describe_codec(codec)}
     save_folder(folder, config, {"codec": codec.state_dict()})
 
 
@@ -166,7 +203,11 @@ def load_codec(folder: Path) -> Codec:
     config = read_config(folder)
     if "codec" not in config:
         raise ModelError(f"{folder} holds no codec")
-    codec = Codec(from_dict(CodecConfig, config["codec"], str(folder / "config.json")))
+    settings = dict(config["codec"])
+    design = settings.pop("design", "spectral")  # the first codecs name none
+    if design not in DESIGNS:
+        raise ModelError(f"{folder} holds a codec of the unknown design '{design}': update timbrel")
+    codec = build_codec(from_dict(DESIGNS[design], settings, str(folder / "config.json")))
     load_weights(codec, read_weights(folder, "codec"), folder)
     return codec.eval()
 
@@ -235,7 +276,7 @@ def assemble(
     config: dict[str, Any] = {
         "kind": "model",
         "about": dict(about),
-        "codec": asdict(codec.config),
+        "codec": describe_codec(codec),
         "model": asdict(network.config),
     }
     weights: dict[str, Mapping[str, Tensor]] = {

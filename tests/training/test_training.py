@@ -8,8 +8,7 @@ import torch
 
 from conftest import Killed
 from sounds import RATE, pitch_hz
-from timbrel.codec.codec import Codec, tiny
-from timbrel.codec.losses import LogMagnitudeLoss
+from timbrel.codec.spectral import SpectralCodec, tiny
 from timbrel.data.pairs import Corruption, Pairs
 from timbrel.data.store import Store
 from timbrel.diffusion.guidance import Guidance
@@ -20,7 +19,9 @@ from timbrel.network import paper as paper_model
 from timbrel.network import tiny as tiny_model
 from timbrel.notes import Notes
 from timbrel.roll import roll
-from timbrel.training.codec import CodecTraining, Excerpts, decoder_losses, train_codec
+from timbrel.training.codec import train_codec
+from timbrel.training.codec_objective import CodecTraining, SpectralObjective
+from timbrel.training.excerpts import Excerpts
 from timbrel.training.listener import ListenerTraining, train_listener
 from timbrel.training.model import ModelTraining, Objective, train_model
 from timbrel.training.run import Budget, learning_rate, torch_generator
@@ -45,7 +46,7 @@ def same(first: torch.nn.Module, second: torch.nn.Module) -> bool:
 def test_a_killed_codec_run_ends_with_the_same_weights(
     small_store: Store, tmp_path: Path, kill_at
 ) -> None:
-    def train(folder: Path, **more: object) -> Codec:
+    def train(folder: Path, **more: object) -> SpectralCodec:
         budget = Budget(steps=9)
         return train_codec(small_store, folder, tiny(), QUICK_CODEC, budget, CPU, **more)
 
@@ -58,7 +59,7 @@ def test_a_killed_codec_run_ends_with_the_same_weights(
 
 
 def test_a_killed_model_run_ends_with_the_same_weights(
-    small_store: Store, tiny_codec: Codec, tmp_path: Path, kill_at
+    small_store: Store, tiny_codec: SpectralCodec, tmp_path: Path, kill_at
 ) -> None:
     def train(folder: Path, **more: object) -> Network:
         arguments = (small_store, small_store, tiny_codec, folder, tiny_model(), QUICK_MODEL)
@@ -74,7 +75,7 @@ def test_a_killed_model_run_ends_with_the_same_weights(
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     small_store: Store, tmp_path: Path, kill_at
 ) -> None:
-    def train(folder: Path, **more: object) -> Codec:
+    def train(folder: Path, **more: object) -> SpectralCodec:
         return train_codec(small_store, folder, tiny(), QUICK_CODEC, Budget(steps=6), CPU, **more)
 
     whole = train(tmp_path / "whole")
@@ -106,21 +107,21 @@ def test_the_learning_rate_warms_up_and_ends_low() -> None:
 
 
 def test_training_improves_the_decoder_on_the_same_audio(
-    small_store: Store, tiny_codec: Codec
+    small_store: Store, tiny_codec: SpectralCodec
 ) -> None:
     audio = Excerpts(small_store, 24 * 1024, seed=9).batch(8, 0, 0)
-    untrained = Codec(tiny_codec.config)  # its decoder corrects nothing
+    untrained = SpectralCodec(tiny_codec.config)  # its decoder corrects nothing
     untrained.basis.load_state_dict(tiny_codec.basis.state_dict())
-    loss = LogMagnitudeLoss(tiny_codec.stft.bins, RATE)
     with torch.no_grad():
         before, after = (
-            decoder_losses(c, audio, torch.zeros(()), loss)[0] for c in (untrained, tiny_codec)
+            SpectralObjective(c, CodecTraining(), CPU).decoder_loss(audio, torch.zeros(()))[0]
+            for c in (untrained, tiny_codec)
         )
     assert after < 0.95 * before
 
 
 def test_items_pair_a_target_with_the_same_timbre_playing_something_else(
-    small_store: Store, tiny_codec: Codec, rng: np.random.Generator
+    small_store: Store, tiny_codec: SpectralCodec, rng: np.random.Generator
 ) -> None:
     pairs = Pairs(small_store, tiny_codec.frame_rate, 32, 24, 0, Corruption(share=0), True)
     batch = pairs.batch(6, rng)
@@ -134,7 +135,7 @@ def test_items_pair_a_target_with_the_same_timbre_playing_something_else(
 
 
 def test_a_store_without_a_second_passage_is_refused(
-    small_store: Store, tiny_codec: Codec, tmp_path: Path
+    small_store: Store, tiny_codec: SpectralCodec, tmp_path: Path
 ) -> None:
     shutil.copytree(small_store.path, tmp_path / "one")
     lines = (tmp_path / "one" / "manifest.jsonl").read_text().splitlines(keepends=True)
@@ -144,9 +145,9 @@ def test_a_store_without_a_second_passage_is_refused(
 
 
 def test_latents_of_another_codec_are_refused(
-    small_store: Store, tiny_codec: Codec, tmp_path: Path
+    small_store: Store, tiny_codec: SpectralCodec, tmp_path: Path
 ) -> None:
-    other = Codec(tiny())
+    other = SpectralCodec(tiny())
     with pytest.raises(DataError, match="made by codec"):
         train_model(
             small_store, None, other, tmp_path, tiny_model(), QUICK_MODEL, Budget(steps=1), CPU
@@ -154,7 +155,7 @@ def test_latents_of_another_codec_are_refused(
 
 
 def test_conditions_are_dropped_independently_all_through_stage_two(
-    small_store: Store, tiny_codec: Codec
+    small_store: Store, tiny_codec: SpectralCodec
 ) -> None:
     training = ModelTraining(
         batch=1, frames=16, example_frames=16, drop_structure=0.3, drop_timbre=0.4
@@ -174,7 +175,7 @@ def test_conditions_are_dropped_independently_all_through_stage_two(
 
 
 def test_stage_one_ignores_structure_and_stage_two_freezes_timbre(
-    small_store: Store, tiny_codec: Codec
+    small_store: Store, tiny_codec: SpectralCodec
 ) -> None:
     network = Network(tiny_model())
     network.adopt(tiny_codec.basis)
@@ -200,7 +201,7 @@ def test_stage_one_ignores_structure_and_stage_two_freezes_timbre(
 
 
 def test_half_precision_computes_nearly_the_same_losses(
-    small_store: Store, tiny_codec: Codec
+    small_store: Store, tiny_codec: SpectralCodec
 ) -> None:
     torch.manual_seed(0)
     network = Network(tiny_model())
@@ -221,7 +222,7 @@ def test_half_precision_computes_nearly_the_same_losses(
 
 
 def test_the_paper_s_way_trains_with_its_adversary(
-    small_store: Store, tiny_codec: Codec, tmp_path: Path
+    small_store: Store, tiny_codec: SpectralCodec, tmp_path: Path
 ) -> None:
     from dataclasses import replace
 
@@ -242,7 +243,7 @@ def test_a_listener_trains_and_resumes(small_store: Store, tmp_path: Path) -> No
 
 @pytest.mark.slow
 def test_a_tiny_model_learns_to_follow_pitch_and_timbre(
-    small_store: Store, tiny_codec: Codec, tmp_path: Path
+    small_store: Store, tiny_codec: SpectralCodec, tmp_path: Path
 ) -> None:
     training = ModelTraining(batch=8, frames=48, example_frames=48, peak_rate=2e-3)
     config = tiny_model()

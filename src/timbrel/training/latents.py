@@ -11,14 +11,11 @@ from timbrel.data.store import Store
 
 
 def codec_id(codec: Codec) -> str:
-    """Names the codec's latent: equal ids mean that latents are interchangeable.
-
-    Only the basis counts; a decoder may be trained further.
-    """
+    """Names the codec's latent: equal ids mean that latents are interchangeable."""
     digest = hashlib.sha256(f"{codec.rate} {codec.hop}".encode())
-    for name in ("mean", "components", "deviation"):
+    for tensor in codec.latent_tensors():
         # half precision, as saved: loading a codec does not change its name
-        digest.update(getattr(codec.basis, name).detach().cpu().half().numpy().tobytes())
+        digest.update(tensor.detach().cpu().half().numpy().tobytes())
     return digest.hexdigest()[:16]
 
 

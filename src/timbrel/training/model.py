@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from timbrel.codec.codec import Codec
+from timbrel.codec.spectral import SpectralCodec
 from timbrel.conditions.adversary import Adversary, chance_error, guess_error
 from timbrel.conditions.structure import CqtEncoder, Structure
 from timbrel.conditions.timbre import contrastive_loss
@@ -217,7 +218,8 @@ def train_model(
             part.check("latents", codec_id(codec))
     torch.manual_seed(training.seed)
     network = Network(config).to(device)
-    network.adopt(codec.basis)
+    if isinstance(codec, SpectralCodec):
+        network.adopt(codec.basis)
     objective = Objective(network, training, device)
     with_audio = config.structure.source == "cqt"
     arguments = (

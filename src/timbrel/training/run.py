@@ -208,6 +208,13 @@ class Run:
             line = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
             print(f"step {step:7d}  {line}", flush=True)
 
+    def warn(self, step: int, sentence: str) -> None:
+        """Print a warning, and keep it in `metrics.jsonl`."""
+        if self.ranks.first:
+            with open(self.folder / "metrics.jsonl", "a") as file:
+                file.write(json.dumps({"step": step, "warning": sentence}) + "\n")
+            print(f"step {step:7d}  WARNING {sentence}", flush=True)
+
     def log_audio(self, step: int, name: str, samples: np.ndarray, rate: int) -> None:
         """Give TensorBoard a waveform (samples,) in [-1, 1]."""
         if self.ranks.first:
