@@ -34,12 +34,13 @@ Example = str | Path | Audio
 Progress = Callable[[float], None]
 
 
-def load(model: str | Path = "default", device: str = "auto") -> "Timbrel":
+def load(model: str | Path = "default", device: str = "auto", trust: bool = False) -> "Timbrel":
     """Load a model.
 
     Args:
         model: "default" (in the package) or a model folder.
         device: "auto", "cpu", "cuda", "mps" or any torch device.
+        trust: run the TorchScript codec that the model was trained with, if it was: it is code.
 
     Raises:
         ModelError: the folder is missing, incomplete, damaged or of a newer version.
@@ -47,7 +48,7 @@ def load(model: str | Path = "default", device: str = "auto") -> "Timbrel":
     """
     folder = folder_of(model)
     config = read_config(folder)
-    codec, network = load_codec(folder), load_network(folder)
+    codec, network = load_codec(folder, trust), load_network(folder)
     listener = None
     if "listener" in config:
         listener = load_listener(folder, codec.rate, codec.hop)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from timbrel.codec.basis import SpectralBasis
+from timbrel.codec.codec import Codec
 from timbrel.codec.spectral import SpectralConfig
 from timbrel.codec.spectral import tiny as tiny_codec
 from timbrel.conditions.adversary import Adversary
@@ -23,6 +24,13 @@ class LatentConfig:
     rate: int  # Hz
     hop: int  # samples per latent frame
     channels: int  # latent channels
+
+
+def latent_config(codec: Codec) -> SpectralConfig | LatentConfig:
+    """What a model needs to know of a codec."""
+    if isinstance(codec.config, SpectralConfig):
+        return codec.config
+    return LatentConfig(codec.rate, codec.hop, codec.channels)
 
 
 @dataclass(frozen=True)

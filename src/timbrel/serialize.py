@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from timbrel.codec.codec import Codec
+from timbrel.codec.external import ExternalCodec, HuggingFaceCodec, TorchScriptCodec
 from timbrel.codec.rave import RaveCodec, RaveConfig
 from timbrel.codec.spectral import SpectralCodec, SpectralConfig
 from timbrel.conditions.listener import Listener, ListenerConfig
@@ -168,6 +170,7 @@ def load_weights(module: torch.nn.Module, weights: Mapping[str, Tensor], where: 
 
 
 CodecConfig = SpectralConfig | RaveConfig
+HUB_NAME = re.compile(r"(facebook|descript)/[\w.-]+")  # who publishes EnCodec and DAC
 DESIGNS: dict[str, Any] = {"spectral": SpectralConfig, "rave": RaveConfig}
 
 
@@ -177,39 +180,69 @@ def build_codec(config: CodecConfig) -> Codec:
 
 
 def describe_codec(codec: Codec) -> dict[str, Any]:
-    """The configuration of a codec, with its design."""
-    for design, kind in DESIGNS.items():
-        if isinstance(codec.config, kind):
-            return {"design": design, **asdict(codec.config)}
-    raise ModelError(f"a {type(codec).__name__} stays in its own file; it cannot be saved again")
+    """The configuration of a codec, with its design; of somebody else's, where it is."""
+    if isinstance(codec, ExternalCodec):
+        source = Path(codec.source)
+        where = str(source.resolve()) if source.exists() else codec.source
+        return {"design": "external", "source": where, "digest": codec.digest}
+    design = "rave" if isinstance(codec, RaveCodec) else "spectral"
+    return {"design": design, **asdict(codec.config)}
 
 
 def save_codec(codec: Codec, folder: Path) -> None:
-    """Write a codec folder.
-
-    Raises:
-        ModelError: the codec is somebody else's.
-    """
+    """Write a codec folder."""
     config = {"kind": "codec", "codec": describe_codec(codec)}
     save_folder(folder, config, {"codec": codec.state_dict()})
 
 
-def load_codec(folder: Path) -> Codec:
-    """Read a codec folder, or the codec of a model folder.
+def load_codec(source: str | Path, trust: bool = False) -> Codec:
+    """Read a codec.
+
+    Args:
+        source: a codec folder, a model folder, a TorchScript file, a folder of EnCodec or DAC
+            as transformers saves them, or "owner/name" of one on the Hugging Face hub.
+        trust: allow TorchScript, which is code.
 
     Raises:
-        ModelError: see `read_config` and `read_weights`.
+        ModelError: see `read_config` and `read_weights`; a file that is not trusted or no codec.
     """
-    config = read_config(folder)
+    path = Path(source)
+    if path.is_file():
+        if not trust:
+            raise ModelError(
+                f"{path} is TorchScript, which is code and can do anything that you can; if you "
+                "trust who made it, add --trust (in Python: trust=True)"
+            )
+        return TorchScriptCodec(path)
+    if _hugging_face(path):
+        return HuggingFaceCodec(str(source))
+    config = read_config(path)
     if "codec" not in config:
-        raise ModelError(f"{folder} holds no codec")
+        raise ModelError(f"{path} holds no codec")
     settings = dict(config["codec"])
     design = settings.pop("design", "spectral")  # the first codecs name none
+    if design == "external":
+        external = load_codec(settings["source"], trust)
+        if describe_codec(external).get("digest") != settings["digest"]:
+            raise ModelError(f"{settings['source']} is not the codec that {path} was trained with")
+        return external
     if design not in DESIGNS:
-        raise ModelError(f"{folder} holds a codec of the unknown design '{design}': update timbrel")
-    codec = build_codec(from_dict(DESIGNS[design], settings, str(folder / "config.json")))
-    load_weights(codec, read_weights(folder, "codec"), folder)
+        raise ModelError(f"{path} holds a codec of the unknown design '{design}': update timbrel")
+    codec = build_codec(from_dict(DESIGNS[design], settings, str(path / "config.json")))
+    load_weights(codec, read_weights(path, "codec"), path)
     return codec.eval()
+
+
+def _hugging_face(path: Path) -> bool:
+    """Whether this is a folder that transformers saved, or could be a name on its hub."""
+    if path.is_dir():
+        try:
+            return "model_type" in json.loads((path / "config.json").read_text())
+        except (OSError, ValueError):
+            return False
+    return (
+        not path.exists() and not path.is_absolute() and HUB_NAME.fullmatch(str(path)) is not None
+    )
 
 
 def save_network(network: Network, folder: Path) -> None:
@@ -279,10 +312,9 @@ def assemble(
         "codec": describe_codec(codec),
         "model": asdict(network.config),
     }
-    weights: dict[str, Mapping[str, Tensor]] = {
-        "codec": codec.state_dict(),
-        "network": network.state_dict(),
-    }
+    weights: dict[str, Mapping[str, Tensor]] = {"network": network.state_dict()}
+    if not isinstance(codec, ExternalCodec):  # that stays where it is
+        weights["codec"] = codec.state_dict()
     if listener is not None and size is not None:
         config["listener"] = asdict(size)
         weights["listener"] = listener.state_dict()

@@ -56,12 +56,17 @@ def render(
 @app.command()
 def latents(
     store: Annotated[Path, typer.Argument(help="Store to add latents to.")],
-    codec: Annotated[Path, typer.Option(help="Codec or model folder.")],
+    codec: Annotated[
+        str, typer.Option(help="'default', a codec or model folder, TorchScript, EnCodec or DAC.")
+    ],
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Run a TorchScript codec: it is code.")
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
 ) -> None:
     """Encode every item of STORE, so that a model can be trained on it."""
     from timbrel.data.store import Store
-    from timbrel.model import pick_device
+    from timbrel.model import folder_of, pick_device
     from timbrel.serialize import load_codec
     from timbrel.training.latents import attach_latents
 
@@ -69,7 +74,7 @@ def latents(
         task = bar.add_task("encoding", total=1.0)
         attach_latents(
             Store.open(store),
-            load_codec(codec),
+            load_codec(folder_of(codec), trust),
             pick_device(device),
             lambda share: bar.update(task, completed=share),
         )

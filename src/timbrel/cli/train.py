@@ -22,6 +22,7 @@ Steps = Annotated[int | None, typer.Option(help="Budget in steps.")]
 Minutes = Annotated[float | None, typer.Option(help="Budget in minutes of wall time.")]
 Seed = Annotated[int, typer.Option(help="Of all draws.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda.")]
+Trust = Annotated[bool, typer.Option("--trust", help="Run a TorchScript codec: it is code.")]
 Precision = Annotated[
     str, typer.Option(help="fp32, or bf16: faster on GPUs and on processors that have it.")
 ]
@@ -128,7 +129,9 @@ def listener(
 @app.command()
 def model(
     data: Data,
-    codec: Annotated[Path, typer.Option(help="Codec folder; its latents must be in the store.")],
+    codec: Annotated[
+        str, typer.Option(help="Codec that made the store's latents (see `prepare latents`).")
+    ],
     output: Output,
     preset: Annotated[str, typer.Option(help="tiny, small, base or paper.")] = "small",
     steps: Steps = None,
@@ -142,20 +145,21 @@ def model(
     ] = True,
     batch: Annotated[int, typer.Option(help="Items per step.")] = 16,
     precision: Precision = "fp32",
+    trust: Trust = False,
     seed: Seed = 0,
     device: Device = "auto",
     start_from: From = None,
 ) -> None:
     """Train the encoders and the denoiser, in two stages."""
     from timbrel.data.store import Store
-    from timbrel.model import pick_device
-    from timbrel.network import PRESETS
+    from timbrel.model import folder_of, pick_device
+    from timbrel.network import PRESETS, latent_config
     from timbrel.serialize import load_codec, load_network
     from timbrel.training.model import ModelTraining, train_model
     from timbrel.training.run import Budget
 
-    trained = load_codec(codec)
-    config = replace(PRESETS[_choice(preset, PRESETS)](), codec=trained.config)
+    trained = load_codec(folder_of(codec), trust)
+    config = replace(PRESETS[_choice(preset, PRESETS)](), codec=latent_config(trained))
     train_model(
         Store.open(data).part("train"),
         Store.open(valid).part("valid") if valid else None,
@@ -178,7 +182,7 @@ def model(
 
 @app.command()
 def assemble(
-    codec: Annotated[Path, typer.Option(help="Codec folder.")],
+    codec: Annotated[str, typer.Option(help="The codec that it was trained with.")],
     network: Annotated[Path, typer.Option(help="Folder that `train model` saved.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Model folder to write.")],
     listener: Annotated[
@@ -186,13 +190,15 @@ def assemble(
     ] = None,
     name: Annotated[str, typer.Option(help="Name of the model.")] = "model",
     licence: Annotated[str, typer.Option(help="Licence of the weights.")] = "unknown",
+    trust: Trust = False,
 ) -> None:
     """Put codec, network and listener together into one model folder for `--model`."""
     from timbrel.conditions.listener import ListenerConfig
+    from timbrel.model import folder_of
     from timbrel.serialize import assemble as write
     from timbrel.serialize import from_dict, load_codec, load_listener, load_network, read_config
 
-    trained = load_codec(codec)
+    trained = load_codec(folder_of(codec), trust)
     heard, size = None, None
     if listener is not None:
         heard = load_listener(listener, trained.rate, trained.hop)

@@ -39,10 +39,10 @@ class Codec(nn.Module, ABC):
         hop: samples per latent frame.
         channels: of the latent.
         delay: samples by which `decode_stream` lags `decode`.
-        config: with which it was built.
+        config: with which it was built; None if somebody else did.
     """
 
-    config: Any
+    config: Any = None
     rate: int
     hop: int
     channels: int

@@ -42,10 +42,10 @@ class CodecTraining:
     # spectral design
     waveform_from: float = 0.75  # share of the budget after which the waveform is compared
     waveform_weight: float = 0.5  # of the multi-resolution loss, against 1 for log-magnitudes
-    # rave design; at the start of a run each term is between 1 and 5
+    # rave design; at the start of a run each weighted term is between 1 and 5
     stft_weight: float = 1.0  # linear and log: peaks and quiet parts at every resolution
     mel_weight: float = 5.0  # in log10, so units are small: pitch and timbre as heard
-    complex_weight: float = 5.0  # phase: without it tones of a small codec warble
+    complex_weight: float = 10.0  # phase: without it tones of a small codec warble
 
 
 def rave_training() -> CodecTraining:
@@ -112,6 +112,7 @@ class CodecObjective(ABC):
 
     def freeze(self, excerpts: Excerpts) -> None:
         """Between phases: from now on the latent is fixed."""
+        raise NotImplementedError("the latent of this design is always fixed")
 
     def fast(self) -> torch.autocast:
         """Within it, networks compute in the precision of training; losses stay outside."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 
+from timbrel.audio import Audio
 from timbrel.codec.codec import Codec
 from timbrel.data.store import Store
 
@@ -31,7 +32,8 @@ def attach_latents(
 
     def encoded() -> Iterator[np.ndarray]:
         for index in range(len(store)):
-            audio = torch.from_numpy(store.audio(index)).to(device)
+            item = Audio(store.audio(index)[None], store.items[index].rate).resample(codec.rate)
+            audio = torch.from_numpy(item.samples[0]).to(device)
             yield codec.encode(audio[None, None])[0].T.half().cpu().numpy()
             if progress is not None:
                 progress((index + 1) / len(store))
