@@ -4,7 +4,13 @@ import torch
 
 from sounds import RATE, estimate_hz, tone
 from timbrel.codec.discriminator import Discriminator, discriminator_loss, generator_losses
-from timbrel.codec.losses import LogMagnitudeLoss, MultiResolutionStftLoss
+from timbrel.codec.losses import (
+    ComplexStftLoss,
+    LogMagnitudeLoss,
+    MelLoss,
+    MultiResolutionStftLoss,
+    k_weight,
+)
 from timbrel.codec.phase import PhaseIntegrator
 from timbrel.codec.spectral import SpectralCodec, tiny
 from timbrel.errors import ShapeError
@@ -105,12 +111,33 @@ def test_stereo_is_refused_with_its_shape(codec: SpectralCodec) -> None:
         codec.encode(torch.zeros(1, 2, 100))
 
 
-def test_losses_are_zero_for_equal_signals_and_grow_with_damage() -> None:
+LOSSES = [
+    MultiResolutionStftLoss((1024, 256)),
+    MelLoss(RATE, ((1024, 64),)),
+    ComplexStftLoss((1024, 256)),
+]
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: type(loss).__name__)
+def test_losses_are_zero_for_equal_signals_and_grow_with_damage(loss: torch.nn.Module) -> None:
     audio = torch.randn(2, 16_384) * 0.1
-    loss = MultiResolutionStftLoss((1024, 256))
     assert loss(audio, audio) == pytest.approx(0, abs=1e-5)
     slight, strong = loss(audio * 1.1, audio), loss(audio * 2, audio)
     assert 0 < slight < strong
+    silence = torch.zeros(2, 16_384, requires_grad=True)
+    loss(silence, audio).backward()
+    assert silence.grad is not None
+    assert torch.isfinite(silence.grad).all()
+
+
+def test_only_the_complex_loss_hears_a_turned_phase() -> None:
+    audio = torch.from_numpy(tone(440.0, 0.5))[None]
+    for loss in LOSSES:
+        turned = float(loss(-audio, audio))
+        assert (turned > 0.01) == isinstance(loss, ComplexStftLoss)
+
+
+def test_log_magnitudes_weigh_more_where_pitch_is_heard() -> None:
     spectrum = torch.randn(1, 1025, 4)
     weighted = LogMagnitudeLoss(1025, RATE)
     low, high = torch.zeros_like(spectrum), torch.zeros_like(spectrum)
@@ -118,9 +145,25 @@ def test_losses_are_zero_for_equal_signals_and_grow_with_damage() -> None:
     assert weighted(spectrum + low, spectrum) > weighted(spectrum + high, spectrum)
 
 
+@pytest.mark.parametrize("rate", [44_100, 48_000])
+def test_k_weighting_is_that_of_the_loudness_meter(rate: int) -> None:
+    from scipy.signal import freqz
+
+    # coefficients of ITU-R BS.1770-4 for 48 kHz
+    hz = np.array([20.0, 60.0, 100.0, 1000.0, 3000.0, 10_000.0])
+    shelf = freqz(
+        [1.53512485958697, -2.69169618940638, 1.19839281085285],
+        [1, -1.69065929318241, 0.73248077421585], hz, fs=48_000,
+    )[1]  # fmt: skip
+    low_cut = freqz([1, -2, 1], [1, -1.99004745483398, 0.99007225036621], hz, fs=48_000)[1]
+    wanted = 20 * np.log10(np.abs(shelf * low_cut))
+    gain = k_weight(rate, rate // 2 + 1)[hz.astype(int)]
+    np.testing.assert_allclose(20 * np.log10(gain), wanted, atol=0.15)
+
+
 def test_the_adversary_learns_and_its_gradient_reaches_the_generator() -> None:
     torch.manual_seed(0)
-    judge = Discriminator((512, 256), width=4)
+    judge = Discriminator((512, 256), (2, 3), width=4)
     optimiser = torch.optim.Adam(judge.parameters(), 5e-3)
     time = torch.arange(4096) / RATE
     real = torch.sin(2 * torch.pi * 440 * time).repeat(4, 1) * torch.rand(4, 1)

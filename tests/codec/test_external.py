@@ -16,9 +16,9 @@ from timbrel.codec.external import ExternalCodec, HuggingFaceCodec, TorchScriptC
 from timbrel.data.store import Store
 from timbrel.errors import ModelError
 from timbrel.model import load
-from timbrel.notes import Notes
 from timbrel.network import latent_config
 from timbrel.network import tiny as tiny_model
+from timbrel.notes import Notes
 from timbrel.serialize import assemble, describe_codec, load_codec, save_codec
 from timbrel.training.latents import attach_latents
 from timbrel.training.model import ModelTraining, train_model

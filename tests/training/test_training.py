@@ -1,5 +1,9 @@
 import json
+import os
 import shutil
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +12,8 @@ import torch
 
 from conftest import Killed
 from sounds import RATE, pitch_hz
+from timbrel.codec import rave
+from timbrel.codec.codec import Codec
 from timbrel.codec.spectral import SpectralCodec, tiny
 from timbrel.data.pairs import Corruption, Pairs
 from timbrel.data.store import Store
@@ -19,8 +25,9 @@ from timbrel.network import paper as paper_model
 from timbrel.network import tiny as tiny_model
 from timbrel.notes import Notes
 from timbrel.roll import roll
+from timbrel.serialize import load_codec
 from timbrel.training.codec import train_codec
-from timbrel.training.codec_objective import CodecTraining, SpectralObjective
+from timbrel.training.codec_objective import CodecTraining, SpectralObjective, rave_training
 from timbrel.training.excerpts import Excerpts
 from timbrel.training.listener import ListenerTraining, train_listener
 from timbrel.training.model import ModelTraining, Objective, train_model
@@ -56,6 +63,82 @@ def test_a_killed_codec_run_ends_with_the_same_weights(
         with pytest.raises(Killed):
             train(tmp_path / f"cut-{last}", on_step=kill_at(last))
         assert same(train(tmp_path / f"cut-{last}"), whole)
+
+
+def test_a_killed_rave_run_ends_with_the_same_weights_and_a_measured_latent(
+    small_store: Store, tmp_path: Path, kill_at
+) -> None:
+    training = replace(rave_training(), batch=1, frames=24, basis_minutes=0.2, adversarial_from=0.5)
+
+    def train(folder: Path, **more: object) -> Codec:
+        budget = Budget(steps=5)
+        return train_codec(small_store, folder, rave.tiny(), training, budget, CPU, **more)
+
+    whole = train(tmp_path / "whole")
+    for last in (1, 4):  # in either phase
+        with pytest.raises(Killed):
+            train(tmp_path / f"cut-{last}", on_step=kill_at(last))
+        assert same(train(tmp_path / f"cut-{last}"), whole)
+    audio = torch.from_numpy(np.stack([small_store.audio(i) for i in range(24)]))
+    with torch.no_grad():
+        spread = whole.encode(audio[:, None]).std((0, 2))
+    assert spread.median() == pytest.approx(1, abs=0.3)
+
+
+def test_the_encoder_of_rave_is_frozen_when_the_adversary_joins(
+    small_store: Store, tmp_path: Path, kill_at
+) -> None:
+    training = replace(rave_training(), batch=2, frames=16, basis_minutes=0.1, adversarial_from=0.5)
+    folder = tmp_path / "run"
+
+    def weights_at(step: int) -> dict[str, torch.Tensor]:
+        arguments = (small_store, folder, rave.tiny(), training, Budget(steps=8), CPU)
+        with pytest.raises(Killed):
+            train_codec(*arguments, on_step=kill_at(step))
+        newest = sorted((folder / "checkpoints").iterdir())[-1]
+        return torch.load(newest, weights_only=True)["codec"]
+
+    early, before, after = weights_at(3), weights_at(6), weights_at(8)
+    names = [name for name in early if name.startswith("encoder.") and "weight" in name]
+    assert not any(torch.equal(early[name], before[name]) for name in names)
+    assert all(torch.equal(before[name], after[name]) for name in names)
+    assert not torch.equal(before["decoder.enter.weight"], after["decoder.enter.weight"])
+
+
+def test_a_rave_codec_learns_to_be_as_loud_as_its_target(
+    small_store: Store, tmp_path: Path
+) -> None:
+    training = replace(
+        rave_training(), batch=4, frames=12, basis_minutes=0.1, adversarial_from=1.0, peak_rate=3e-3
+    )
+    train_codec(small_store, tmp_path, rave.tiny(), training, Budget(steps=100), CPU)
+    course = losses(tmp_path, "loss/stft")
+    assert course[-1] < 0.9 * course[0]
+
+
+def test_another_design_cannot_be_started_from(
+    small_store: Store, tiny_codec: Codec, tmp_path: Path
+) -> None:
+    with pytest.raises(TrainingError, match="another design or size"):
+        train_codec(
+            small_store, tmp_path, rave.tiny(), rave_training(), Budget(steps=1), CPU, tiny_codec
+        )
+
+
+def test_processes_train_one_codec_together(small_store: Store, tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(
+        "import sys; sys.argv[1:] = ['train', 'codec', '--data', sys.argv[1], '-o', sys.argv[2], "
+        "'--preset', 'tiny', '--steps', '2', '--batch', '1', '--precision', 'bf16']\n"
+        "from timbrel.cli.main import main; main()\n"
+    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    command += [str(script), str(small_store.path), str(tmp_path / "run")]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, "MASTER_PORT": "0"}
+    )
+    assert done.returncode == 0, done.stderr
+    assert load_codec(tmp_path / "run" / "codec").channels == tiny().channels
 
 
 def test_a_killed_model_run_ends_with_the_same_weights(
@@ -224,8 +307,6 @@ def test_half_precision_computes_nearly_the_same_losses(
 def test_the_paper_s_way_trains_with_its_adversary(
     small_store: Store, tiny_codec: SpectralCodec, tmp_path: Path
 ) -> None:
-    from dataclasses import replace
-
     config = replace(tiny_model(), structure=replace(paper_model().structure, blocks=1))
     training = ModelTraining(batch=2, frames=24, example_frames=24, stage_one=0.2)
     train_model(small_store, None, tiny_codec, tmp_path, config, training, Budget(steps=50), CPU)

@@ -165,7 +165,7 @@ class TorchScriptCodec(ExternalCodec):
             torch.manual_seed(0)  # of the noise that a variational encoder draws
             latents.append(self._attempt(self.raw_encode, audio, "encode"))
         self.module = load_script(self.path)
-        return not torch.allclose(*latents, atol=1e-4, rtol=1e-3)
+        return not torch.allclose(latents[0], latents[1], atol=1e-4, rtol=1e-3)
 
     def forget(self) -> None:
         """Loading is the only way to clear the state of a streaming export."""
@@ -290,8 +290,8 @@ def probe(samples: int, rate: int) -> Tensor:
         hz = 55 * 2 ** (5 * float(torch.rand((), generator=source)))
         slope = 0.5 + float(torch.rand((), generator=source))
         age = (time - start).clamp_min(0)
-        for partial in range(1, 9):
-            if partial * hz < 0.45 * rate:
-                wave = torch.sin(2 * math.pi * partial * hz * age) * torch.exp(-4 * age)
-                audio += 0.15 * wave / partial**slope
+        for harmonic in range(1, 9):
+            if harmonic * hz < 0.45 * rate:
+                wave = torch.sin(2 * math.pi * harmonic * hz * age) * torch.exp(-4 * age)
+                audio += 0.15 * wave / harmonic**slope
     return audio.clamp(-1, 1)[None, None]

@@ -77,12 +77,14 @@ class PhaseIntegrator(nn.Module):
         area = (torch.cumsum(rise, 2) - rise / 2) / -self.ratio
         anchor = self._anchors(level, rise.abs() < CONTINUES)
         # An anchor goes on from its own phase; what it and its bins add is known beforehand.
-        step = torch.remainder((advance - area).gather(2, anchor) + area, 2 * math.pi)
-        phase, phases = state.phase, torch.empty_like(level)
+        # Counted in turns, wrapping is cheap.
+        step = ((advance - area).gather(2, anchor) + area) / (2 * math.pi)
+        step -= step.floor()
+        turns, last = torch.empty_like(level), state.phase / (2 * math.pi)
         for t in range(level.shape[1]):
-            phase = torch.remainder(phase.gather(1, anchor[:, t]) + step[:, t], 2 * math.pi)
-            phases[:, t] = phase
-        after = PhaseState(phase, time_gradient[:, -1], level[:, -1])
+            last = torch.gather(last, 1, anchor[:, t], out=turns[:, t]).add_(step[:, t]).frac_()
+        phases = 2 * math.pi * turns
+        after = PhaseState(phases[:, -1], time_gradient[:, -1], level[:, -1])
         return phases.transpose(1, 2), after
 
     @staticmethod

@@ -227,7 +227,8 @@ class LatentNorm(nn.Module):
         mean, variance = self.mean, self.variance
         if self.training and not self.measured:
             # a running estimate serves until the latent is measured
-            mean, variance = x.mean((0, 2)), x.var((0, 2))
+            settled = after_start(x)
+            mean, variance = settled.mean((0, 2)), settled.var((0, 2))
             with torch.no_grad():
                 self.mean.lerp_(mean, MOMENTUM)
                 self.variance.lerp_(variance, MOMENTUM)
@@ -236,10 +237,16 @@ class LatentNorm(nn.Module):
     @torch.no_grad()
     def measure(self, latents: list[Tensor]) -> None:
         """Set mean and variance from un-normalised latents, for good."""
-        rows = torch.cat([z.transpose(1, 2).reshape(-1, z.shape[1]) for z in latents])
+        settled = [after_start(z) for z in latents]
+        rows = torch.cat([z.transpose(1, 2).reshape(-1, z.shape[1]) for z in settled])
         self.mean.copy_(rows.mean(0))
         self.variance.copy_(rows.var(0))
         self.measured.fill_(True)
+
+
+def after_start(latent: Tensor) -> Tensor:
+    """The second half of excerpts: in the first frames, layers miss their past."""
+    return latent[:, :, latent.shape[2] // 2 :]
 
 
 class RaveCodec(Codec):

@@ -224,8 +224,8 @@ def train_model(
     with_audio = config.structure.source == "cqt"
     if with_audio and store.items[0].rate != codec.rate:
         raise TrainingError(
-            f"the constant-Q encoder reads audio at the codec's rate, {codec.rate} Hz, the store's "
-            f"is at {store.items[0].rate} Hz; use a preset that reads notes, or a codec of that rate"
+            f"the constant-Q encoder needs audio at the codec's {codec.rate} Hz, the store's is at "
+            f"{store.items[0].rate} Hz; use a preset that reads notes, or a codec of that rate"
         )
     arguments = (
         training.frames,
