@@ -26,6 +26,10 @@ def render(
     synth_share: Annotated[
         float, typer.Option(help="Share of timbres from the own synthesiser; 1 needs no font.")
     ] = 0.4,
+    recorded: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Share of timbres heard through a recording chain."),
+    ] = 0.3,
     font: Annotated[
         list[Path] | None, typer.Option(help="Sound font; may be repeated. Default: all found.")
     ] = None,
@@ -49,6 +53,7 @@ def render(
             synth_share if fonts else 1.0,
             workers=workers,
             progress=lambda share: bar.update(task, completed=share),
+            recorded=recorded,
         )
     print(f"{output}: {count} renditions")
 

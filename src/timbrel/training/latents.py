@@ -39,3 +39,11 @@ def attach_latents(
                 progress((index + 1) / len(store))
 
     store.attach("latents", codec_id(codec), encoded())
+
+
+def latent_deviation(store: Store, seed: int, items: int = 256) -> float:
+    """Standard deviation of a store's latents over all channels: EDM's sigma_data."""
+    rng = np.random.default_rng(seed)
+    chosen = rng.choice(len(store), min(items, len(store)), replace=False)
+    square = [np.square(store.array("latents", int(i)), dtype=np.float32).mean() for i in chosen]
+    return round(float(np.sqrt(np.mean(square))), 3)

@@ -30,9 +30,9 @@ from timbrel.notes import Notes
 
 RATE = 44_100
 PER_SHARD = 64
-PER_TIMBRE = 6  # scores that each timbre plays
+PER_TIMBRE = 4  # scores that each timbre plays
 PER_SCORE = 2  # timbres that play each score
-PLAN_VERSION = 2  # of the draws below: stores of another version are not continued
+PLAN_VERSION = 3  # of the draws below: stores of another version are not continued
 LARGEST_SHARD = 2 * 1024**3  # bytes of audio
 LEAD_OUT = 1.0  # seconds at the end in which no note begins
 
@@ -188,6 +188,7 @@ def render_store(
     seconds: float = 12.0,
     workers: int = 1,
     progress: Callable[[float], None] | None = None,
+    recorded: float = 0.0,
 ) -> None:
     """Render a store, or continue one: finished shards are kept.
 
@@ -201,6 +202,7 @@ def render_store(
         seconds: length of a rendition.
         workers: processes; the result does not depend on it.
         progress: called with the share that is done.
+        recorded: share of the timbres that is heard through a recording chain.
 
     Raises:
         DataError: the folder holds something else or is in use, a font cannot be read, or a
@@ -211,7 +213,7 @@ def render_store(
             f"{count} renditions of {seconds:g} s cannot be rendered: at least one of more "
             f"than {LEAD_OUT:g} s is needed"
         )
-    timbres = draw_timbres(seed, timbres_needed(count), split, fonts, synth_share)
+    timbres = draw_timbres(seed, timbres_needed(count), split, fonts, synth_share, recorded)
     drums = [t for t in timbres if t.drums]
     if len(drums) == 1 and len(timbres) > 2:  # it would have no partner
         timbres.remove(drums[0])
@@ -225,6 +227,7 @@ def render_store(
         "split": split,
         "fonts": [font.path.name for font in fonts],
         "synth_share": synth_share,
+        "recorded": recorded,
         "seconds": seconds,
         "per_shard": per_shard,
     }

@@ -5,11 +5,13 @@ Fonts share recordings, so splits go by recording family, never by file
 training region; other families and some programs are heard only in validation and test.
 """
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from timbrel.data.render.effects import Effects
+from timbrel.data.render.recording import Recording, replay
 from timbrel.data.render.scores import KITS
 from timbrel.data.render.soundfont import Preset, SoundFont
 from timbrel.data.render.synth import Patch, render_kit, render_patch
@@ -71,6 +73,7 @@ class Timbre:
         high: highest pitch that its scores use.
         voices: most notes at once.
         drums: whether pitches name pieces of a kit.
+        recording: through what it was recorded; None: it was not.
     """
 
     source: Patch | tuple[SoundFont, Preset]
@@ -83,6 +86,7 @@ class Timbre:
     voices: int
     drums: bool = False
     group: int = field(default=-1)  # General MIDI family (program // 8), or -1
+    recording: Recording | None = None
 
     @property
     def playable(self) -> tuple[int, int]:
@@ -102,14 +106,25 @@ class Timbre:
 
     def render(self, notes: Notes, seconds: float, rate: int = 44_100) -> np.ndarray:
         """(2, samples) float32 with effects, peak at most 1."""
+        if self.recording is None:
+            wet = self.effects.apply(self._dry(notes, seconds, rate), rate)
+        else:
+            # what is played slower and replayed faster is out of tune and in time
+            speed = self.recording.speed
+            slow = replace(notes, onset=notes.onset * speed, offset=notes.offset * speed)
+            count = round(seconds * rate)
+            length = math.ceil(count * speed) / rate
+            dry = replay(self._dry(slow, length, rate), speed, count)
+            wet = self.recording.apply(self.effects.apply(dry, rate), rate)
+        return wet / max(1.0, float(np.abs(wet).max(initial=0)))
+
+    def _dry(self, notes: Notes, seconds: float, rate: int) -> np.ndarray:
+        """(2, samples), by the instrument alone."""
         if isinstance(self.source, Patch):
             play = render_kit if self.drums else render_patch
-            dry = play(self.source, notes, seconds, rate)
-        else:
-            font, preset = self.source
-            dry = font.render(preset, notes, seconds, rate)
-        wet = self.effects.apply(dry, rate)
-        return wet / max(1.0, float(np.abs(wet).max(initial=0)))
+            return play(self.source, notes, seconds, rate)
+        font, preset = self.source
+        return font.render(preset, notes, seconds, rate)
 
 
 def natural_range(program: int) -> tuple[int, int, int]:
@@ -143,7 +158,12 @@ def in_split(font: SoundFont, preset: Preset, split: str) -> bool:
 
 
 def draw_timbres(
-    seed: int, count: int, split: str, fonts: list[SoundFont], synth_share: float = 0.4
+    seed: int,
+    count: int,
+    split: str,
+    fonts: list[SoundFont],
+    synth_share: float = 0.4,
+    recorded: float = 0.0,
 ) -> list[Timbre]:
     """Draw timbres of a split, the same ones for the same arguments.
 
@@ -153,6 +173,8 @@ def draw_timbres(
         split: "train", "valid" or "test".
         fonts: those to choose from; none means the synthesiser alone.
         synth_share: share of patches of the own synthesiser.
+        recorded: share that is heard through a recording chain; the timbres themselves do
+            not depend on it.
 
     Raises:
         DataError: there is no such split.
@@ -160,6 +182,7 @@ def draw_timbres(
     if split not in SPLITS:
         raise DataError(f"there is no split '{split}'; choose train, valid or test")
     rng = np.random.default_rng([seed, SPLITS[split]])
+    chain = np.random.default_rng([seed, SPLITS[split], 1])
     presets = [(f, p) for f in fonts for p in f.presets() if in_split(f, p, split)]
     kits = [entry for entry in presets if entry[1].drums and entry[1].keys >= KIT_PIECES]
     tones = [entry for entry in presets if not entry[1].drums]
@@ -171,7 +194,10 @@ def draw_timbres(
             timbres.append(_from_font(choices, rng, number, drums))
         else:
             timbres.append(_from_patch(rng, split, number, drums))
-    return timbres
+    return [
+        replace(timbre, recording=Recording.draw(chain)) if chain.random() < recorded else timbre
+        for timbre in timbres
+    ]
 
 
 def _from_font(
