@@ -16,13 +16,16 @@ Metrics, all between a sound and its reconstruction, means over sounds:
     smear: median growth of the time in which a note rises from 10 to 90 % of its peak, ms.
     bandwidth: up to which frequency third octaves are within 6 dB, over where the original ends.
     mel_0.1, mel_0.3, kept_0.1, kept_0.3: with noise of so many standard deviations on the latent.
+    pan_lr, pan_ms: how far off the level between left and right is, dB, per mel and frame, if left
+        and right, or mid and side, are coded alone (two renders, panned apart).
 """
 
 import argparse
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +33,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from timbrel.audio import Audio
-from timbrel.codec.codec import Codec
+from timbrel.codec.codec import Codec, CodecStream
 from timbrel.codec.losses import MultiResolutionStftLoss
 from timbrel.data.store import Store
 from timbrel.evaluation.mel import mel_filters
@@ -62,13 +65,18 @@ RECORDINGS = [
 ]
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Sound:
     """One sound to reconstruct: (samples,) mono at `RATE`, and its notes if they are known."""
 
     name: str
     samples: np.ndarray
     notes: Notes | None
+
+    @cached_property
+    def heard(self) -> Notes:
+        """What the transcriber hears in it."""
+        return transcribe(self.samples, RATE)
 
 
 def renders(store: Store, count: int) -> list[Sound]:
@@ -184,16 +192,33 @@ def bandwidth_kept(original: np.ndarray, again: np.ndarray) -> float:
 
 # ---- measuring ---------------------------------------------------------------------------
 
-Decode = Callable[[torch.Tensor], torch.Tensor]
-
 
 def through(codec: Codec, samples: np.ndarray, noise: float = 0.0) -> np.ndarray:
     """A sound through the codec, with noise on its latent."""
+    audio = Audio(samples[None], RATE).resample(codec.rate)
     with torch.inference_mode():
-        latent = codec.encode(torch.from_numpy(samples)[None, None])
+        latent = codec.encode(torch.from_numpy(audio.samples)[None])
         source = torch.Generator().manual_seed(0)
         latent = latent + noise * torch.randn(latent.shape, generator=source)
-        return codec.decode(latent)[0, 0, : len(samples)].numpy()
+        again = codec.decode(latent)[0].numpy()
+    again = Audio(again, codec.rate).resample(RATE).samples[0, : len(samples)]
+    return np.pad(again, (0, len(samples) - len(again)))
+
+
+def panning(codec: Codec, first: Sound, second: Sound) -> tuple[float, float]:
+    """See the module's list: pan_lr, pan_ms."""
+    left = first.samples + 0.3 * second.samples
+    right = 0.3 * first.samples + second.samples
+
+    def difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return 20 * (log_mel(a) - log_mel(b))
+
+    loud = np.maximum(log_mel(left), log_mel(right)) > -3  # 60 dB below full scale
+    wanted = difference(left, right)
+    apart = difference(through(codec, left), through(codec, right))
+    middle, side = (through(codec, x / 2) for x in (left + right, left - right))
+    joined = difference(middle + side, middle - side)
+    return tuple(float(np.abs(found - wanted)[loud].mean()) for found in (apart, joined))  # type: ignore[return-value]
 
 
 def measure(codec: Codec, sounds: list[Sound]) -> dict[str, float]:
@@ -213,7 +238,7 @@ def measure(codec: Codec, sounds: list[Sound]) -> dict[str, float]:
             )
         note("mel", float(np.abs(log_mel(again) - log_mel(sound.samples)).mean()))
         note("si_sdr", si_sdr(sound.samples, again))
-        heard, heard_again = (transcribe(x, RATE) for x in (sound.samples, again))
+        heard, heard_again = sound.heard, transcribe(again, RATE)
         if len(heard):
             note("kept", note_scores(heard, heard_again).f1)
         known = heard if sound.notes is None else sound.notes
@@ -228,6 +253,12 @@ def measure(codec: Codec, sounds: list[Sound]) -> dict[str, float]:
             note(f"mel_{level}", float(np.abs(log_mel(noisy) - log_mel(sound.samples)).mean()))
             if len(heard):
                 note(f"kept_{level}", note_scores(heard, transcribe(noisy, RATE)).f1)
+    if len(sounds) > 1 and sounds[0].notes is not None:
+        for first, second in zip(sounds[:8:2], sounds[1:8:2], strict=True):
+            for name, value in zip(
+                ("pan_lr", "pan_ms"), panning(codec, first, second), strict=True
+            ):
+                note(name, value)
     middle = {"cents", "smear"}
     return {
         name: statistics.median(values) if name in middle else statistics.fmean(values)
@@ -245,9 +276,16 @@ def seconds_of(work: Callable[[], object], runs: int = 3) -> float:
     return min(took)
 
 
+def stream_through(codec: Codec, pieces: Sequence[torch.Tensor], stream: CodecStream) -> None:
+    for latent in pieces:
+        codec.decode_stream(latent, stream)
+
+
 def cost(codec: Codec, seconds: float = 20.0) -> dict[str, float]:
     """Parameters, GFLOP (without FFTs), times real time, load of streaming."""
-    audio = torch.randn(1, 1, round(seconds * RATE), generator=torch.Generator().manual_seed(0))
+    audio = torch.randn(
+        1, 1, round(seconds * codec.rate), generator=torch.Generator().manual_seed(0)
+    )
     audio *= 0.1
     costs: dict[str, float] = {"M parameters": sum(p.numel() for p in codec.parameters()) / 1e6}
     with torch.inference_mode():
@@ -263,7 +301,7 @@ def cost(codec: Codec, seconds: float = 20.0) -> dict[str, float]:
         for chunk in (1, 2, 4, 8):
             stream = codec.start_stream(1)
             pieces = latent[:, :, : 8 * 40].split(chunk, 2)
-            took = seconds_of(lambda: [codec.decode_stream(z, stream) for z in pieces])  # noqa: B023
+            took = seconds_of(partial(stream_through, codec, pieces, stream))
             costs[f"load, {chunk} frames"] = took / (8 * 40 / codec.frame_rate)
     return costs
 
@@ -283,6 +321,7 @@ def main() -> None:
     parser.add_argument("codecs", nargs="+", help="'default', model folders or codec folders")
     parser.add_argument("--store", type=Path, help="held-out renders")
     parser.add_argument("--recordings", type=Path, help="folder of sonic-pi-samples")
+    parser.add_argument("--trust", action="store_true", help="run TorchScript: it is code")
     parser.add_argument("--count", type=int, default=24, help="renders; a third as many mixes")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -296,7 +335,7 @@ def main() -> None:
     quality: dict[str, dict[str, float]] = {}
     costs: dict[str, dict[str, float]] = {}
     for name in options.codecs:
-        codec = load_codec(folder_of(name))
+        codec = load_codec(folder_of(name), options.trust)
         for kind, group in sounds.items():
             quality[f"{kind}: {name}"] = measure(codec, group)
         costs[name] = cost(codec)

@@ -74,6 +74,8 @@ def codec(
     _choice(design, ("spectral", "rave"), "design")
     presets = rave.PRESETS if design == "rave" else spectral.PRESETS
     started = load_codec(folder_of(start_from)) if start_from else None
+    if started is not None and started.config is None:
+        raise InputError(f"{start_from} is a reference to another program's codec; train it there")
     config: CodecConfig = started.config if started else presets[_choice(preset, presets)]()
     training = rave_training() if isinstance(config, rave.RaveConfig) else CodecTraining()
     given: dict[str, Any] = {

@@ -1,6 +1,7 @@
 """What codecs learn from: log-spectra directly, and the waveform that they make."""
 
 import math
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -135,6 +136,7 @@ class KWeighting(nn.Module):
         return torch.fft.irfft(torch.fft.rfft(audio) * gain, samples)
 
 
+@lru_cache(maxsize=4)
 def k_weight(rate: int, bins: int) -> np.ndarray:
     """(bins,) float32: magnitude of the K-weighting filter from 0 to half of `rate`."""
     hz = np.linspace(0, rate / 2, bins)

@@ -212,8 +212,11 @@ class RaveObjective(CodecObjective):
     def step(self, audio: Tensor, noise: Tensor, source: torch.Generator, progress: float) -> Step:
         """See `CodecObjective`."""
         codec, training = self.codec, self.training
-        with torch.set_grad_enabled(not codec.norm.measured), self.fast():
-            latent = codec.norm(codec.encoder(codec.filterbank.split(audio[:, None])).float())
+        split = codec.filterbank.split(audio[:, None])
+        with torch.set_grad_enabled(not codec.norm.measured):
+            with self.fast():
+                encoded = codec.encoder(split).float()
+            latent = codec.norm(encoded)
         first = int(torch.randint(2**16, (), generator=source, device=self.device))
         with self.fast():
             bands = codec.decoder(latent + noise, first)
