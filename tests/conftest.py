@@ -15,7 +15,7 @@ import torch
 from miniatures import LAYOUTS
 from sounds import RATE, tone
 from timbrel.audio import Audio
-from timbrel.codec.codec import Codec, tiny
+from timbrel.codec.spectral import SpectralCodec, tiny
 from timbrel.conditions.listener import Listener, ListenerConfig
 from timbrel.data.render.renditions import render_store
 from timbrel.data.store import Store
@@ -25,7 +25,8 @@ from timbrel.evaluation.run import Job, evaluate
 from timbrel.network import Network
 from timbrel.network import tiny as tiny_network
 from timbrel.serialize import assemble
-from timbrel.training.codec import CodecTraining, train_codec
+from timbrel.training.codec import train_codec
+from timbrel.training.codec_objective import CodecTraining
 from timbrel.training.latents import attach_latents
 from timbrel.training.run import Budget, Run
 
@@ -70,7 +71,7 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="session")
-def tiny_codec(small_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Codec:
+def tiny_codec(small_store: Store, tmp_path_factory: pytest.TempPathFactory) -> SpectralCodec:
     """Trained for a few seconds; its latents are attached to `small_store`."""
     training = CodecTraining(batch=4, frames=24, basis_minutes=0.5, waveform_from=1.0)
     folder = tmp_path_factory.mktemp("codec")
@@ -103,7 +104,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random tiny model with a listener."""
     torch.manual_seed(0)
     config = tiny_network()
-    codec = Codec(config.codec)
+    codec = SpectralCodec(config.codec)
     codec.basis.fit(
         [torch.from_numpy(np.stack([tone(h, 1.0) for h in np.geomspace(80, 2000, 30)]))]
     )

@@ -6,7 +6,7 @@ import torch
 
 from sounds import RATE, tone
 from timbrel.audio import Audio
-from timbrel.codec.codec import CodecConfig
+from timbrel.codec.spectral import SpectralConfig
 from timbrel.diffusion.guidance import Guidance
 from timbrel.errors import InputError, ModelError
 from timbrel.generate.windows import Sampling, generate, structure_of_rolls, windows
@@ -117,7 +117,7 @@ def test_saved_weights_are_half_precision_and_load_back(tiny_model: Path, player
     network, codec = load_network(tiny_model), load_codec(tiny_model)
     for name, value in player.network.state_dict().items():
         torch.testing.assert_close(network.state_dict()[name], value)
-    assert codec.config == CodecConfig(**{**codec.config.__dict__})
+    assert codec.config == SpectralConfig(**{**codec.config.__dict__})
     info = player.info()
     assert info["name"] == "random"
     assert info["structure"] == "MIDI and audio"

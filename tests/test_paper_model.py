@@ -9,7 +9,7 @@ import torch
 
 from sounds import RATE, tone
 from timbrel.audio import Audio
-from timbrel.codec.codec import Codec
+from timbrel.codec.spectral import SpectralCodec
 from timbrel.errors import InputError, ModelError
 from timbrel.generate.windows import structure_of_audio
 from timbrel.model import TAIL_SECONDS, Timbrel, load
@@ -26,7 +26,7 @@ EXAMPLE = Audio(tone(220, 2.0)[None], RATE)
 def player(tmp_path_factory: pytest.TempPathFactory) -> Timbrel:
     torch.manual_seed(0)
     config = read_recipe("paper", tiny()).model
-    codec = Codec(config.codec)
+    codec = SpectralCodec(config.codec)
     codec.basis.fit(
         [torch.from_numpy(np.stack([tone(h, 1.0) for h in np.geomspace(80, 2000, 30)]))]
     )

@@ -41,12 +41,13 @@ Example = str | Path | Audio
 Progress = Callable[[float], None]
 
 
-def load(model: str | Path = "default", device: str = "auto") -> "Timbrel":
+def load(model: str | Path = "default", device: str = "auto", trust: bool = False) -> "Timbrel":
     """Load a model.
 
     Args:
         model: "default" (in the package) or a model folder.
         device: "auto", "cpu", "cuda", "mps" or any torch device.
+        trust: run the TorchScript codec that the model was trained with, if it was: it is code.
 
     Raises:
         ModelError: the folder is missing, incomplete, damaged or of a newer version.
@@ -55,7 +56,7 @@ def load(model: str | Path = "default", device: str = "auto") -> "Timbrel":
     folder = folder_of(model)
     try:
         config = read_config(folder)
-        codec, network = load_codec(folder), load_network(folder)
+        codec, network = load_codec(folder, trust), load_network(folder)
         listener = None
         if "listener" in config:
             listener = load_listener(folder, codec.rate, codec.hop)
@@ -267,7 +268,7 @@ class Timbrel:
         """Structure and timbre -> audio of exactly `seconds`."""
         codec = self.codec
         samples = round(seconds * codec.rate)
-        frames = -(-samples // codec.hop) + 1  # the codec's delay is below one frame
+        frames = -(-(samples + codec.delay) // codec.hop)
         stream = codec.start_stream(1)
         pieces, done = [], 0
         with torch.inference_mode():
@@ -276,7 +277,7 @@ class Timbrel:
                 done += latent.shape[2]
                 if progress is not None:
                     progress(done / frames)
-        audio = np.concatenate(pieces, 1)[:, codec.config.n_fft // 2 :][:, :samples]
+        audio = np.concatenate(pieces, 1)[:, codec.delay :][:, :samples]
         return Audio(audio, codec.rate)
 
     def _example(self, example: Example) -> Audio:

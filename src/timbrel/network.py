@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from timbrel.codec.basis import SpectralBasis
-from timbrel.codec.codec import CodecConfig
-from timbrel.codec.codec import tiny as tiny_codec
+from timbrel.codec.codec import Codec
+from timbrel.codec.spectral import SpectralConfig
+from timbrel.codec.spectral import tiny as tiny_codec
 from timbrel.conditions.adversary import Adversary
 from timbrel.conditions.outline import Outline
 from timbrel.conditions.structure import CqtEncoder, RollEncoder, Structure, StructureConfig
@@ -18,10 +19,26 @@ from timbrel.spectra import ConstantQ
 
 
 @dataclass(frozen=True)
+class LatentConfig:
+    """All that a model knows of a codec other than the spectral one."""
+
+    rate: int  # Hz
+    hop: int  # samples per latent frame
+    channels: int  # latent channels
+
+
+def latent_config(codec: Codec) -> SpectralConfig | LatentConfig:
+    """What a model needs to know of a codec."""
+    if isinstance(codec.config, SpectralConfig):
+        return codec.config
+    return LatentConfig(codec.rate, codec.hop, codec.channels)
+
+
+@dataclass(frozen=True)
 class ModelConfig:
     """What is needed to build a model."""
 
-    codec: CodecConfig = field(default_factory=CodecConfig)
+    codec: SpectralConfig | LatentConfig = field(default_factory=SpectralConfig)
     timbre: TimbreConfig = field(default_factory=TimbreConfig)
     structure: StructureConfig = field(default_factory=StructureConfig)
     denoiser: UNetConfig = field(default_factory=UNetConfig)
@@ -80,7 +97,9 @@ class Network(nn.Module):
         else:
             frames_per_second = config.codec.rate / config.codec.hop
             self.structure_encoder = RollEncoder(config.structure, frames_per_second)
-            self.outline = Outline(config.codec, config.timbre.dim)
+            if isinstance(config.codec, SpectralConfig):
+                # notes can be drawn in coordinates that are known before training only
+                self.outline = Outline(config.codec, config.timbre.dim)
         self.denoiser = UNet(channels, dim, config.timbre.dim, config.denoiser)
         self.no_timbre = nn.Parameter(torch.zeros(config.timbre.dim))
         self.no_structure = nn.Parameter(torch.zeros(dim))

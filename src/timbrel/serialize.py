@@ -2,19 +2,23 @@
 
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from timbrel.codec.codec import Codec, CodecConfig
+from timbrel.codec.codec import Codec
+from timbrel.codec.external import ExternalCodec, HuggingFaceCodec, TorchScriptCodec
+from timbrel.codec.rave import RaveCodec, RaveConfig
+from timbrel.codec.spectral import SpectralCodec, SpectralConfig
 from timbrel.conditions.listener import Listener, ListenerConfig
 from timbrel.errors import ModelError
 from timbrel.network import ModelConfig, Network
@@ -41,13 +45,27 @@ def from_dict(kind: type[T], values: Mapping[str, Any], where: str) -> T:
         )
     arguments = {}
     for name, value in values.items():
-        nested = is_dataclass(hints[name]) and isinstance(value, dict)
+        hint = hints[name]
+        if isinstance(value, dict):
+            hint = _kind_for(hint, value)
+        nested = is_dataclass(hint) and isinstance(value, dict)
         value = tuple(value) if isinstance(value, list) else value
-        arguments[name] = from_dict(hints[name], value, where) if nested else value  # type: ignore[arg-type]
+        arguments[name] = from_dict(hint, value, where) if nested else value  # type: ignore[arg-type]
     try:
         return kind(**arguments)
     except TypeError as error:
         raise ModelError(f"{where} is incomplete: {error}") from error
+
+
+def _kind_for(hint: Any, values: Mapping[str, Any]) -> Any:
+    """Of several kinds the narrowest that knows all settings; the first if none does."""
+    kinds = get_args(hint) or (hint,)
+    fitting = [kind for kind in kinds if is_dataclass(kind) and set(values) <= _names(kind)]
+    return min(fitting, key=lambda kind: len(_names(kind)), default=kinds[0])
+
+
+def _names(kind: Any) -> set[str]:
+    return {field.name for field in fields(kind)}
 
 
 def save_folder(
@@ -151,24 +169,80 @@ def load_weights(module: torch.nn.Module, weights: Mapping[str, Tensor], where: 
         raise ModelError(f"the weights in {where} do not fit its config.json: {first}") from error
 
 
+CodecConfig = SpectralConfig | RaveConfig
+HUB_NAME = re.compile(r"(facebook|descript)/[\w.-]+")  # who publishes EnCodec and DAC
+DESIGNS: dict[str, Any] = {"spectral": SpectralConfig, "rave": RaveConfig}
+
+
+def build_codec(config: CodecConfig) -> Codec:
+    """A codec of its configuration's design, untrained."""
+    return RaveCodec(config) if isinstance(config, RaveConfig) else SpectralCodec(config)
+
+
+def describe_codec(codec: Codec) -> dict[str, Any]:
+    """The configuration of a codec, with its design; of somebody else's, where it is."""
+    if isinstance(codec, ExternalCodec):
+        source = Path(codec.source)
+        where = str(source.resolve()) if source.exists() else codec.source
+        return {"design": "external", "source": where, "digest": codec.digest}
+    design = "rave" if isinstance(codec, RaveCodec) else "spectral"
+    return {"design": design, **asdict(codec.config)}
+
+
 def save_codec(codec: Codec, folder: Path) -> None:
     """Write a codec folder."""
-    config = {"kind": "codec", "codec": asdict(codec.config)}
+    config = {"kind": "codec", "codec": describe_codec(codec)}
     save_folder(folder, config, {"codec": codec.state_dict()})
 
 
-def load_codec(folder: Path) -> Codec:
-    """Read a codec folder, or the codec of a model folder.
+def load_codec(source: str | Path, trust: bool = False) -> Codec:
+    """Read a codec.
+
+    Args:
+        source: a codec folder, a model folder, a TorchScript file, a folder of EnCodec or DAC
+            as transformers saves them, or "owner/name" of one on the Hugging Face hub.
+        trust: allow TorchScript, which is code.
 
     Raises:
-        ModelError: see `read_config` and `read_weights`.
+        ModelError: see `read_config` and `read_weights`; a file that is not trusted or no codec.
     """
-    config = read_config(folder)
+    path = Path(source)
+    if path.is_file():
+        if not trust:
+            raise ModelError(
+                f"{path} is TorchScript, which is code and can do anything that you can; if you "
+                "trust who made it, add --trust (in Python: trust=True)"
+            )
+        return TorchScriptCodec(path)
+    if _hugging_face(path):
+        return HuggingFaceCodec(str(source))
+    config = read_config(path)
     if "codec" not in config:
-        raise ModelError(f"{folder} holds no codec")
-    codec = Codec(from_dict(CodecConfig, config["codec"], str(folder / "config.json")))
-    load_weights(codec, read_weights(folder, "codec"), folder)
+        raise ModelError(f"{path} holds no codec")
+    settings = dict(config["codec"])
+    design = settings.pop("design", "spectral")  # the first codecs name none
+    if design == "external":
+        external = load_codec(settings["source"], trust)
+        if describe_codec(external).get("digest") != settings["digest"]:
+            raise ModelError(f"{settings['source']} is not the codec that {path} was trained with")
+        return external
+    if design not in DESIGNS:
+        raise ModelError(f"{path} holds a codec of the unknown design '{design}': update timbrel")
+    codec = build_codec(from_dict(DESIGNS[design], settings, str(path / "config.json")))
+    load_weights(codec, read_weights(path, "codec"), path)
     return codec.eval()
+
+
+def _hugging_face(path: Path) -> bool:
+    """Whether this is a folder that transformers saved, or could be a name on its hub."""
+    if path.is_dir():
+        try:
+            return "model_type" in json.loads((path / "config.json").read_text())
+        except (OSError, ValueError):
+            return False
+    return (
+        not path.exists() and not path.is_absolute() and HUB_NAME.fullmatch(str(path)) is not None
+    )
 
 
 def save_network(network: Network, folder: Path) -> None:
@@ -235,13 +309,12 @@ def assemble(
     config: dict[str, Any] = {
         "kind": "model",
         "about": dict(about),
-        "codec": asdict(codec.config),
+        "codec": describe_codec(codec),
         "model": asdict(network.config),
     }
-    weights: dict[str, Mapping[str, Tensor]] = {
-        "codec": codec.state_dict(),
-        "network": network.state_dict(),
-    }
+    weights: dict[str, Mapping[str, Tensor]] = {"network": network.state_dict()}
+    if not isinstance(codec, ExternalCodec):  # that stays where it is
+        weights["codec"] = codec.state_dict()
     if listener is not None and size is not None:
         config["listener"] = asdict(size)
         weights["listener"] = listener.state_dict()

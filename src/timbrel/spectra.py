@@ -62,11 +62,13 @@ class Stft(nn.Module):
 
 
 def overlap_add(pieces: Tensor, hop: int) -> Tensor:
-    """(batch, frames, length) -> (batch, (frames - 1) * hop + length)."""
+    """(batch, frames, length), length a multiple of hop -> (batch, (frames - 1) * hop + length)."""
     batch, frames, length = pieces.shape
-    total = (frames - 1) * hop + length
-    folded = F.fold(pieces.transpose(1, 2), (1, total), kernel_size=(1, length), stride=(1, hop))
-    return folded.reshape(batch, total)
+    parts = length // hop
+    rows = pieces.reshape(batch, frames, parts, hop)
+    total = sum(F.pad(rows[:, :, k], (0, 0, k, parts - 1 - k)) for k in range(parts))
+    assert isinstance(total, Tensor)
+    return total.reshape(batch, -1)
 
 
 def band_edges(bands: int, low_hz: float, high_hz: float, knee_hz: float) -> Tensor:

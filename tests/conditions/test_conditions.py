@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from sounds import RATE, tone
-from timbrel.codec.codec import Codec, tiny
+from timbrel.codec.spectral import SpectralCodec, tiny
 from timbrel.conditions.adversary import Adversary, chance_error, guess_error
 from timbrel.conditions.listener import KEYS, LOWEST, Listener, ListenerConfig, listener_loss
 from timbrel.conditions.outline import ENVELOPES, Envelopes, Outline
@@ -65,7 +65,7 @@ def outlined(rows: list[tuple[float, float, int, int]], outline: Outline) -> tor
 
 
 def test_an_outline_lies_near_the_latent_of_the_note_it_draws() -> None:
-    codec = Codec(tiny())
+    codec = SpectralCodec(tiny())
     clips = np.stack([tone(440 * 2 ** ((p - 69) / 12), 1.0) for p in range(50, 80)])
     codec.basis.fit([torch.from_numpy(clips)])
     outline = Outline(codec.config, 8)
@@ -86,7 +86,7 @@ def test_an_outline_lies_near_the_latent_of_the_note_it_draws() -> None:
 
 def test_an_outline_learns_a_timbre_and_how_far_off_it_stays() -> None:
     torch.manual_seed(0)
-    codec = Codec(tiny())
+    codec = SpectralCodec(tiny())
     clips = torch.from_numpy(np.stack([tone(220 * 2 ** (p / 12), 1.0) for p in range(24)]))
     codec.basis.fit([clips])
     outline = Outline(codec.config, 8)

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from command_line import ENVIRONMENT
-from timbrel.codec.codec import Codec
-from timbrel.codec.codec import tiny as tiny_codec_config
+from timbrel.codec.spectral import SpectralCodec
+from timbrel.codec.spectral import tiny as tiny_codec_config
 from timbrel.data.pairs import Batch, Corruption, Pairs
 from timbrel.data.store import Store
 from timbrel.errors import DataError, TrainingError
@@ -27,14 +27,16 @@ CPU = torch.device("cpu")
 QUICK = ModelTraining(batch=2, frames=24, example_frames=24)
 
 
-def train(store: Store, codec: Codec, folder: Path, steps: int = 4, **changes: object) -> Network:
+def train(
+    store: Store, codec: SpectralCodec, folder: Path, steps: int = 4, **changes: object
+) -> Network:
     training = replace(QUICK, **changes)
     return train_model(store, None, codec, folder, tiny(), training, Budget(steps=steps), CPU)
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_batch_and_the_checkpoint(
     small_store: Store,
-    tiny_codec: Codec,
+    tiny_codec: SpectralCodec,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -63,7 +65,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_batch_and_the_checkpoint(
 
 
 def test_parts_of_a_step_are_averaged_so_equal_parts_count_as_one(
-    small_store: Store, tiny_codec: Codec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_store: Store, tiny_codec: SpectralCodec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pairs = Pairs(small_store, tiny_codec.frame_rate, 24, 24, 0, Corruption())
     same = pairs.batch(2, np.random.default_rng(0))
@@ -80,7 +82,7 @@ def test_parts_of_a_step_are_averaged_so_equal_parts_count_as_one(
 
 
 def test_accumulation_draws_new_items_for_each_part(
-    small_store: Store, tiny_codec: Codec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_store: Store, tiny_codec: SpectralCodec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[bytes] = []
     draw = Pairs.batch
@@ -96,7 +98,7 @@ def test_accumulation_draws_new_items_for_each_part(
 
 
 def test_a_run_with_another_size_is_refused_by_the_name_of_the_setting(
-    small_store: Store, tiny_codec: Codec, tmp_path: Path
+    small_store: Store, tiny_codec: SpectralCodec, tmp_path: Path
 ) -> None:
     train(small_store, tiny_codec, tmp_path, steps=1)
     with pytest.raises(TrainingError, match=r"training\.drop_timbre = 0\.1, not 0\.2"):
@@ -104,7 +106,7 @@ def test_a_run_with_another_size_is_refused_by_the_name_of_the_setting(
 
 
 def test_a_run_of_an_older_version_is_resumed(
-    small_store: Store, tiny_codec: Codec, tmp_path: Path
+    small_store: Store, tiny_codec: SpectralCodec, tmp_path: Path
 ) -> None:
     train(small_store, tiny_codec, tmp_path, steps=1)
     path = tmp_path / "config.json"
@@ -114,7 +116,9 @@ def test_a_run_of_an_older_version_is_resumed(
     train(small_store, tiny_codec, tmp_path, steps=2)
 
 
-def test_weights_of_another_size_or_codec_are_refused_by_what_differs(tiny_codec: Codec) -> None:
+def test_weights_of_another_size_or_codec_are_refused_by_what_differs(
+    tiny_codec: SpectralCodec,
+) -> None:
     network = Network(tiny())
     network.adopt(tiny_codec.basis)
     wide = replace(tiny(), timbre=replace(tiny().timbre, dim=24))
@@ -128,7 +132,7 @@ def test_weights_of_another_size_or_codec_are_refused_by_what_differs(tiny_codec
 
 
 def test_fine_tuning_begins_with_the_weights_it_was_given(
-    small_store: Store, tiny_codec: Codec, tmp_path: Path
+    small_store: Store, tiny_codec: SpectralCodec, tmp_path: Path
 ) -> None:
     first = train(small_store, tiny_codec, tmp_path / "first", steps=2)
     second = train_model(
@@ -141,11 +145,14 @@ def test_fine_tuning_begins_with_the_weights_it_was_given(
 
 def test_latents_of_another_codec_are_refused(small_store: Store, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="made by codec"):
-        train(small_store, Codec(tiny_codec_config()), tmp_path)
+        train(small_store, SpectralCodec(tiny_codec_config()), tmp_path)
 
 
 def test_one_instrument_alone_can_be_trained_on_and_is_not_probed_for_leaks(
-    small_store: Store, tiny_codec: Codec, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    small_store: Store,
+    tiny_codec: SpectralCodec,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     identity = next(i.identity for i in small_store.items if not i.drums)
     alone = small_store.subset(small_store.by_identity[identity])
@@ -156,7 +163,10 @@ def test_one_instrument_alone_can_be_trained_on_and_is_not_probed_for_leaks(
 
 
 def test_a_store_of_single_passages_trains_and_says_what_it_lacks(
-    small_store: Store, tiny_codec: Codec, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    small_store: Store,
+    tiny_codec: SpectralCodec,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     single = small_store.subset([items[0] for items in small_store.by_identity.values()])
     train(single, tiny_codec, tmp_path, steps=2)
@@ -164,7 +174,10 @@ def test_a_store_of_single_passages_trains_and_says_what_it_lacks(
 
 
 def test_pace_and_remaining_time_are_shown(
-    small_store: Store, tiny_codec: Codec, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    small_store: Store,
+    tiny_codec: SpectralCodec,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     train(small_store, tiny_codec, tmp_path, steps=3)
     line = capsys.readouterr().out.splitlines()[-1]
@@ -173,7 +186,7 @@ def test_pace_and_remaining_time_are_shown(
 
 
 def test_the_probe_measures_a_network_that_hears_and_one_that_reads(
-    small_store: Store, tiny_codec: Codec
+    small_store: Store, tiny_codec: SpectralCodec
 ) -> None:
     from timbrel.conditions.listener import Listener, ListenerConfig
     from timbrel.training.recipe import read_recipe
@@ -194,7 +207,7 @@ def test_the_probe_measures_a_network_that_hears_and_one_that_reads(
 
 @pytest.mark.slow
 def test_a_run_of_two_processes_goes_on_with_one(
-    small_store: Store, tiny_codec: Codec, tmp_path: Path
+    small_store: Store, tiny_codec: SpectralCodec, tmp_path: Path
 ) -> None:
     from timbrel.serialize import save_codec
 

@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,8 +11,10 @@ import torch
 
 from conftest import Killed
 from sounds import RATE, pitch_hz
-from timbrel.codec.codec import Codec, tiny
-from timbrel.codec.losses import LogMagnitudeLoss
+from timbrel.codec import rave
+from timbrel.codec.codec import Codec
+from timbrel.codec.rave import after_start
+from timbrel.codec.spectral import SpectralCodec, tiny
 from timbrel.data.pairs import Corruption, Pairs
 from timbrel.data.store import Store
 from timbrel.diffusion.guidance import Guidance
@@ -19,7 +24,10 @@ from timbrel.network import Network
 from timbrel.network import tiny as tiny_model
 from timbrel.notes import Notes
 from timbrel.roll import roll
-from timbrel.training.codec import CodecTraining, Excerpts, decoder_losses, train_codec
+from timbrel.serialize import load_codec
+from timbrel.training.codec import train_codec
+from timbrel.training.codec_objective import CodecTraining, SpectralObjective, rave_training
+from timbrel.training.excerpts import Excerpts
 from timbrel.training.listener import ListenerTraining, train_listener
 from timbrel.training.model import train_model
 from timbrel.training.objective import Objective
@@ -47,7 +55,7 @@ def same(first: torch.nn.Module, second: torch.nn.Module) -> bool:
 def test_a_killed_codec_run_ends_with_the_same_weights(
     small_store: Store, tmp_path: Path, kill_at
 ) -> None:
-    def train(folder: Path, **more: object) -> Codec:
+    def train(folder: Path, **more: object) -> SpectralCodec:
         budget = Budget(steps=9)
         return train_codec(small_store, folder, tiny(), QUICK_CODEC, budget, CPU, **more)
 
@@ -59,8 +67,85 @@ def test_a_killed_codec_run_ends_with_the_same_weights(
         assert same(train(tmp_path / f"cut-{last}"), whole)
 
 
+def test_a_killed_rave_run_ends_with_the_same_weights_and_a_measured_latent(
+    small_store: Store, tmp_path: Path, kill_at
+) -> None:
+    training = replace(rave_training(), batch=1, frames=24, basis_minutes=0.2, adversarial_from=0.5)
+
+    def train(folder: Path, **more: object) -> Codec:
+        budget = Budget(steps=5)
+        return train_codec(small_store, folder, rave.tiny(), training, budget, CPU, **more)
+
+    whole = train(tmp_path / "whole")
+    for last in (1, 4):  # in either phase
+        with pytest.raises(Killed):
+            train(tmp_path / f"cut-{last}", on_step=kill_at(last))
+        assert same(train(tmp_path / f"cut-{last}"), whole)
+    sweep = Excerpts(small_store, 24 * 1024, training.seed).sweep(training.basis_minutes)
+    with torch.no_grad():
+        settled = torch.cat([after_start(whole.encode(audio[:, None])) for audio in sweep])
+    torch.testing.assert_close(settled.std((0, 2)), torch.ones(whole.channels), atol=0.02, rtol=0)
+    torch.testing.assert_close(settled.mean((0, 2)), torch.zeros(whole.channels), atol=0.02, rtol=0)
+
+
+def test_the_encoder_of_rave_is_frozen_when_the_adversary_joins(
+    small_store: Store, tmp_path: Path, kill_at
+) -> None:
+    training = replace(rave_training(), batch=2, frames=16, basis_minutes=0.1, adversarial_from=0.5)
+    folder = tmp_path / "run"
+
+    def weights_at(step: int) -> dict[str, torch.Tensor]:
+        arguments = (small_store, folder, rave.tiny(), training, Budget(steps=8), CPU)
+        with pytest.raises(Killed):
+            train_codec(*arguments, on_step=kill_at(step))
+        newest = sorted((folder / "checkpoints").iterdir())[-1]
+        return torch.load(newest, weights_only=True)["codec"]
+
+    early, before, after = weights_at(3), weights_at(6), weights_at(8)
+    names = [name for name in early if name.startswith("encoder.") and "weight" in name]
+    assert not any(torch.equal(early[name], before[name]) for name in names)
+    assert all(torch.equal(before[name], after[name]) for name in names)
+    assert not torch.equal(before["decoder.enter.weight"], after["decoder.enter.weight"])
+
+
+def test_a_rave_codec_learns_to_be_as_loud_as_its_target(
+    small_store: Store, tmp_path: Path
+) -> None:
+    training = replace(
+        rave_training(), batch=4, frames=12, basis_minutes=0.1, adversarial_from=1.0, peak_rate=3e-3
+    )
+    train_codec(small_store, tmp_path, rave.tiny(), training, Budget(steps=100), CPU)
+    course = losses(tmp_path, "loss/stft")
+    assert course[-1] < 0.9 * course[0]
+
+
+def test_another_design_cannot_be_started_from(
+    small_store: Store, tiny_codec: Codec, tmp_path: Path
+) -> None:
+    with pytest.raises(TrainingError, match="another design or size"):
+        train_codec(
+            small_store, tmp_path, rave.tiny(), rave_training(), Budget(steps=1), CPU, tiny_codec
+        )
+
+
+def test_processes_train_one_codec_together(small_store: Store, tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(
+        "import sys; sys.argv[1:] = ['train', 'codec', '--data', sys.argv[1], '-o', sys.argv[2], "
+        "'--preset', 'tiny', '--steps', '2', '--batch', '1', '--precision', 'bf16']\n"
+        "from timbrel.cli.main import main; main()\n"
+    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    command += [str(script), str(small_store.path), str(tmp_path / "run")]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, "MASTER_PORT": "0"}
+    )
+    assert done.returncode == 0, done.stderr
+    assert load_codec(tmp_path / "run" / "codec").channels == tiny().channels
+
+
 def test_a_killed_model_run_ends_with_the_same_weights(
-    small_store: Store, tiny_codec: Codec, tmp_path: Path, kill_at
+    small_store: Store, tiny_codec: SpectralCodec, tmp_path: Path, kill_at
 ) -> None:
     def train(folder: Path, **more: object) -> Network:
         arguments = (small_store, small_store, tiny_codec, folder, tiny_model(), QUICK_MODEL)
@@ -76,7 +161,7 @@ def test_a_killed_model_run_ends_with_the_same_weights(
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     small_store: Store, tmp_path: Path, kill_at
 ) -> None:
-    def train(folder: Path, **more: object) -> Codec:
+    def train(folder: Path, **more: object) -> SpectralCodec:
         return train_codec(small_store, folder, tiny(), QUICK_CODEC, Budget(steps=6), CPU, **more)
 
     whole = train(tmp_path / "whole")
@@ -108,21 +193,21 @@ def test_the_learning_rate_warms_up_and_ends_low() -> None:
 
 
 def test_training_improves_the_decoder_on_the_same_audio(
-    small_store: Store, tiny_codec: Codec
+    small_store: Store, tiny_codec: SpectralCodec
 ) -> None:
     audio = Excerpts(small_store, 24 * 1024, seed=9).batch(8, 0, 0)
-    untrained = Codec(tiny_codec.config)  # its decoder corrects nothing
+    untrained = SpectralCodec(tiny_codec.config)  # its decoder corrects nothing
     untrained.basis.load_state_dict(tiny_codec.basis.state_dict())
-    loss = LogMagnitudeLoss(tiny_codec.stft.bins, RATE)
     with torch.no_grad():
         before, after = (
-            decoder_losses(c, audio, torch.zeros(()), loss)[0] for c in (untrained, tiny_codec)
+            SpectralObjective(c, CodecTraining(), CPU).decoder_loss(audio, torch.zeros(()))[0]
+            for c in (untrained, tiny_codec)
         )
     assert after < 0.95 * before
 
 
 def test_items_pair_a_target_with_the_same_timbre_playing_something_else(
-    small_store: Store, tiny_codec: Codec, rng: np.random.Generator
+    small_store: Store, tiny_codec: SpectralCodec, rng: np.random.Generator
 ) -> None:
     pairs = Pairs(small_store, tiny_codec.frame_rate, 32, 24, 0, Corruption(share=0), True)
     batch = pairs.batch(6, rng)
@@ -136,9 +221,9 @@ def test_items_pair_a_target_with_the_same_timbre_playing_something_else(
 
 
 def test_latents_of_another_codec_are_refused(
-    small_store: Store, tiny_codec: Codec, tmp_path: Path
+    small_store: Store, tiny_codec: SpectralCodec, tmp_path: Path
 ) -> None:
-    other = Codec(tiny())
+    other = SpectralCodec(tiny())
     with pytest.raises(DataError, match="made by codec"):
         train_model(
             small_store, None, other, tmp_path, tiny_model(), QUICK_MODEL, Budget(steps=1), CPU
@@ -146,7 +231,7 @@ def test_latents_of_another_codec_are_refused(
 
 
 def test_conditions_are_dropped_independently_all_through_stage_two(
-    small_store: Store, tiny_codec: Codec
+    small_store: Store, tiny_codec: SpectralCodec
 ) -> None:
     training = ModelTraining(
         batch=1, frames=16, example_frames=16, drop_structure=0.3, drop_timbre=0.4
@@ -166,7 +251,7 @@ def test_conditions_are_dropped_independently_all_through_stage_two(
 
 
 def test_stage_one_ignores_structure_and_stage_two_freezes_timbre(
-    small_store: Store, tiny_codec: Codec
+    small_store: Store, tiny_codec: SpectralCodec
 ) -> None:
     network = Network(tiny_model())
     network.adopt(tiny_codec.basis)
@@ -192,7 +277,7 @@ def test_stage_one_ignores_structure_and_stage_two_freezes_timbre(
 
 
 def test_half_precision_computes_nearly_the_same_losses(
-    small_store: Store, tiny_codec: Codec
+    small_store: Store, tiny_codec: SpectralCodec
 ) -> None:
     torch.manual_seed(0)
     network = Network(tiny_model())
@@ -213,7 +298,7 @@ def test_half_precision_computes_nearly_the_same_losses(
 
 
 def test_the_paper_s_way_trains_with_its_adversary(
-    small_store: Store, tiny_codec: Codec, tmp_path: Path
+    small_store: Store, tiny_codec: SpectralCodec, tmp_path: Path
 ) -> None:
     recipe = read_recipe("paper", tiny_model())
     training = replace(recipe.training, batch=2, frames=24, example_frames=24)
@@ -235,7 +320,7 @@ def test_a_listener_trains_and_resumes(small_store: Store, tmp_path: Path) -> No
 
 @pytest.mark.slow
 def test_a_tiny_model_learns_to_follow_pitch_and_timbre(
-    small_store: Store, tiny_codec: Codec, tmp_path: Path
+    small_store: Store, tiny_codec: SpectralCodec, tmp_path: Path
 ) -> None:
     training = ModelTraining(batch=8, frames=48, example_frames=48, peak_rate=2e-3)
     config = tiny_model()

@@ -67,10 +67,10 @@ def _line(cells: list[str]) -> str:
 def _scores(row: Row) -> list[str]:
     cells = []
     for name in SCORES:
-        mean, low, high = row.scores[name]
+        mean, low, high = row.values[name]
         exact = name == "note_f1" and math.isfinite(mean)
         cells.append(f"{mean:.2f} ({low:.2f} to {high:.2f})" if exact else number(mean))
-    return [*cells, number(row.identified)]
+    return [*cells, number(row.values["identified"][0])]
 
 
 def _facts(home: Path, door: str) -> list[str]:

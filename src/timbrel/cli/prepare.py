@@ -82,7 +82,12 @@ def render(
 @app.command()
 def latents(
     store: Annotated[Path, typer.Argument(help="Store to add latents to.")],
-    codec: Annotated[str, typer.Option(help="Codec or model folder, or 'default'.")],
+    codec: Annotated[
+        str, typer.Option(help="'default', a codec or model folder, TorchScript, EnCodec or DAC.")
+    ],
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Run a TorchScript codec: it is code.")
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
     engine: EngineName = "local",
 ) -> None:
@@ -96,7 +101,7 @@ def latents(
         task = bar.add_task("encoding", total=1.0)
         attach_latents(
             Store.open(store),
-            load_codec(folder_of(codec)),
+            load_codec(folder_of(codec), trust),
             None if device == "auto" else pick_device(device),
             lambda share: bar.update(task, completed=share),
             pick_engine(engine),
@@ -110,7 +115,7 @@ def spectra(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
 ) -> None:
     """Compute constant-Q spectra once: models that read audio then train three times faster."""
-    from timbrel.codec.codec import CodecConfig
+    from timbrel.codec.spectral import SpectralConfig
     from timbrel.data.store import Store
     from timbrel.model import pick_device
     from timbrel.training.derived import attach_spectra
@@ -119,7 +124,7 @@ def spectra(
         task = bar.add_task("computing", total=1.0)
         attach_spectra(
             Store.open(store),
-            CodecConfig().hop,
+            SpectralConfig().hop,
             pick_device(device),
             lambda share: bar.update(task, completed=share),
         )

@@ -4,7 +4,7 @@ import math
 import os
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -17,24 +17,35 @@ from timbrel.errors import InputError
 def reconstruct(
     source: Annotated[Path, typer.Argument(help="Audio of any length, rate and channels.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Audio to write: .wav or .flac.")],
-    model: Annotated[
-        str, typer.Option(help="'default' (packaged), a model folder or a codec folder.")
+    codec: Annotated[
+        str,
+        typer.Option(
+            "--codec",
+            "--model",
+            help="'default' (packaged), a model or codec folder, a TorchScript export of RAVE or "
+            "AFTER, a folder or hub name of EnCodec or DAC.",
+        ),
     ] = "default",
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Run a TorchScript codec: it is code.")
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")] = "auto",
 ) -> None:
-    """Encode SOURCE and decode it again, in bounded memory."""
+    """Encode SOURCE and decode it again, in bounded memory; every channel alone."""
     import soundfile
 
     from timbrel.audio import FORMATS, check_writable
     from timbrel.codec.blocks import read_blocks, reconstruct_blocks
 
     check_writable(output)
-    length = _seconds(source)
+    info = _info(source)
     from timbrel.model import folder_of, pick_device
     from timbrel.serialize import load_codec
 
-    codec = load_codec(folder_of(model)).to(pick_device(device))
+    coder = load_codec(folder_of(codec), trust).to(pick_device(device))
     console = Console(stderr=True)
+    if info.samplerate != coder.rate:
+        console.print(f"resampled from {info.samplerate} Hz to the codec's {coder.rate} Hz")
     temporary = output.with_name(f".{output.name}.{os.getpid()}.part")
     squares, counted, written, peak = 0.0, 0, 0, 0.0
     began = time.monotonic()
@@ -44,37 +55,37 @@ def reconstruct(
             soundfile.SoundFile(
                 temporary,
                 "w",
-                codec.rate,
-                soundfile.info(str(source)).channels,
+                coder.rate,
+                info.channels,
                 "PCM_24",
                 format=FORMATS[output.suffix.lower()],
             ) as file,
         ):
-            task = bar.add_task("reconstructing", total=length)
-            for original, again in reconstruct_blocks(codec, read_blocks(source, codec.rate)):
+            task = bar.add_task("reconstructing", total=info.duration)
+            for original, again in reconstruct_blocks(coder, read_blocks(source, coder.rate)):
                 file.write(np.clip(again.T, -1, 1))
                 written += again.shape[1]
                 peak = max(peak, float(np.abs(again).max(initial=0)))
                 error, frames = _spectral_error(original, again)
                 squares, counted = squares + error, counted + frames
-                bar.update(task, completed=written / codec.rate)
+                bar.update(task, completed=written / coder.rate)
         os.replace(temporary, output)
     except soundfile.LibsndfileError as error:
         raise InputError(f"{source} cannot be read to its end: {error}") from error
     finally:
         temporary.unlink(missing_ok=True)
     took = time.monotonic() - began
-    seconds = written / codec.rate
+    seconds = written / coder.rate
     console.print(
         f"{output}: {seconds:.1f} s in {took:.1f} s ({seconds / max(took, 1e-9):.0f} times real "
         f"time), {math.sqrt(squares / max(counted, 1)):.2f} dB log-mel distance, "
-        f"{codec.channels} numbers at {codec.frame_rate:.1f} Hz a channel, peak {peak:.2f}",
+        f"{coder.channels} numbers at {coder.frame_rate:.1f} Hz a channel, peak {peak:.2f}",
         highlight=False,
     )
 
 
-def _seconds(source: Path) -> float:
-    """Length of a file.
+def _info(source: Path) -> Any:
+    """Rate, channels and length of a file.
 
     Raises:
         InputError: missing, a folder, empty, not audio, or no samples.
@@ -92,7 +103,7 @@ def _seconds(source: Path) -> float:
         ) from error
     if info.frames == 0:
         raise InputError(f"{source} holds no samples; give a longer recording")
-    return float(info.duration)
+    return info
 
 
 def _spectral_error(original: np.ndarray, again: np.ndarray) -> tuple[float, int]:

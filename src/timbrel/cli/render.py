@@ -35,6 +35,9 @@ def render(
     length: Annotated[
         float | None, typer.Option(help="Seconds to render; default: to the last note's tail.")
     ] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Run the model's TorchScript codec: it is code.")
+    ] = False,
 ) -> None:
     """Play the notes of STRUCTURE with the sound of TIMBRE."""
     for name, value in (
@@ -52,7 +55,7 @@ def render(
     Audio.read(timbre, minimum_seconds=1.0, reject_silence=True)  # before the model loads
     from timbrel.model import load
 
-    player = load(model, device)
+    player = load(model, device, trust)
     console = Console(stderr=True)
     began = time.monotonic()
     with Progress(console=console, transient=True) as bar:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -22,7 +22,14 @@ Steps = Annotated[int | None, typer.Option(help="Budget in steps.")]
 Minutes = Annotated[float | None, typer.Option(help="Budget in minutes of wall time.")]
 Seed = Annotated[int, typer.Option(help="Of all draws.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda.")]
+Trust = Annotated[bool, typer.Option("--trust", help="Run a TorchScript codec: it is code.")]
+Precision = Annotated[
+    str, typer.Option(help="fp32, or bf16: faster on GPUs and on processors that have it.")
+]
 From = Annotated[Path | None, typer.Option("--from", help="Start from the weights in this folder.")]
+
+
+PRECISIONS = ("fp32", "bf16")
 
 
 def _choice(name: str, choices: Iterable[str], what: str = "preset") -> str:
@@ -35,33 +42,57 @@ def _choice(name: str, choices: Iterable[str], what: str = "preset") -> str:
 def codec(
     data: Data,
     output: Output,
+    design: Annotated[
+        str, typer.Option(help="spectral: fixed latent, fast; rave: learned latent, the paper's.")
+    ] = "spectral",
     preset: Annotated[str, typer.Option(help="tiny, small or base.")] = "small",
     steps: Steps = None,
     minutes: Minutes = None,
+    waveform_from: Annotated[
+        float | None,
+        typer.Option(help="Share of the budget after which waveforms are compared (spectral)."),
+    ] = None,
     adversarial_from: Annotated[
-        float, typer.Option(help="Share of the budget after which discriminators join; 1: never.")
-    ] = 1.0,
-    batch: Annotated[int, typer.Option(help="Excerpts per step.")] = 16,
+        float | None,
+        typer.Option(help="Share of the budget after which discriminators join; 1: never."),
+    ] = None,
+    batch: Annotated[int | None, typer.Option(help="Excerpts per step and process.")] = None,
+    precision: Precision = "fp32",
     seed: Seed = 0,
     device: Device = "auto",
     start_from: From = None,
 ) -> None:
-    """Train a codec: the basis once, then the decoder."""
-    from timbrel.codec.codec import PRESETS
+    """Train a codec, or, with --from, go on with one, on your own recordings for example."""
+    from timbrel.codec import rave, spectral
     from timbrel.data.store import Store
-    from timbrel.model import pick_device
-    from timbrel.serialize import load_codec
-    from timbrel.training.codec import CodecTraining, train_codec
+    from timbrel.model import folder_of, pick_device
+    from timbrel.serialize import CodecConfig, load_codec
+    from timbrel.training.codec import train_codec
+    from timbrel.training.codec_objective import CodecTraining, rave_training
     from timbrel.training.run import Budget
 
+    _choice(design, ("spectral", "rave"), "design")
+    presets = rave.PRESETS if design == "rave" else spectral.PRESETS
+    started = load_codec(folder_of(start_from)) if start_from else None
+    if started is not None and started.config is None:
+        raise InputError(f"{start_from} is a reference to another program's codec; train it there")
+    config: CodecConfig = started.config if started else presets[_choice(preset, presets)]()
+    training = rave_training() if isinstance(config, rave.RaveConfig) else CodecTraining()
+    given: dict[str, Any] = {
+        "batch": batch,
+        "waveform_from": waveform_from,
+        "adversarial_from": adversarial_from,
+        "precision": _choice(precision, PRECISIONS, "precision"),
+        "seed": seed,
+    }
     train_codec(
         Store.open(data).part("train"),
         output,
-        PRESETS[_choice(preset, PRESETS)](),
-        CodecTraining(batch=batch, seed=seed, adversarial_from=adversarial_from),
+        config,
+        replace(training, **{name: value for name, value in given.items() if value is not None}),
         Budget(steps, minutes),
         pick_device(device),
-        load_codec(start_from) if start_from else None,
+        started,
     )
     print(f"{output / 'codec'}: codec saved")
 
@@ -76,14 +107,14 @@ def listener(
     device: Device = "auto",
 ) -> None:
     """Train the network that hears notes in audio."""
-    from timbrel.codec.codec import CodecConfig
+    from timbrel.codec.spectral import SpectralConfig
     from timbrel.conditions.listener import ListenerConfig
     from timbrel.data.store import Store
     from timbrel.model import pick_device
     from timbrel.training.listener import ListenerTraining, train_listener
     from timbrel.training.run import Budget
 
-    codec = CodecConfig()
+    codec = SpectralConfig()
     train_listener(
         Store.open(data).part("train").with_notes(),
         output,
@@ -140,6 +171,7 @@ def model(
         str | None,
         typer.Option(help="fp32, or bf16: faster on GPUs and on processors that have it."),
     ] = None,
+    trust: Trust = False,
     seed: Annotated[int | None, typer.Option(help="Of all draws.")] = None,
     device: Device = "auto",
     start_from: Annotated[
@@ -151,6 +183,7 @@ def model(
     from timbrel.data.select import select
     from timbrel.data.store import Store
     from timbrel.model import folder_of, pick_device
+    from timbrel.network import latent_config
     from timbrel.serialize import load_codec, load_network
     from timbrel.training.model import train_model
     from timbrel.training.recipe import preset as read_preset
@@ -159,7 +192,7 @@ def model(
 
     if codec is None and start_from is None:
         raise InputError("say whose latents to train on: --codec, or --from a model")
-    trained = load_codec(folder_of(codec or start_from or ""))
+    trained = load_codec(folder_of(codec or start_from or ""), trust)
     start = load_network(folder_of(start_from)) if start_from else None
     chosen = read_preset(preset or "small")
     if preset is None and start is not None:
@@ -183,7 +216,7 @@ def model(
         Store.open(valid).part("valid") if valid else None,
         trained,
         output,
-        replace(chosen.model, codec=trained.config),
+        replace(chosen.model, codec=latent_config(trained)),
         replace(chosen.training, **changes),  # type: ignore[arg-type]
         Budget(steps, minutes),
         pick_device(device),
@@ -234,7 +267,9 @@ def distil(
 
 @app.command()
 def assemble(
-    codec: Annotated[str, typer.Option(help="Codec or model folder, or 'default'.")],
+    codec: Annotated[
+        str, typer.Option(help="The codec that it was trained with; a folder, or 'default'.")
+    ],
     network: Annotated[Path, typer.Option(help="Folder that `train model` saved.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Model folder to write.")],
     listener: Annotated[
@@ -248,6 +283,7 @@ def assemble(
     card: Annotated[
         Path | None, typer.Option(help="Model card (Markdown) to put beside it.")
     ] = None,
+    trust: Trust = False,
 ) -> None:
     """Put codec, network and listener together into one model folder for `--model`."""
     from timbrel.conditions.listener import ListenerConfig
@@ -256,7 +292,7 @@ def assemble(
     from timbrel.serialize import from_dict, load_codec, load_listener, load_network, read_config
     from timbrel.training.run import write_text
 
-    trained = load_codec(folder_of(codec))
+    trained = load_codec(folder_of(codec), trust)
     heard, size = None, None
     if listener is not None:
         home = folder_of(listener)

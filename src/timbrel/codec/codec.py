@@ -1,93 +1,64 @@
-"""The codec: waveform <-> latent (paper, section 3.1), causal and streaming.
+"""The codec: waveform <-> latent (paper, section 3.1). What every design offers.
 
-Encoding is a fixed basis (`basis`), decoding a learned log-spectrum (`decoder`), a phase
-integrator (`phase`) and an inverse STFT.
+Training, generation and the command line use this interface only. Designs: `spectral`
+(the default: a fixed basis, a learned decoder, integrated phase), `rave` (bands of a
+filterbank, learned both ways), and `external` ones (a user's TorchScript file, EnCodec, DAC).
 """
 
-from dataclasses import dataclass, field
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from timbrel.codec.basis import SpectralBasis
-from timbrel.codec.decoder import Decoder, DecoderConfig
-from timbrel.codec.phase import PhaseIntegrator, PhaseState
 from timbrel.errors import ShapeError
-from timbrel.nn.causal import Stream
-from timbrel.spectra import overlap_add
-
-LOUDEST = 1.5  # log-magnitude that no bin passes; a full-scale sine has 0
 
 
-@dataclass(frozen=True)
-class CodecConfig:
-    """What is needed to build a codec."""
+class CodecStream(ABC):
+    """One direction of a codec, fed piece by piece.
 
-    rate: int = 44_100  # Hz
-    hop: int = 1_024  # samples per latent frame
-    n_fft: int = 2_048  # STFT window, samples
-    stack: int = 2  # STFT frames per latent frame
-    bands: int = 256  # frequency bands of the basis
-    channels: int = 128  # latent channels
-    floor: float = 2e-4  # added to magnitudes before the logarithm
-    decoder: DecoderConfig = field(default_factory=DecoderConfig)
+    What `push` returned, joined, and then `end` is the same whatever the pieces were.
+    """
 
+    @abstractmethod
+    def push(self, piece: Tensor) -> Tensor:
+        """Take the next piece along the last dimension; give what it completes."""
 
-def tiny() -> CodecConfig:
-    """For tests: learns on two cores in a minute."""
-    decoder = DecoderConfig(width=64, blocks=1, fine_width=48, fine_blocks=1)
-    return CodecConfig(bands=96, channels=32, decoder=decoder)
+    @abstractmethod
+    def end(self) -> Tensor:
+        """What is left when nothing more comes. The stream cannot be used afterwards."""
 
 
-def small() -> CodecConfig:
-    """The default: 7 M parameters, far faster than real time on two cores."""
-    return CodecConfig()
+class Codec(nn.Module, ABC):
+    """Waveform <-> latent of unit variance per channel. Mono: see `as_batch` for stereo.
 
+    Attributes:
+        rate: sampling rate, Hz.
+        hop: samples per latent frame.
+        channels: of the latent.
+        delay: samples by which `decode_stream` lags `decode`.
+        config: with which it was built; None if somebody else did.
+    """
 
-def base() -> CodecConfig:
-    """For a GPU."""
-    return CodecConfig(decoder=DecoderConfig(width=640, blocks=8, fine_width=384, fine_blocks=4))
+    config: Any = None
+    rate: int
+    hop: int
+    channels: int
+    delay: int
 
+    @property
+    def frame_rate(self) -> float:
+        """Latent frames per second."""
+        return self.rate / self.hop
 
-PRESETS = {"tiny": tiny, "small": small, "base": base}
+    @property
+    def device(self) -> torch.device:
+        """Where the codec computes."""
+        return next(self.parameters()).device
 
-
-class DecoderStream:
-    """State of a decoder that is fed piece by piece: see `Codec.decode_stream`."""
-
-    def __init__(self, phase: PhaseState, tail: Tensor) -> None:
-        self.layers = Stream()
-        self.phase = phase
-        self.tail = tail
-
-
-class Codec(nn.Module):
-    """Waveform <-> latent of unit variance per channel."""
-
-    sign: Tensor
-
-    def __init__(self, config: CodecConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.rate, self.hop, self.channels = config.rate, config.hop, config.channels
-        self.frame_rate = config.rate / config.hop
-        self.basis = SpectralBasis(
-            config.rate,
-            config.hop,
-            config.n_fft,
-            config.stack,
-            config.bands,
-            config.channels,
-            config.floor,
-        )
-        self.stft = self.basis.stft
-        self.decoder = Decoder(config.channels, self.stft.bins, config.stack, config.decoder)
-        self.phase = PhaseIntegrator(config.n_fft, self.stft.hop)
-        # A phase is relative to its frame's centre, an FFT's to the frame's start.
-        sign = 1 - 2 * (torch.arange(self.stft.bins) % 2)
-        self.register_buffer("sign", sign.float()[:, None], persistent=False)
-        self.gain = float(self.stft.window.sum() / 2)
-
+    @abstractmethod
     def encode(self, audio: Tensor) -> Tensor:
         """Compress a waveform.
 
@@ -101,65 +72,137 @@ class Codec(nn.Module):
         Raises:
             ShapeError: if the audio is not mono.
         """
-        if audio.ndim != 3 or audio.shape[1] != 1:
-            raise ShapeError(
-                f"audio has shape {tuple(audio.shape)}, the codec takes (batch, 1, samples)"
-            )
-        return self.basis.encode(audio[:, 0])
 
-    def log_magnitude(self, latent: Tensor, layers: Stream | None = None) -> Tensor:
-        """(batch, channels, frames) -> log(magnitude + floor), (batch, bins, frames * stack)."""
-        estimate = self.basis.log_magnitude(latent) + self.decoder(latent, layers)
-        return estimate.clamp(max=LOUDEST)
+    @abstractmethod
+    def start_encoding(self, batch: int) -> CodecStream:
+        """A stream from audio (batch, 1, any number of samples) to latents.
+
+        Its output, joined, equals `encode` of the whole.
+        """
+
+    @abstractmethod
+    def start_stream(self, batch: int) -> CodecStream:
+        """A stream from latents (batch, channels, any number of frames) to audio.
+
+        Its output, joined, equals `decode` of the whole, `delay` samples later: before the
+        sound come `delay` samples, `end` gives the last `delay` samples.
+        """
+
+    @abstractmethod
+    def latent_tensors(self) -> Iterator[Tensor]:
+        """What determines the latent of a sound: codecs that agree in it are interchangeable."""
 
     def decode(self, latent: Tensor) -> Tensor:
-        """Latent -> waveform (batch, 1, frames * hop)."""
+        """Latent (batch, channels, frames) -> waveform (batch, 1, frames * hop)."""
         stream = self.start_stream(latent.shape[0])
-        pieces = self._pieces(latent, stream)
-        half = self.config.n_fft // 2
-        audio = self._overlap(pieces, stream)
-        rest = stream.tail[:, :half]
-        return torch.cat([audio, rest], 1)[:, half:][:, None]
+        return torch.cat([stream.push(latent), stream.end()], 2)[:, :, self.delay :]
 
-    def start_stream(self, batch: int) -> DecoderStream:
-        """State before the first latent frame."""
-        overlap = self.config.n_fft - self.stft.hop
-        tail = self.stft.window.new_zeros(batch, overlap)
-        return DecoderStream(self.phase.initial_state(batch), tail)
+    def encode_stream(self, audio: Tensor, stream: CodecStream) -> Tensor:
+        """Encode the next samples: (batch, channels, as many frames as are complete)."""
+        return stream.push(audio)
 
-    def decode_stream(self, latent: Tensor, stream: DecoderStream) -> Tensor:
-        """Decode the next frames of a stream.
+    def decode_stream(self, latent: Tensor, stream: CodecStream) -> Tensor:
+        """Decode the next frames: (batch, 1, frames * hop), see `start_stream`."""
+        return stream.push(latent)
 
-        The concatenated outputs equal `decode` of the concatenated latents, delayed by
-        `n_fft / 2` samples.
 
-        Args:
-            latent: (batch, channels, frames), any number of frames.
-            stream: state; updated.
+def check_mono(audio: Tensor) -> None:
+    """Refuse what is not (batch, 1, samples).
 
-        Returns:
-            (batch, 1, frames * hop).
-        """
-        return self._overlap(self._pieces(latent, stream), stream)[:, None]
+    Raises:
+        ShapeError: says the shape.
+    """
+    if audio.ndim != 3 or audio.shape[1] != 1:
+        raise ShapeError(
+            f"audio has shape {tuple(audio.shape)}, the codec takes (batch, 1, samples); "
+            "as_batch() turns channels into items"
+        )
 
-    def _pieces(self, latent: Tensor, stream: DecoderStream) -> Tensor:
-        """Windowed frames of audio, (batch, frames * stack, n_fft)."""
-        log_magnitude = self.log_magnitude(latent, stream.layers)
-        phase, stream.phase = self.phase(log_magnitude.detach(), stream.phase)
-        return self.frames_of_audio(log_magnitude, phase)
 
-    def frames_of_audio(self, log_magnitude: Tensor, phase: Tensor) -> Tensor:
-        """Log-magnitudes and phases (batch, bins, n) -> windowed frames (batch, n, n_fft)."""
-        magnitude = (log_magnitude.exp() - self.config.floor).clamp_min(0) * self.gain
-        spectrum = torch.polar(magnitude, phase) * self.sign
-        pieces = torch.fft.irfft(spectrum.transpose(1, 2), self.config.n_fft)
-        return pieces * self.stft.window / self.stft.overlap_gain()
+def as_batch(audio: Tensor) -> Tensor:
+    """Channels as items: (batch, channels, samples) -> (batch * channels, 1, samples).
 
-    def _overlap(self, pieces: Tensor, stream: DecoderStream) -> Tensor:
-        """Overlap-add with the stream's tail; gives `frames * hop` finished samples."""
-        total = overlap_add(pieces, self.stft.hop)
-        overlap = stream.tail.shape[1]
-        total = torch.cat([total[:, :overlap] + stream.tail, total[:, overlap:]], 1)
-        finished = pieces.shape[1] * self.stft.hop
-        stream.tail = total[:, finished:]
-        return total[:, :finished]
+    Left and right are coded alone. Mid and side would need a codec that keeps phase: what is
+    panned lives in how the two add up (docs/decisions/0010).
+    """
+    return audio.reshape(-1, 1, audio.shape[-1])
+
+
+def from_batch(audio: Tensor, channels: int) -> Tensor:
+    """The inverse of `as_batch`: (batch * channels, 1, samples) -> (batch, channels, samples)."""
+    return audio.reshape(-1, channels, audio.shape[-1])
+
+
+class Windowed(CodecStream):
+    """A function of frames that see `reach` frames to either side, applied to a stream.
+
+    It keeps those frames of the past and waits for those of the future.
+
+    Args:
+        function: (batch, n, frames * taken) -> (batch, m, frames * given).
+        taken: input values per frame.
+        given: output values per frame.
+        reach: frames.
+        width: channels of the output (m).
+    """
+
+    def __init__(
+        self,
+        function: Callable[[Tensor], Tensor],
+        taken: int,
+        given: int,
+        reach: int,
+        width: int,
+    ) -> None:
+        self.function, self.taken, self.given = function, taken, given
+        self.reach, self.width = reach, width
+        self.held: Tensor | None = None
+        self.before = 0  # frames held that were given already
+
+    def push(self, piece: Tensor) -> Tensor:
+        """Input (batch, n, any length) -> output of the frames whose surroundings are known."""
+        self.held = piece if self.held is None else torch.cat([self.held, piece], 2)
+        frames = self.held.shape[2] // self.taken - self.before - self.reach
+        return self._give(self.held, max(0, frames))
+
+    def end(self) -> Tensor:
+        """Output of all frames that are left; a part of a frame counts as one."""
+        if self.held is None:
+            return torch.zeros(1, self.width, 0)
+        frames = -(-self.held.shape[2] // self.taken) - self.before
+        return self._give(self.held, frames)
+
+    def _give(self, held: Tensor, frames: int) -> Tensor:
+        if frames == 0:
+            return held.new_zeros(len(held), self.width, 0)
+        used = held[:, :, : (self.before + frames + self.reach) * self.taken]
+        output = self.function(used)
+        output = output[:, :, self.before * self.given :][:, :, : frames * self.given]
+        known = self.before + frames
+        self.before = min(self.reach, known)
+        self.held = held[:, :, (known - self.before) * self.taken :]
+        return output
+
+
+class Late(CodecStream):
+    """A stream of audio that gives as much as it takes, by beginning with silence.
+
+    Args:
+        stream: gives its output late.
+        hop: samples per frame taken.
+        delay: samples that it is late.
+    """
+
+    def __init__(self, stream: CodecStream, hop: int, delay: int) -> None:
+        self.stream, self.hop, self.owed = stream, hop, delay
+
+    def push(self, piece: Tensor) -> Tensor:
+        """Frames -> exactly `hop` samples each."""
+        output = self.stream.push(piece)
+        silent = piece.shape[2] * self.hop - output.shape[2]
+        self.owed -= silent
+        return F.pad(output, (silent, 0))
+
+    def end(self) -> Tensor:
+        """What is still owed."""
+        return F.pad(self.stream.end(), (self.owed, 0))

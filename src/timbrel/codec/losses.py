@@ -1,9 +1,14 @@
-"""What the decoder learns from: log-spectra directly, and the waveform it makes."""
+"""What codecs learn from: log-spectra directly, and the waveform that they make."""
 
+import math
+from functools import lru_cache
+
+import numpy as np
 import torch
+from scipy.signal import freqz
 from torch import Tensor, nn
 
-from timbrel.spectra import Stft
+from timbrel.spectra import Stft, band_edges, triangular_bands
 
 
 class LogMagnitudeLoss(nn.Module):
@@ -52,3 +57,100 @@ class MultiResolutionStftLoss(nn.Module):
             )
             total = total + (torch.log(wrong + 1e-4) - torch.log(right + 1e-4)).abs().mean()
         return total / len(self.transforms)
+
+
+class MelLoss(nn.Module):
+    """L1 between log10-mel spectra at several resolutions.
+
+    Short windows have few bands and long ones many (Kumar et al., 2023, section 3.4), so
+    that no band is narrower than a bin.
+    """
+
+    def __init__(
+        self, rate: int, scales: tuple[tuple[int, int], ...] = ((4096, 192), (2048, 128), (512, 40))
+    ) -> None:
+        super().__init__()
+        self.transforms: list[Stft] = [Stft(n, n // 4) for n, _ in scales]
+        self.registered = nn.ModuleList(self.transforms)
+        for n, bands in scales:
+            bank = triangular_bands(band_edges(bands, 20.0, 0.98 * rate / 2, 700.0), n, rate)
+            self.register_buffer(f"bank_{n}", bank, persistent=False)
+
+    def forward(self, estimate: Tensor, target: Tensor) -> Tensor:
+        """Both (batch, samples). Returns a scalar."""
+        total = estimate.new_zeros(())
+        for stft in self.transforms:
+            bank, scale = self.get_buffer(f"bank_{stft.n_fft}"), 2 / stft.window.sum()
+            wrong, right = (
+                torch.log10(bank @ (stft(x).abs() * scale) + 1e-5) for x in (estimate, target)
+            )
+            total = total + (wrong - right).abs().mean()
+        return total / len(self.transforms)
+
+
+class ComplexStftLoss(nn.Module):
+    """L1 between complex spectra whose magnitudes are compressed to |X|^0.3.
+
+    It sees phase, also of quiet partials. Only for codecs that decide on phase: the
+    spectral one does not (docs/decisions/0002).
+    """
+
+    def __init__(self, windows: tuple[int, ...] = (2048, 512), power: float = 0.3) -> None:
+        super().__init__()
+        self.transforms: list[Stft] = [Stft(n, n // 4) for n in windows]
+        self.registered = nn.ModuleList(self.transforms)
+        self.power = power
+
+    def forward(self, estimate: Tensor, target: Tensor) -> Tensor:
+        """Both (batch, samples). Returns a scalar."""
+        total = estimate.new_zeros(())
+        for stft in self.transforms:
+            wrong, right = (self._compressed(x, stft) for x in (estimate, target))
+            total = total + (wrong - right).abs().mean()
+        return total / len(self.transforms)
+
+    def _compressed(self, audio: Tensor, stft: Stft) -> Tensor:
+        parts = torch.view_as_real(stft(audio) * (2 / stft.window.sum()))
+        # the floor bounds the gradient at silence
+        magnitude = (parts.square().sum(-1, keepdim=True) + 1e-8).sqrt()
+        return parts * magnitude.pow(self.power - 1)
+
+
+class KWeighting(nn.Module):
+    """Weights a waveform as the ear does (ITU-R BS.1770-4), without shifting phases.
+
+    A loss behind it cares less for the lowest bass and more for 2 kHz and above.
+
+    Args:
+        rate: Hz.
+    """
+
+    def __init__(self, rate: int) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, audio: Tensor) -> Tensor:
+        """(batch, samples) -> same shape."""
+        samples = audio.shape[1]
+        gain = torch.from_numpy(k_weight(self.rate, samples // 2 + 1)).to(audio.device)
+        return torch.fft.irfft(torch.fft.rfft(audio) * gain, samples)
+
+
+@lru_cache(maxsize=4)
+def k_weight(rate: int, bins: int) -> np.ndarray:
+    """(bins,) float32: magnitude of the K-weighting filter from 0 to half of `rate`."""
+    hz = np.linspace(0, rate / 2, bins)
+    # the recommendation's two second-order sections, as analogue prototypes (De Man, 2014)
+    k, q, high = math.tan(math.pi * 1681.974450955533 / rate), 0.7071752369554196, 10**0.2
+    band = high**0.4996667741545416
+    shelf = (
+        [high + band * k / q + k * k, 2 * (k * k - high), high - band * k / q + k * k],
+        [1 + k / q + k * k, 2 * (k * k - 1), 1 - k / q + k * k],
+    )
+    k, q = math.tan(math.pi * 38.13547087602444 / rate), 0.5003270373238773
+    pole = [1 + k / q + k * k, 2 * (k * k - 1), 1 - k / q + k * k]
+    low_cut = ([pole[0], -2 * pole[0], pole[0]], pole)
+    gain = np.ones(bins)
+    for numerator, denominator in (shelf, low_cut):
+        gain *= np.abs(freqz(numerator, denominator, hz, fs=rate)[1])
+    return gain.astype(np.float32)

@@ -65,43 +65,60 @@ class PhaseIntegrator(nn.Module):
             Phases (batch, bins, frames) relative to each frame's centre, and the state
             after the last frame.
         """
-        slope = torch.empty_like(log_magnitude)
-        slope[:, 1:-1] = (log_magnitude[:, 2:] - log_magnitude[:, :-2]) / 2
-        slope[:, 0] = log_magnitude[:, 1] - log_magnitude[:, 0]
-        slope[:, -1] = log_magnitude[:, -1] - log_magnitude[:, -2]
-        time_gradient = self.ratio * slope + self.carrier[:, None]
-        before = torch.cat([state.log_magnitude[:, :, None], log_magnitude[:, :, :-1]], 2)
-        rise = log_magnitude - before
-        frequency_gradient = -rise / self.ratio
-        integral = torch.cumsum(frequency_gradient, 1) - frequency_gradient / 2
-        anchor = self._anchors(log_magnitude, rise.abs() < CONTINUES)
-        phase, previous, phases = state.phase, state.time_gradient, []
-        for t in range(log_magnitude.shape[-1]):
-            current, at, area = time_gradient[:, :, t], anchor[:, :, t], integral[:, :, t]
-            advanced = phase + (previous + current) / 2
-            phase = (advanced - area).gather(1, at) + area
-            phase = torch.remainder(phase, 2 * math.pi)
-            previous = current
-            phases.append(phase)
-        return torch.stack(phases, 2), PhaseState(phase, previous, log_magnitude[:, :, -1])
+        # frames before bins: everything below runs along bins
+        level = log_magnitude.transpose(1, 2).contiguous()
+        slope = torch.empty_like(level)
+        slope[..., 1:-1] = (level[..., 2:] - level[..., :-2]) / 2
+        slope[..., 0] = level[..., 1] - level[..., 0]
+        slope[..., -1] = level[..., -1] - level[..., -2]
+        time_gradient = self.ratio * slope + self.carrier
+        advance = (_delayed(time_gradient, state.time_gradient) + time_gradient) / 2
+        rise = level - _delayed(level, state.log_magnitude)
+        area = (torch.cumsum(rise, 2) - rise / 2) / -self.ratio
+        anchor = self._anchors(level, rise.abs() < CONTINUES)
+        # An anchor goes on from its own phase; what it and its bins add is known beforehand.
+        # Counted in turns, wrapping is cheap.
+        step = ((advance - area).gather(2, anchor) + area) / (2 * math.pi)
+        step -= step.floor()
+        turns, last = torch.empty_like(level), state.phase / (2 * math.pi)
+        for t in range(level.shape[1]):
+            last = torch.gather(last, 1, anchor[:, t], out=turns[:, t]).add_(step[:, t]).frac_()
+        phases = 2 * math.pi * turns
+        after = PhaseState(phases[:, -1], time_gradient[:, -1], level[:, -1])
+        return phases.transpose(1, 2), after
 
     @staticmethod
-    def _anchors(log_magnitude: Tensor, continues: Tensor) -> Tensor:
+    def _anchors(level: Tensor, continues: Tensor) -> Tensor:
         """For every bin the nearest peak that continues from the frame before.
 
         Without any such peak the loudest bin is the anchor.
 
+        Args:
+            level: (batch, frames, bins) log-magnitudes.
+            continues: same shape, bool.
+
         Returns:
-            (batch, bins, frames) int64.
+            Same shape, int64.
         """
-        bins = log_magnitude.shape[1]
+        bins = level.shape[2]
         peak = torch.zeros_like(continues)
-        middle = log_magnitude[:, 1:-1]
-        peak[:, 1:-1] = (middle >= log_magnitude[:, :-2]) & (middle > log_magnitude[:, 2:])
+        middle = level[..., 1:-1]
+        peak[..., 1:-1] = (middle >= level[..., :-2]) & (middle > level[..., 2:])
         peak &= continues
-        loudest = log_magnitude.argmax(1, keepdim=True)
-        peak.scatter_(1, loudest, True)
-        index = torch.arange(bins, device=log_magnitude.device)[:, None].expand_as(peak)
-        below = torch.where(peak, index, -bins).cummax(1).values
-        above = torch.where(peak, index, 3 * bins).flip(1).cummin(1).values.flip(1)
-        return torch.where(index - below <= above - index, below, above)
+        peak.scatter_(2, level.argmax(2, keepdim=True), True)
+        # peaks are few: each is repeated from half-way to the one below to half-way above
+        place = peak.flatten().nonzero()[:, 0]
+        row = place // bins * bins
+        begins = torch.cat([place.new_zeros(1), (place[1:] + place[:-1]) // 2 + 1])
+        begins = torch.maximum(begins, row)
+        first = torch.cat([row.new_full((1,), -1), row[:-1]]) < row
+        begins = torch.where(first, row, begins)
+        lengths = torch.diff(begins, append=begins.new_full((1,), peak.numel()))
+        return torch.repeat_interleave(place - row, lengths, output_size=peak.numel()).reshape(
+            peak.shape
+        )
+
+
+def _delayed(values: Tensor, before: Tensor) -> Tensor:
+    """(batch, frames, bins) one frame later, with `before` (batch, bins) in front."""
+    return torch.cat([before[:, None], values[:, :-1]], 1)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from timbrel.codec.basis import SpectralBasis
-from timbrel.codec.codec import CodecConfig
+from timbrel.codec.spectral import SpectralConfig
 
 # Every partial of a note is a mixture of these: seconds to fall by 1/e while held, and after.
 HELD_SECONDS = (math.inf, 3.0, 0.8, 0.2, 0.05, math.inf)
@@ -95,7 +95,7 @@ class Outline(nn.Module):
     projection: Tensor
     offset: Tensor
 
-    def __init__(self, codec: CodecConfig, timbre_dim: int) -> None:
+    def __init__(self, codec: SpectralConfig, timbre_dim: int) -> None:
         super().__init__()
         self.floor = codec.floor
         basis = SpectralBasis(
@@ -205,7 +205,7 @@ def hats(points: int, knots: int) -> Tensor:
     return (1 - (place - torch.arange(knots)).abs()).clamp_min(0)
 
 
-def harmonic_lobes(bank: Tensor, codec: CodecConfig) -> Tensor:
+def harmonic_lobes(bank: Tensor, codec: SpectralConfig) -> Tensor:
     """Magnitudes of single partials in the codec's bands, with the window's main lobe.
 
     Args:

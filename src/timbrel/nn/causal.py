@@ -33,9 +33,11 @@ class Stream:
 class CausalConv1d(nn.Conv1d):
     """Convolution over (batch, channels, frames) that sees no future frame."""
 
-    def __init__(self, channels_in: int, channels_out: int, kernel: int, groups: int = 1) -> None:
-        super().__init__(channels_in, channels_out, kernel, groups=groups)
-        self.reach = kernel - 1
+    def __init__(
+        self, channels_in: int, channels_out: int, kernel: int, groups: int = 1, dilation: int = 1
+    ) -> None:
+        super().__init__(channels_in, channels_out, kernel, groups=groups, dilation=dilation)
+        self.reach = dilation * (kernel - 1)
 
     def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """(batch, channels_in, frames) -> (batch, channels_out, frames)."""

@@ -1,108 +1,35 @@
-"""Training of the codec's decoder: spectra first, then the waveform, then an adversary.
+"""Training of a codec: one loop for both designs; what differs is in `codec_objective`.
 
-The basis is fitted first and never changes. Phase 1 compares log-magnitudes (cheap:
-no phase, no inverse transform); phase 2 adds the multi-resolution loss on the waveform;
-phase 3 (optional) adds discriminators. The encoder is fixed throughout, so the latents
-of a store stay valid while this runs.
+Spectral: the basis is fitted first and never changes; log-magnitudes are compared, then the
+waveform. Rave: encoder and decoder learn together; then the latent is measured and fixed.
+In both, discriminators can join at the end, and only the decoder learns from them.
 """
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from timbrel.codec.codec import Codec, CodecConfig
+from timbrel.codec.codec import Codec
 from timbrel.codec.discriminator import Discriminator, discriminator_loss, generator_losses
-from timbrel.codec.losses import LogMagnitudeLoss, MultiResolutionStftLoss
 from timbrel.data.store import Store
-from timbrel.errors import DataError, TrainingError
-from timbrel.serialize import save_codec
-from timbrel.spectra import overlap_add
+from timbrel.errors import TrainingError
+from timbrel.serialize import CodecConfig, build_codec, describe_codec, save_codec
+from timbrel.training.codec_objective import CodecTraining, Step, objective_of
+from timbrel.training.diagnostics import (
+    Watch,
+    dead_channels,
+    discriminator_trouble,
+    largest_score,
+    silent_output,
+)
+from timbrel.training.excerpts import Excerpts
 from timbrel.training.run import Budget, Ema, Run, generator, learning_rate, torch_generator
 
-
-@dataclass(frozen=True)
-class CodecTraining:
-    """How to train a codec."""
-
-    batch: int = 16  # excerpts per step and process
-    frames: int = 32  # latent frames of an excerpt
-    peak_rate: float = 1e-3  # learning rate after warm-up
-    seed: int = 0
-    latent_noise: float = 0.15  # largest std of noise on the latent: it will read a denoiser's
-    waveform_from: float = 0.75  # share of the budget after which the waveform is compared
-    waveform_weight: float = 0.5  # of the multi-resolution loss, against 1 for log-magnitudes
-    adversarial_from: float = 1.0  # share after which the discriminators join; 1 = never
-    adversarial_weight: float = 0.1  # small: the spectra already fix what to play
-    matching_weight: float = 2.0  # feature matching steadies the adversary
-    basis_minutes: float = 8.0  # audio from which the basis is computed
-
-
-BASIS_RANK = 65_535  # draws for the basis differ from any process's
-
-
-class Excerpts:
-    """Random excerpts of a store, a pure function of (seed, step, rank).
-
-    Args:
-        store: audio.
-        samples: length of an excerpt.
-        seed: of all draws.
-    """
-
-    def __init__(self, store: Store, samples: int, seed: int) -> None:
-        self.store, self.samples, self.seed = store, samples, seed
-        self.items = [i for i, item in enumerate(store.items) if item.length >= samples]
-        if not self.items:
-            raise DataError(
-                f"{store.path} has no item of at least {samples} samples; render longer items"
-            )
-
-    def batch(self, size: int, step: int, rank: int) -> Tensor:
-        """(size, samples) float32; gains vary by -12 to +6 dB."""
-        rng = generator(self.seed, step, rank, purpose=1)
-        rows: list[np.ndarray] = []
-        while len(rows) < size:
-            index = self.items[int(rng.integers(len(self.items)))]
-            start = int(rng.integers(self.store.items[index].length - self.samples + 1))
-            audio = self.store.audio(index, start, self.samples)
-            gain = 10 ** (rng.uniform(-12, 6) / 20)
-            # mostly silent excerpts teach little
-            if np.abs(audio).mean() > 1e-4 or rng.random() < 0.05:
-                rows.append(np.clip(audio * gain, -1, 1))
-        return torch.from_numpy(np.stack(rows).astype(np.float32))
-
-    def sweep(self, minutes: float) -> Iterator[Tensor]:
-        """Excerpts for the basis: `minutes` of audio in all."""
-        per_batch = 16 * self.samples / self.store.items[0].rate
-        for step in range(max(1, round(60 * minutes / per_batch))):
-            yield self.batch(16, step, rank=BASIS_RANK)
-
-
-def decoder_losses(
-    codec: Codec, audio: Tensor, noise: Tensor, log_loss: LogMagnitudeLoss
-) -> tuple[Tensor, Tensor]:
-    """Log-magnitude loss of a batch (batch, samples), and the estimate it was computed on."""
-    magnitude = codec.basis.magnitude(audio)
-    latent = codec.basis.project(codec.basis.log_bands(magnitude))
-    estimate = codec.log_magnitude(latent + noise)
-    target = torch.log(magnitude + codec.config.floor)
-    # causal layers have no past in the first frames of an excerpt
-    warm = codec.config.decoder.kernel * codec.config.stack
-    return log_loss(estimate[..., warm:], target[..., warm:]), estimate
-
-
-def waveform(codec: Codec, estimate: Tensor) -> Tensor:
-    """Log-magnitudes -> (batch, samples); gradients flow through the magnitudes."""
-    state = codec.phase.initial_state(len(estimate))
-    phase, _ = codec.phase(estimate.detach(), state)
-    pieces = codec.frames_of_audio(estimate, phase)
-    half = codec.config.n_fft // 2
-    return overlap_add(pieces, codec.stft.hop)[:, half:]
+LOG_EVERY = 50  # steps
 
 
 def train_codec(
@@ -120,26 +47,30 @@ def train_codec(
     Args:
         store: audio at the codec's rate.
         folder: of the run.
-        config: of the codec.
+        config: of the codec; its kind says the design.
         training: hyper-parameters.
         budget: steps or minutes.
         device: where to compute.
-        start_from: weights (and basis) to start a new run from.
+        start_from: weights (and latent) to start a new run from.
         on_step: called after each step with the step and the share of the budget used.
 
     Returns:
         The codec with its averaged weights, also saved in `folder/codec`.
 
     Raises:
-        TrainingError: the loss is not finite (the last good checkpoint is kept).
+        TrainingError: the loss is not finite (the last good checkpoint is kept), or
+            `start_from` has another configuration.
+        DataError: a store without items that are long enough.
     """
     torch.manual_seed(training.seed)
-    codec = Codec(config).to(device)
-    excerpts = Excerpts(store, training.frames * config.hop, training.seed)
-    settings = {"kind": "codec", "codec": asdict(config), "training": asdict(training)}
+    codec = build_codec(config).to(device)
+    objective = objective_of(codec, training, device)
+    excerpts = Excerpts(store, training.frames * codec.hop, training.seed)
+    settings = {"kind": "codec", "codec": describe_codec(codec), "training": asdict(training)}
     with Run(folder, settings) as run:
-        discriminator = Discriminator().to(device)
-        optimiser = torch.optim.AdamW(codec.decoder.parameters(), betas=(0.8, 0.99))
+        discriminator = Discriminator(periods=objective.periods).to(device)
+        learns = [p for p in objective.learning(0.0).parameters() if p.requires_grad]
+        optimiser = torch.optim.AdamW(learns, betas=(0.8, 0.99))
         judge = torch.optim.AdamW(discriminator.parameters(), lr=2e-4, betas=(0.8, 0.99))
         step, seconds = 0, 0.0
         state = run.latest()
@@ -150,15 +81,19 @@ def train_codec(
             judge.load_state_dict(state["judge"])
             step, seconds = state["step"], state["seconds"]
         elif start_from is not None:
+            if describe_codec(start_from) != describe_codec(codec):
+                raise TrainingError(
+                    "the codec to start from has another design or size; choose its preset"
+                )
             codec.load_state_dict(start_from.state_dict())
         else:
-            kept = codec.basis.fit(x.to(device) for x in excerpts.sweep(training.basis_minutes))
-            run.log(0, {"basis/variance_kept": kept})
-        ema = Ema(codec.decoder, 0.999)
+            numbers = objective.begin(excerpts)
+            if numbers:
+                run.log(0, numbers)
+        ema = Ema(codec, 0.999)
         if state is not None:
             ema.shadow = {k: v.to(device) for k, v in state["ema"].items()}
-        log_loss = LogMagnitudeLoss(codec.stft.bins, config.rate).to(device)
-        wave_loss = MultiResolutionStftLoss().to(device)
+        watch = Watch()
 
         def snapshot() -> dict[str, object]:
             return {
@@ -175,32 +110,31 @@ def train_codec(
         clock = time.monotonic()
         progress = run.ranks.shared(budget.progress(step, seconds))
         while progress < 1 and not run.ranks.agree(run.stopping):
+            if objective.freezes(progress):
+                # the averaged encoder is the one that will be used, so it is the one to measure
+                codec.load_state_dict(ema.shadow)
+                objective.freeze(excerpts)
+                ema = Ema(codec, 0.999)
+                watch.restart(step)
             # draw
             rng = generator(training.seed, step, run.ranks.rank, purpose=2)
             audio = excerpts.batch(training.batch, step, run.ranks.rank).to(device)
             source = torch_generator(rng, device)
-            shape = (len(audio), config.channels, training.frames)
+            shape = (len(audio), codec.channels, training.frames)
             level = torch.rand(len(audio), 1, 1, generator=source, device=device)
             noise = torch.randn(shape, generator=source, device=device)
             noise = noise * level * training.latent_noise
             # forward
-            spectral, estimate = decoder_losses(codec, audio, noise, log_loss)
-            loss, values = spectral, {"loss/log_magnitude": spectral}
-            if progress >= training.waveform_from:
-                cut = config.decoder.kernel * config.hop
-                fake, real = waveform(codec, estimate)[:, cut : audio.shape[1]], audio[:, cut:]
-                values["loss/waveform"] = wave_loss(fake, real)
-                loss = loss + training.waveform_weight * values["loss/waveform"]
-                if progress >= training.adversarial_from:
-                    values["loss/discriminator"] = discriminator_loss(discriminator, fake, real)
-                    judge.zero_grad()
-                    values["loss/discriminator"].backward()
-                    run.ranks.average_gradients(discriminator)
-                    judge.step()
-                    adversarial, matching = generator_losses(discriminator, fake, real)
-                    values |= {"loss/adversarial": adversarial, "loss/matching": matching}
-                    loss = loss + training.adversarial_weight * adversarial
-                    loss = loss + training.matching_weight * matching
+            found = objective.step(audio, noise, source, progress)
+            loss, values = found.loss, found.values
+            if progress >= training.adversarial_from and found.output is not None:
+                if step % training.judge_every == 0:
+                    values |= judge_step(discriminator, judge, found, run)
+                assert found.target is not None
+                adversarial, matching = generator_losses(discriminator, found.output, found.target)
+                values |= {"loss/adversarial": adversarial, "loss/matching": matching}
+                loss = loss + training.adversarial_weight * adversarial
+                loss = loss + training.matching_weight * matching
             if not torch.isfinite(loss):
                 raise TrainingError(
                     f"the codec's loss is not finite at step {step}; the last good checkpoint is "
@@ -209,20 +143,23 @@ def train_codec(
             # step
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate(step, progress, training.peak_rate)
-            optimiser.zero_grad()
+            optimiser.zero_grad(set_to_none=True)
             loss.backward()
-            run.ranks.average_gradients(codec.decoder)
-            values["gradient"] = nn.utils.clip_grad_norm_(codec.decoder.parameters(), 1.0)
+            learning = objective.learning(progress)
+            run.ranks.average_gradients(learning)
+            values["gradient"] = nn.utils.clip_grad_norm_(learning.parameters(), 1.0)
             optimiser.step()
-            ema.update(codec.decoder, step)
+            ema.update(codec, step)
             step += 1
             now = time.monotonic()
             seconds, clock = seconds + now - clock, now
             progress = run.ranks.shared(budget.progress(step, seconds))
-            # log, checkpoint
-            if step % 50 == 0:
+            # log, warn, checkpoint
+            if step % LOG_EVERY == 0:
                 numbers = {name: float(value.detach()) for name, value in values.items()}
                 run.log(step, {**numbers, "progress": progress, "seconds": seconds})
+                for sentence in troubles(watch, step, found, values):
+                    run.warn(step, sentence)
             if on_step is not None:
                 on_step(step, progress)
             if run.due():
@@ -235,13 +172,37 @@ def train_codec(
             with torch.no_grad():
                 sample = excerpts.batch(4, 0, 0).to(device)
                 heard = torch.cat([sample, result.decode(result.encode(sample[:, None]))[:, 0]], 1)
-            run.log_audio(step, "original_then_decoded", heard.flatten().cpu().numpy(), config.rate)
+            run.log_audio(step, "original_then_decoded", heard.flatten().cpu().numpy(), codec.rate)
         return result
 
 
+def judge_step(
+    discriminator: Discriminator, judge: torch.optim.Optimizer, found: Step, run: Run
+) -> dict[str, Tensor]:
+    """One step of the discriminators. Returns their loss and largest score."""
+    assert found.output is not None
+    assert found.target is not None
+    loss, scores = discriminator_loss(discriminator, found.output, found.target)
+    judge.zero_grad()
+    loss.backward()
+    run.ranks.average_gradients(discriminator)
+    judge.step()
+    return {"loss/discriminator": loss, "discriminator/score": largest_score(scores)}
+
+
+def troubles(watch: Watch, step: int, found: Step, values: dict[str, Tensor]) -> list[str]:
+    """What goes wrong at this step and was not said before."""
+    named = [watch.plateau(step, float(found.loss.detach())), dead_channels(found.latent)]
+    if found.output is not None and found.target is not None:
+        named.append(silent_output(found.output, found.target))
+    if "loss/discriminator" in values:
+        judged = float(values["loss/discriminator"].detach()), float(values["discriminator/score"])
+        named.append(discriminator_trouble(*judged))
+    return watch.new(*named)
+
+
 def averaged(codec: Codec, ema: Ema) -> Codec:
-    """A copy of the codec with the averaged decoder."""
-    copy = Codec(codec.config).to(next(codec.parameters()).device)
-    copy.load_state_dict(codec.state_dict())
-    copy.decoder.load_state_dict(ema.shadow)
+    """A copy of the codec with its averaged weights."""
+    copy = build_codec(codec.config).to(codec.device)
+    copy.load_state_dict(ema.shadow)
     return copy.eval()

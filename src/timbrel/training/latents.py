@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 
+from timbrel.audio import Audio
 from timbrel.codec.codec import Codec
 from timbrel.data.engine import Engine, Local
 from timbrel.data.store import Store
@@ -13,14 +14,11 @@ from timbrel.model import pick_device
 
 
 def codec_id(codec: Codec) -> str:
-    """Names the codec's latent: equal ids mean that latents are interchangeable.
-
-    Only the basis counts; a decoder may be trained further.
-    """
+    """Names the codec's latent: equal ids mean that latents are interchangeable."""
     digest = hashlib.sha256(f"{codec.rate} {codec.hop}".encode())
-    for name in ("mean", "components", "deviation"):
+    for tensor in codec.latent_tensors():
         # half precision, as saved: loading a codec does not change its name
-        digest.update(getattr(codec.basis, name).detach().cpu().half().numpy().tobytes())
+        digest.update(tensor.detach().cpu().half().numpy().tobytes())
     return digest.hexdigest()[:16]
 
 
@@ -58,7 +56,8 @@ def _encode(shared: tuple[Store, Codec, torch.device | None], index: int) -> lis
     store, codec, device = shared
     device = device or pick_device("auto")
     codec.to(device)
-    audio = torch.from_numpy(store.audio(index)).to(device)
+    item = Audio(store.audio(index)[None], store.items[index].rate).resample(codec.rate)
+    audio = torch.from_numpy(item.samples[0]).to(device)
     return [codec.encode(audio[None, None])[0].T.half().cpu().numpy()]
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from timbrel.codec.codec import Codec
+from timbrel.codec.spectral import SpectralCodec
 from timbrel.data.pairs import Batch, Pairs
 from timbrel.data.store import Store
 from timbrel.diffusion.samplers import euler
@@ -81,7 +82,8 @@ def train_model(
     else:
         config = replace(config, deviation=latent_deviation(store, training.seed))
     network = Network(config).to(device)
-    network.adopt(codec.basis)
+    if isinstance(codec, SpectralCodec):
+        network.adopt(codec.basis)
     if start_from is not None:
         check_start(network, start_from)
     pairs = pairs_of(store, codec, config, training)
@@ -209,8 +211,15 @@ def pairs_of(store: Store, codec: Codec, config: ModelConfig, training: ModelTra
     """Items of a store as a training asks for them.
 
     Raises:
-        DataError: what they need has not been prepared.
+        DataError: what they need has not been prepared, or is of another rate than the codec's.
     """
+    with_source = config.structure.source == "cqt"
+    if with_source and store.items[0].rate != codec.rate:
+        raise DataError(
+            f"the constant-Q encoder needs audio at the codec's {codec.rate} Hz, that of "
+            f"{store.path} is at {store.items[0].rate} Hz; use a preset that reads notes, or a "
+            "codec of that rate"
+        )
     if training.heard and not store.maker("heard"):
         raise DataError(f"{store.path} has no heard notes: run `timbrel prepare heard` first")
     return Pairs(
@@ -220,7 +229,7 @@ def pairs_of(store: Store, codec: Codec, config: ModelConfig, training: ModelTra
         training.example_frames,
         training.seed,
         training.corruption,
-        with_source=config.structure.source == "cqt",
+        with_source=with_source,
         spectra=store.maker("spectra") == spectra_id(codec.rate, codec.hop),
         same_clip=training.same_clip,
         overlap=training.overlap,

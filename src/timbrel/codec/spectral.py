@@ -1,0 +1,141 @@
+"""The spectral codec, the default: a fixed latent, and a decoder that need not know phase.
+
+Encoding is a fixed basis (`basis`), decoding a learned log-spectrum (`decoder`), a phase
+integrator (`phase`) and an inverse STFT.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from timbrel.codec.basis import SpectralBasis
+from timbrel.codec.codec import Codec, CodecStream, Windowed, check_mono
+from timbrel.codec.decoder import Decoder, DecoderConfig
+from timbrel.codec.phase import PhaseIntegrator, PhaseState
+from timbrel.nn.causal import Stream
+from timbrel.spectra import overlap_add
+
+LOUDEST = 1.5  # log-magnitude that no bin passes; a full-scale sine has 0
+
+
+@dataclass(frozen=True)
+class SpectralConfig:
+    """What is needed to build a spectral codec."""
+
+    rate: int = 44_100  # Hz
+    hop: int = 1_024  # samples per latent frame
+    n_fft: int = 2_048  # STFT window, samples
+    stack: int = 2  # STFT frames per latent frame
+    bands: int = 256  # frequency bands of the basis
+    channels: int = 128  # latent channels
+    floor: float = 2e-4  # added to magnitudes before the logarithm
+    decoder: DecoderConfig = field(default_factory=DecoderConfig)
+
+
+def tiny() -> SpectralConfig:
+    """For tests: learns on two cores in a minute."""
+    decoder = DecoderConfig(width=64, blocks=1, fine_width=48, fine_blocks=1)
+    return SpectralConfig(bands=96, channels=32, decoder=decoder)
+
+
+def small() -> SpectralConfig:
+    """The default: 7 M parameters, far faster than real time on two cores."""
+    return SpectralConfig()
+
+
+def base() -> SpectralConfig:
+    """For a GPU."""
+    return SpectralConfig(decoder=DecoderConfig(width=640, blocks=8, fine_width=384, fine_blocks=4))
+
+
+PRESETS = {"tiny": tiny, "small": small, "base": base}
+
+
+class SpectralCodec(Codec):
+    """A fixed spectral basis and its learned inverse."""
+
+    sign: Tensor
+
+    def __init__(self, config: SpectralConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.rate, self.hop, self.channels = config.rate, config.hop, config.channels
+        self.delay = config.n_fft // 2
+        self.basis = SpectralBasis(
+            config.rate,
+            config.hop,
+            config.n_fft,
+            config.stack,
+            config.bands,
+            config.channels,
+            config.floor,
+        )
+        self.stft = self.basis.stft
+        self.decoder = Decoder(config.channels, self.stft.bins, config.stack, config.decoder)
+        self.phase = PhaseIntegrator(config.n_fft, self.stft.hop)
+        # A phase is relative to its frame's centre, an FFT's to the frame's start.
+        sign = 1 - 2 * (torch.arange(self.stft.bins) % 2)
+        self.register_buffer("sign", sign.float()[:, None], persistent=False)
+        self.gain = float(self.stft.window.sum() / 2)
+
+    def encode(self, audio: Tensor) -> Tensor:
+        """See `Codec`; a frame sees half a window (23 ms) beyond its end."""
+        check_mono(audio)
+        return self.basis.encode(audio[:, 0])
+
+    def start_encoding(self, batch: int) -> CodecStream:
+        """See `Codec`; frames come one hop late, when their windows are full."""
+        return Windowed(self.encode, self.hop, 1, 1, self.channels)
+
+    def start_stream(self, batch: int) -> CodecStream:
+        """See `Codec`."""
+        return DecoderStream(self, batch)
+
+    def latent_tensors(self) -> Iterator[Tensor]:
+        """The basis; a decoder may be trained further."""
+        yield from (self.basis.mean, self.basis.components, self.basis.deviation)
+
+    def log_magnitude(self, latent: Tensor, layers: Stream | None = None) -> Tensor:
+        """(batch, channels, frames) -> log(magnitude + floor), (batch, bins, frames * stack)."""
+        return self.corrected(latent, self.decoder(latent, layers))
+
+    def corrected(self, latent: Tensor, correction: Tensor) -> Tensor:
+        """The basis's first guess with the decoder's correction: see `log_magnitude`."""
+        return (self.basis.log_magnitude(latent) + correction).clamp(max=LOUDEST)
+
+    def frames_of_audio(self, log_magnitude: Tensor, phase: Tensor) -> Tensor:
+        """Log-magnitudes and phases (batch, bins, n) -> windowed frames (batch, n, n_fft)."""
+        magnitude = (log_magnitude.exp() - self.config.floor).clamp_min(0) * self.sign
+        spectrum = torch.polar(magnitude.transpose(1, 2), phase.transpose(1, 2))
+        pieces = torch.fft.irfft(spectrum, self.config.n_fft)
+        return pieces * (self.stft.window * (self.gain / self.stft.overlap_gain()))
+
+
+class DecoderStream(CodecStream):
+    """Latents -> audio: what the network, the phase and the overlap of windows remember."""
+
+    def __init__(self, codec: SpectralCodec, batch: int) -> None:
+        self.codec = codec
+        self.layers = Stream()
+        self.phase: PhaseState = codec.phase.initial_state(batch)
+        window = codec.stft.window
+        self.tail = window.new_zeros(batch, codec.config.n_fft - codec.stft.hop)
+
+    def push(self, piece: Tensor) -> Tensor:
+        """(batch, channels, frames) -> (batch, 1, frames * hop)."""
+        codec = self.codec
+        log_magnitude = codec.log_magnitude(piece, self.layers)
+        phase, self.phase = codec.phase(log_magnitude.detach(), self.phase)
+        pieces = codec.frames_of_audio(log_magnitude, phase)
+        total = overlap_add(pieces, codec.stft.hop)
+        overlap = self.tail.shape[1]
+        total = torch.cat([total[:, :overlap] + self.tail, total[:, overlap:]], 1)
+        finished = pieces.shape[1] * codec.stft.hop
+        self.tail = total[:, finished:]
+        return total[:, None, :finished]
+
+    def end(self) -> Tensor:
+        """The half window that was begun."""
+        return self.tail[:, None, : self.codec.delay]

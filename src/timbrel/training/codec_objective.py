@@ -1,0 +1,246 @@
+"""What the two designs of codec learn from, step by step.
+
+An objective knows its codec's phases: which part learns, which losses apply, and what is
+done once at the beginning or between phases.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from timbrel.codec.codec import Codec
+from timbrel.codec.losses import (
+    ComplexStftLoss,
+    KWeighting,
+    LogMagnitudeLoss,
+    MelLoss,
+    MultiResolutionStftLoss,
+)
+from timbrel.codec.rave import RaveCodec
+from timbrel.codec.spectral import SpectralCodec
+from timbrel.spectra import overlap_add
+from timbrel.training.excerpts import Excerpts
+
+
+@dataclass(frozen=True)
+class CodecTraining:
+    """How to train a codec. Weights are relative to each other within a design."""
+
+    batch: int = 16  # excerpts per step and process
+    frames: int = 32  # latent frames of an excerpt
+    peak_rate: float = 1e-3  # learning rate after warm-up
+    seed: int = 0
+    latent_noise: float = 0.25  # largest std of noise on the latent: it will read a denoiser's
+    precision: str = "fp32"  # of convolutions and products: "fp32" or "bf16"
+    adversarial_from: float = 1.0  # share of the budget after which discriminators join; 1: never
+    adversarial_weight: float = 0.1  # small: the spectra already fix what to play
+    matching_weight: float = 2.0  # relative distance of features: steadies the adversary
+    judge_every: int = 1  # steps between two of the discriminators'
+    basis_minutes: float = 8.0  # audio from which the basis, or the latent's variance, is computed
+    # spectral design
+    waveform_from: float = 0.75  # share of the budget after which the waveform is compared
+    waveform_weight: float = 0.5  # of the multi-resolution loss, against 1 for log-magnitudes
+    # rave design; at the start of a run each weighted term is between 1 and 5
+    stft_weight: float = 1.0  # linear and log: peaks and quiet parts at every resolution
+    mel_weight: float = 5.0  # in log10, so units are small: pitch and timbre as heard
+    complex_weight: float = 10.0  # phase: without it tones of a small codec warble
+
+
+def rave_training() -> CodecTraining:
+    """Defaults for the `rave` design.
+
+    Its layers run at up to 2.8 kHz, so batches are smaller; its encoder learns too, which a
+    lower rate keeps steady; the adversary is part of the method.
+    """
+    return CodecTraining(
+        batch=8, peak_rate=6e-4, adversarial_from=0.7, adversarial_weight=1.0, judge_every=2
+    )
+
+
+@dataclass
+class Step:
+    """Losses of one batch.
+
+    Attributes:
+        loss: to be minimised, without the adversary's part.
+        values: to be logged.
+        latent: of the batch, without noise.
+        output, target: (batch, samples) to be compared by discriminators; None as long as
+            no waveform is made.
+    """
+
+    loss: Tensor
+    values: dict[str, Tensor]
+    latent: Tensor
+    output: Tensor | None = None
+    target: Tensor | None = None
+
+
+class CodecObjective(ABC):
+    """Losses of a codec, and what of it learns."""
+
+    codec: Codec
+    periods: tuple[int, ...] = ()  # of the discriminators
+
+    def __init__(self, training: CodecTraining, device: torch.device) -> None:
+        self.training, self.device = training, device
+
+    @abstractmethod
+    def begin(self, excerpts: Excerpts) -> dict[str, float]:
+        """What a new run does first. Returns numbers to log."""
+
+    @abstractmethod
+    def learning(self, progress: float) -> nn.Module:
+        """The part of the codec that learns."""
+
+    @abstractmethod
+    def step(self, audio: Tensor, noise: Tensor, source: torch.Generator, progress: float) -> Step:
+        """Losses of one batch.
+
+        Args:
+            audio: (batch, samples), whole frames.
+            noise: (batch, channels, frames) to add to the latent.
+            source: of more draws.
+            progress: share of the budget that is used.
+        """
+
+    def freezes(self, progress: float) -> bool:
+        """Whether it is time to call `freeze`."""
+        return False
+
+    def freeze(self, excerpts: Excerpts) -> None:
+        """Between phases: from now on the latent is fixed."""
+        raise NotImplementedError("the latent of this design is always fixed")
+
+    def fast(self) -> torch.autocast:
+        """Within it, networks compute in the precision of training; losses stay outside."""
+        low = self.training.precision == "bf16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=low)
+
+
+class SpectralObjective(CodecObjective):
+    """Log-magnitudes first (cheap: no phase, no inverse transform), then the waveform too."""
+
+    def __init__(self, codec: SpectralCodec, training: CodecTraining, device: torch.device) -> None:
+        super().__init__(training, device)
+        self.codec: SpectralCodec = codec
+        self.log_loss = LogMagnitudeLoss(codec.stft.bins, codec.rate).to(device)
+        self.wave_loss = MultiResolutionStftLoss().to(device)
+
+    def begin(self, excerpts: Excerpts) -> dict[str, float]:
+        """Fit the basis."""
+        sweep = excerpts.sweep(self.training.basis_minutes)
+        return {"basis/variance_kept": self.codec.basis.fit(x.to(self.device) for x in sweep)}
+
+    def learning(self, progress: float) -> nn.Module:
+        """The decoder: the latent is fixed throughout, so those of a store stay valid."""
+        return self.codec.decoder
+
+    def step(self, audio: Tensor, noise: Tensor, source: torch.Generator, progress: float) -> Step:
+        """See `CodecObjective`."""
+        codec, training = self.codec, self.training
+        spectral, latent, estimate = self.decoder_loss(audio, noise)
+        found = Step(spectral, {"loss/log_magnitude": spectral}, latent)
+        if progress >= training.waveform_from:
+            cut = codec.config.decoder.kernel * codec.hop
+            found.output = self.waveform(estimate)[:, cut : audio.shape[1]]
+            found.target = audio[:, cut:]
+            compared = self.wave_loss(found.output, found.target)
+            found.values["loss/waveform"] = compared
+            found.loss = found.loss + training.waveform_weight * compared
+        return found
+
+    def decoder_loss(self, audio: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Log-magnitude loss of a batch (batch, samples), its latent, and the estimate."""
+        codec = self.codec
+        magnitude = codec.basis.magnitude(audio)
+        latent = codec.basis.project(codec.basis.log_bands(magnitude))
+        with self.fast():
+            correction = codec.decoder(latent + noise).float()
+        estimate = codec.corrected(latent + noise, correction)
+        target = torch.log(magnitude + codec.config.floor)
+        # causal layers have no past in the first frames of an excerpt
+        warm = codec.config.decoder.kernel * codec.config.stack
+        return self.log_loss(estimate[..., warm:], target[..., warm:]), latent, estimate
+
+    def waveform(self, estimate: Tensor) -> Tensor:
+        """Log-magnitudes -> (batch, samples); gradients flow through the magnitudes."""
+        codec = self.codec
+        phase, _ = codec.phase(estimate.detach(), codec.phase.initial_state(len(estimate)))
+        pieces = codec.frames_of_audio(estimate, phase)
+        return overlap_add(pieces, codec.stft.hop)[:, codec.delay :]
+
+
+class RaveObjective(CodecObjective):
+    """RAVE's two phases: representation, then the decoder alone with its adversary."""
+
+    periods = (2, 3, 5, 7, 11)
+
+    def __init__(self, codec: RaveCodec, training: CodecTraining, device: torch.device) -> None:
+        super().__init__(training, device)
+        self.codec: RaveCodec = codec
+        self.weighting = KWeighting(codec.rate)
+        self.stft, self.mel = MultiResolutionStftLoss().to(device), MelLoss(codec.rate).to(device)
+        self.complex = ComplexStftLoss().to(device)
+
+    def begin(self, excerpts: Excerpts) -> dict[str, float]:
+        """Nothing: the encoder is learned."""
+        return {}
+
+    def learning(self, progress: float) -> nn.Module:
+        """All, until the latent is fixed."""
+        return self.codec.decoder if self.codec.norm.measured else self.codec
+
+    def freezes(self, progress: float) -> bool:
+        """Once, when the adversary joins or the last tenth of the budget begins."""
+        late = min(self.training.adversarial_from, 0.9)
+        return progress >= late and not bool(self.codec.norm.measured)
+
+    def freeze(self, excerpts: Excerpts) -> None:
+        """Measure the latent's variance; the encoder stays as it is from now on."""
+        codec = self.codec
+        with torch.no_grad():
+            codec.norm.measure(
+                [
+                    codec.encoder(codec.filterbank.split(x.to(self.device)[:, None]))
+                    for x in excerpts.sweep(self.training.basis_minutes)
+                ]
+            )
+
+    def step(self, audio: Tensor, noise: Tensor, source: torch.Generator, progress: float) -> Step:
+        """See `CodecObjective`."""
+        codec, training = self.codec, self.training
+        split = codec.filterbank.split(audio[:, None])
+        with torch.set_grad_enabled(not codec.norm.measured):
+            with self.fast():
+                encoded = codec.encoder(split).float()
+            latent = codec.norm(encoded)
+        first = int(torch.randint(2**16, (), generator=source, device=self.device))
+        with self.fast():
+            bands = codec.decoder(latent + noise, first)
+        output = codec.waveform(bands)[:, 0]
+        heard, right = self.weighting(output), self.weighting(audio)
+        values = {
+            "loss/stft": self.stft(heard, right),
+            "loss/mel": self.mel(heard, right),
+            "loss/complex": self.complex(heard, right),
+        }
+        loss = training.stft_weight * values["loss/stft"]
+        loss = loss + training.mel_weight * values["loss/mel"]
+        loss = loss + training.complex_weight * values["loss/complex"]
+        return Step(loss, values, latent.detach(), output, audio)
+
+
+def objective_of(codec: Codec, training: CodecTraining, device: torch.device) -> CodecObjective:
+    """The objective that fits a codec's design.
+
+    Raises:
+        TypeError: the codec cannot be trained.
+    """
+    if isinstance(codec, RaveCodec):
+        return RaveObjective(codec, training, device)
+    if isinstance(codec, SpectralCodec):
+        return SpectralObjective(codec, training, device)
+    raise TypeError(f"{type(codec).__name__} cannot be trained")
