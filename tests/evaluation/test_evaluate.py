@@ -82,8 +82,19 @@ def test_cases_are_the_same_each_time_and_differ_from_each_other() -> None:
 
 
 def test_every_fault_is_a_fault_of_the_same_case() -> None:
-    faults = replace(read_protocol("midi-faults"), seconds=4.0)
-    cases = [make() for make in draw_cases(faults, [], limit=1)]
+    faults = read_protocol("midi-faults")
+    names = (
+        "clean",
+        "jitter 100 ms",
+        "5 % dropped",
+        "40 % dropped",
+        "40 % added",
+        "tempo drifts 5 %",
+    )
+    levels = {name: faults.levels[name] for name in names}
+    cases = [
+        make() for make in draw_cases(replace(faults, seconds=4.0, levels=levels), [], limit=1)
+    ]
     clean = cases[0]
     assert clean.given is clean.notes
     assert clean.truth is not None
