@@ -404,3 +404,16 @@ def test_a_report_compared_with_itself_shows_no_difference(report: Path, tmp_pat
         comparison([report, tmp_path])
     with pytest.raises(InputError, match="two or more"):
         comparison([report])
+
+
+def test_systems_of_one_report_are_compared_with_each_other(tmp_path: Path) -> None:
+    lines = []
+    for system, shift in (("ours", 0.0), ("theirs", 0.1)):
+        for k in range(12):
+            scores = {"note_f1": 0.05 * k + shift + 0.001 * (k % 3), "like_example": 0.5}
+            record = Record(f"c{k}", "level", system, scores, "", 1.0, 1.0, {})
+            lines.append(record.to_json() + "\n")
+    (tmp_path / "records.jsonl").write_text("".join(lines))
+    table = comparison([tmp_path])
+    assert f"| {tmp_path}: theirs - {tmp_path}: ours | **+0.100**" in table
+    assert "beat F1" not in table  # what nobody has is no column
