@@ -166,7 +166,8 @@ def timbre_figure(system: str, mine: Sequence[Record], heard: Mapping[str, Heari
         size,
         f"{system}: left, likeness of the outputs for each target (rows) to the example of each "
         "(columns); a cross marks the nearest, which should lie on the diagonal. Right, the map "
-        "of timbres (two principal components): rings are examples (named where there is room), dots the outputs for them",
+        "of timbres (two principal components): rings are examples, named where there is room, "
+        "dots the outputs for them",
     )
 
 
