@@ -13,18 +13,27 @@ from sounds import RATE, pitch_hz, tone
 from timbrel.audio import Audio
 from timbrel.data.store import Store
 from timbrel.errors import DataError, InputError
-from timbrel.evaluation.cases import draw_cases, pool
+from timbrel.evaluation.cases import Case, draw_cases, pool
 from timbrel.evaluation.compare import comparison
+from timbrel.evaluation.figures import level_panels
+from timbrel.evaluation.given import write_cases
+from timbrel.evaluation.hearing import Hearing
 from timbrel.evaluation.protocol import Setting, protocol_names, read_protocol, slowed
 from timbrel.evaluation.report import write_report
-from timbrel.evaluation.run import Job, evaluate, read_records
+from timbrel.evaluation.run import Job, Record, evaluate, judge, read_records
+from timbrel.evaluation.scores import WHY
 from timbrel.evaluation.systems import EXAMPLE, SOURCE, TRUTH, model_rows
+from timbrel.evaluation.tables import identified
+from timbrel.evaluation.timbre_embedding import Heard
 from timbrel.model import load
 from timbrel.notes import Notes
 
 SMALL = replace(
     read_protocol("midi-to-audio"), seconds=4.0, levels={"seen timbres": {"pool": "seen-seen"}}
 )
+
+
+HEAD = "question='?'\nstructure='notes'\ncases=1\nseed=0\nseconds=4.0\n"
 
 
 @pytest.mark.parametrize("name", protocol_names())
@@ -44,7 +53,13 @@ def test_every_protocol_can_be_read_and_asks_something(name: str) -> None:
             "question='?'\nstructure='notes'\ncases=1\nseed=0\nseconds=4.0\n[levels]\na={wrong=1}",
             "unknown 'wrong'",
         ),
-        ("question='?'\nstructure='notes'\ncases=1\nseed=0\nseconds=4.0\n[levels]", "asks nothing"),
+        (HEAD + "[levels]", "asks nothing"),
+        (HEAD + "[levels]\na={pool='old'}", "pool is 'old'"),
+        (HEAD + "[levels]\na={voices='two'}", "give a number"),
+        (HEAD + "[levels]\na={genres='other', genre='polka'}", "genre is 'polka'"),
+        (HEAD + "[levels]\na={example_part=2.0}", "example"),
+        (HEAD.replace("4.0", "0.0") + "[levels]\na={}", "cases of 0.0 s"),
+        (HEAD.replace("cases=1", "cases='x'") + "[levels]\na={}", "cases is 'x'"),
     ],
 )
 def test_wrong_protocols_are_named(tmp_path: Path, text: str, words: str) -> None:
@@ -66,13 +81,53 @@ def test_cases_are_the_same_each_time_and_differ_from_each_other() -> None:
     assert not np.array_equal(a.notes.onset, first[1]().notes.onset)
 
 
-def test_levels_share_notes_where_only_the_given_ones_are_damaged() -> None:
-    faults = replace(read_protocol("midi-faults"), seconds=4.0)
-    by_level = {case.level: case for case in (make() for make in draw_cases(faults, [], limit=1))}
-    clean, dropped = by_level["clean"], by_level["40 % dropped"]
+def test_every_fault_is_a_fault_of_the_same_case() -> None:
+    faults = read_protocol("midi-faults")
+    names = (
+        "clean",
+        "jitter 100 ms",
+        "5 % dropped",
+        "40 % dropped",
+        "40 % added",
+        "tempo drifts 5 %",
+    )
+    levels = {name: faults.levels[name] for name in names}
+    cases = [
+        make() for make in draw_cases(replace(faults, seconds=4.0, levels=levels), [], limit=1)
+    ]
+    clean = cases[0]
     assert clean.given is clean.notes
-    assert np.array_equal(clean.notes.pitch, dropped.notes.pitch)
-    assert len(dropped.given) < len(dropped.notes)
+    assert clean.truth is not None
+    for case in cases[1:]:
+        assert case.truth is not None
+        assert np.array_equal(case.truth.samples, clean.truth.samples), case.level
+        assert np.array_equal(case.example.samples, clean.example.samples), case.level
+        assert case.given is not case.notes
+    by_level = {case.level: case for case in cases}
+    assert len(by_level["40 % dropped"].given) < len(by_level["5 % dropped"].given)
+    assert len(by_level["40 % added"].given) > len(clean.notes)
+
+
+def test_an_example_is_given_shorter_noisier_and_quieter_and_judged_by_the_whole() -> None:
+    protocol = replace(read_protocol("example"), seconds=4.0)
+    names = ("8 s", "1 s", "noise 10 dB below", "20 dB quieter")
+    levels = {name: protocol.levels[name] for name in names}
+    whole, short, noisy, quiet = (
+        make() for make in draw_cases(replace(protocol, levels=levels), [], 1)
+    )
+    assert whole.example_given is None
+    for case in (short, noisy, quiet):
+        assert np.array_equal(case.example.samples, whole.example.samples)
+    given = [case.example_given for case in (short, noisy, quiet)]
+    assert given[0] is not None
+    assert given[0].seconds == pytest.approx(1.0)
+    assert np.mean(given[0].samples ** 2) >= np.mean(whole.example.samples**2)
+    assert given[1] is not None
+    noise = given[1].samples - whole.example.samples
+    ratio = np.mean(whole.example.samples**2) / np.mean(noise**2)
+    assert 10 * np.log10(ratio) == pytest.approx(10, abs=0.2)
+    assert given[2] is not None
+    assert np.allclose(given[2].samples, 0.1 * whole.example.samples, atol=1e-6)
 
 
 def test_notes_that_jitter_before_the_beginning_are_no_failure(tmp_path: Path) -> None:
@@ -149,7 +204,7 @@ def test_the_ceiling_is_high_and_the_floors_are_low(report: Path) -> None:
 
 def test_a_report_is_one_page_with_its_sounds_and_nothing_from_the_network(report: Path) -> None:
     page = (report / "index.html").read_text()
-    assert "src='data:audio/flac;base64," in page
+    assert page.count("src='data:audio/mpeg;base64,") >= 4
     assert "src='data:image/png;base64," in page
     assert "http://" not in page
     assert "https://" not in page
@@ -215,9 +270,82 @@ def test_files_of_anybody_are_judged_and_missing_ones_count_as_failures(tmp_path
     assert "missing.wav" in (folder / "index.html").read_text()
 
 
+def odd_outputs() -> dict[str, Audio]:
+    note = 0.3 * tone(440.0, 2.0)
+    nan = note.copy()
+    nan[100] = np.nan
+    return {
+        "a sample": Audio(note[None, :1], RATE),
+        "twice as long, 8 kHz": Audio(np.tile(note[::5], 2)[None], 8_820),
+        "six channels, 96 kHz": Audio(np.stack([note] * 6), 96_000),
+        "silence": Audio(np.zeros((1, 2 * RATE), np.float32), RATE),
+        "constant": Audio(np.full((1, 2 * RATE), 0.5, np.float32), RATE),
+        "no samples": Audio(np.zeros((1, 0), np.float32), RATE),
+        "not numbers": Audio(nan[None], RATE),
+    }
+
+
+def test_any_output_is_judged_or_named_as_a_failure_and_a_crash_ends_nothing(
+    tmp_path: Path,
+) -> None:
+    note = Audio(0.3 * tone(440.0, 2.0)[None], RATE)
+    notes = Notes.from_rows([(0.1, 1.9, 69, 90)])
+    case = Case("odd", "level", notes, notes, note, note, note)
+
+    def crash(case: Case) -> Audio:
+        raise IndexError("list index out of range")
+
+    systems: dict[str, Any] = {
+        name: (lambda _, sound=sound: sound) for name, sound in odd_outputs().items()
+    }
+    found = {r.system: r for r in judge(lambda: case, systems | {"crash": crash}, tmp_path, set())}
+    assert set(found) == {*systems, "crash"}
+    assert "IndexError: list index out of range" in found["crash"].failure
+    assert "not numbers" in found["not numbers"].failure
+    assert "empty" in found["no samples"].failure
+    judged = [r for r in found.values() if not r.failure]
+    assert len(judged) == len(systems) - 2
+    for record in judged:
+        missing = {k for k, v in record.scores.items() if not math.isfinite(v)}
+        assert missing <= set(WHY), record.system
+        json.loads(record.to_json())
+    assert found["crash"].scores["note_f1"] == 0
+
+
+def test_a_manifest_that_names_no_file_is_refused_before_any_work(tmp_path: Path) -> None:
+    path = tmp_path / "m.jsonl"
+    path.write_text('{"output": "a.wav", "notes": "a.mid", "example": "e.wav"}')
+    with pytest.raises(InputError, match=r"case 'a\.wav': there is no .*a\.mid"):
+        evaluate(Job(manifest=str(path), outputs=(str(tmp_path),)), tmp_path / "report")
+    assert not (tmp_path / "report").exists()
+
+
+def test_cases_written_as_files_are_the_cases_and_any_system_can_answer(tmp_path: Path) -> None:
+    faults = replace(
+        read_protocol("midi-faults"), seconds=4.0, levels={"40 % dropped": {"drop": 0.4}}
+    )
+    (case,) = (make() for make in draw_cases(faults, [], 1))
+    manifest = write_cases([lambda: case], tmp_path / "cases")
+    (read,) = (make() for make in Job(manifest=str(manifest)).cases())
+    assert (read.name, read.level) == (case.name, case.level)
+    assert np.allclose(read.notes.onset, case.notes.onset, atol=1e-3)
+    assert len(read.given) == len(case.given) < len(case.notes)
+    assert read.truth is not None
+    assert case.truth is not None
+    assert np.allclose(read.truth.samples, case.truth.samples, atol=1e-4)
+    with pytest.raises(InputError, match="holds something"):
+        write_cases([lambda: case], tmp_path / "cases")
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
-    [("not json", "line 1 is not JSON"), ('{"output": "a"}', "must name"), ("", "lists no case")],
+    [
+        ("not json", "line 1 is not JSON"),
+        ('{"output": "a"}', "must name"),
+        ("", "lists no case"),
+        ('{"output": 3, "notes": "a", "example": "b"}', "output is 3"),
+        ('{"output": "a", "notes": "a", "example": "b", "beats": [-1]}', "list of seconds"),
+    ],
 )
 def test_wrong_manifests_are_named(tmp_path: Path, line: str, words: str) -> None:
     path = tmp_path / "m.jsonl"
@@ -234,6 +362,40 @@ def test_cases_come_from_a_store_too(small_store: Store, tmp_path: Path) -> None
     assert np.mean([r.scores["note_f1"] for r in truth]) > 0.3
 
 
+def test_a_failed_output_is_not_identified_and_does_not_shrink_the_search() -> None:
+    rng = np.random.default_rng(0)
+    names = [f"h{k}" for k in range(4)]
+    heard = {name: hearing(rng) for name in names}
+    records = [
+        Record(f"c{k}", "", "model", {}, "", 1.0, 1.0, {}, name, name)
+        for k, name in enumerate(names)
+    ]
+    assert identified(records, heard) == 1
+    records[0] = replace(records[0], failure="crash", heard="")
+    assert identified(records, heard) == 0.75
+    assert identified([replace(r, failure="crash", heard="") for r in records], heard) == 0
+
+
+def hearing(rng: np.random.Generator) -> Hearing:
+    patches = rng.standard_normal((2, 200)).astype(np.float32)
+    nothing = np.zeros(0)
+    return Hearing(Notes.empty(), Heard(patches), np.zeros((12, 0)), nothing, nothing)
+
+
+def test_levels_are_drawn_by_what_they_vary() -> None:
+    panels = level_panels(read_protocol("midi-faults").levels)
+    assert (
+        True,
+        ["clean", "jitter 10 ms", "jitter 20 ms", "jitter 40 ms", "jitter 100 ms"],
+    ) in panels
+    assert panels[-1][0] is False
+    assert panels[-1][1][0] == "clean"
+    assert level_panels(read_protocol("speed").levels)[0][1][0] == "1 step"
+    assert level_panels(read_protocol("unseen").levels)[0][0] is False
+    drawn = {name for _, names in panels for name in names}
+    assert drawn == set(read_protocol("midi-faults").levels)
+
+
 def test_a_report_compared_with_itself_shows_no_difference(report: Path, tmp_path: Path) -> None:
     table = comparison([report, report])
     assert "+0.000 (+0.000 to +0.000)" in table
@@ -242,3 +404,16 @@ def test_a_report_compared_with_itself_shows_no_difference(report: Path, tmp_pat
         comparison([report, tmp_path])
     with pytest.raises(InputError, match="two or more"):
         comparison([report])
+
+
+def test_systems_of_one_report_are_compared_with_each_other(tmp_path: Path) -> None:
+    lines = []
+    for system, shift in (("ours", 0.0), ("theirs", 0.1)):
+        for k in range(12):
+            scores = {"note_f1": 0.05 * k + shift + 0.001 * (k % 3), "like_example": 0.5}
+            record = Record(f"c{k}", "level", system, scores, "", 1.0, 1.0, {})
+            lines.append(record.to_json() + "\n")
+    (tmp_path / "records.jsonl").write_text("".join(lines))
+    table = comparison([tmp_path])
+    assert f"| {tmp_path}: theirs - {tmp_path}: ours | **+0.100**" in table
+    assert "beat F1" not in table  # what nobody has is no column

@@ -232,7 +232,8 @@ class LatentNorm(nn.Module):
             with torch.no_grad():
                 self.mean.lerp_(mean, MOMENTUM)
                 self.variance.lerp_(variance, MOMENTUM)
-        return (x - mean[:, None]) * torch.rsqrt(variance + 1e-6)[:, None]
+        # an encoder that has hardly begun gives tiny numbers, and they count as they are
+        return (x - mean[:, None]) * torch.rsqrt(variance.clamp_min(1e-12))[:, None]
 
     @torch.no_grad()
     def measure(self, latents: list[Tensor]) -> None:

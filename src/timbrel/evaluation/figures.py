@@ -166,7 +166,8 @@ def timbre_figure(system: str, mine: Sequence[Record], heard: Mapping[str, Heari
         size,
         f"{system}: left, likeness of the outputs for each target (rows) to the example of each "
         "(columns); a cross marks the nearest, which should lie on the diagonal. Right, the map "
-        "of timbres (two principal components): rings are examples, dots the outputs for them",
+        "of timbres (two principal components): rings are examples, named where there is room, "
+        "dots the outputs for them",
     )
 
 
@@ -206,11 +207,21 @@ def _map(axis: Any, examples: np.ndarray, outputs: np.ndarray, labels: Sequence[
     axis.plot(*first.T, "o", mfc="white", mec="#222", ms=6)
     axis.plot(*second.T, ".", color=JUDGED[0], ms=8)
     if len(labels) <= MOST_NAMED:
-        for (x, y), label in zip(first, labels, strict=True):
-            axis.annotate(label, (x, y), (4, 3), textcoords="offset points", fontsize=6.5)
+        for k in _apart(first):
+            axis.annotate(labels[k], first[k], (4, 3), textcoords="offset points", fontsize=6.5)
     axis.margins(0.12)
     axis.set_xticks([])
     axis.set_yticks([])
+
+
+def _apart(points: np.ndarray) -> list[int]:
+    """Indices of points (n, 2) whose names, written beside them, do not overlap."""
+    scaled = (points - points.min(0)) / np.maximum(np.ptp(points, axis=0), 1e-9)
+    kept: list[int] = []
+    for k, (x, y) in enumerate(scaled):
+        if all(abs(x - scaled[i][0]) > 0.24 or abs(y - scaled[i][1]) > 0.028 for i in kept):
+            kept.append(k)
+    return kept
 
 
 # ---- one case --------------------------------------------------------------------------

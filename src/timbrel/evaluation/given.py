@@ -116,8 +116,19 @@ def _check(row: dict[str, Any], where: str) -> None:
 
 
 def manifest_cases(path: Path, limit: int | None = None) -> list[Callable[[], Case]]:
-    """Cases of a manifest, unread."""
-    return [partial(_from_files, row, path.parent) for row in read_manifest(path)[:limit]]
+    """Cases of a manifest, unread.
+
+    Raises:
+        InputError: the manifest is wrong, or a file that it names is not there.
+    """
+    rows = read_manifest(path)[:limit]
+    for row in rows:
+        for key in ("notes", "given", "example", "source", "truth"):
+            if row.get(key) and not (path.parent / row[key]).is_file():
+                raise InputError(
+                    f"{path}, case '{_name(row)}': there is no {path.parent / row[key]}"
+                )
+    return [partial(_from_files, row, path.parent) for row in rows]
 
 
 def _name(row: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 import base64
 import html
+import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -53,7 +54,8 @@ img { max-width: 100%; height: auto } audio { height: 2.2rem; width: 15rem; max-
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; font-size: 14px }
 dt { font-weight: 600 } dd { margin: 0 } pre { overflow-x: auto; font-size: 13px }
 summary { cursor: pointer; margin: .4rem 0 } .why { color: #5a5a60; font-size: 13px }
-@media (max-width: 40rem) { dl { grid-template-columns: 1fr } body { margin-top: 1rem } }
+@media (max-width: 40rem) { figure { overflow-x: auto } img { max-width: none; width: 46rem }
+  dl { grid-template-columns: 1fr } body { margin-top: 1rem } }
 """
 
 
@@ -95,7 +97,8 @@ def page(
         _ratings(folder),
         _failures(records),
         _pictures(records, table, protocol["levels"], heard),
-        "<h2>Best, median and worst cases</h2>",
+        "<h2>Best, median and worst cases</h2>"
+        "<p class=why>By note F1. Players hold MP3 copies of the files in audio/.</p>",
         *_cases(records, folder, heard),
         "<h2>Settings</h2><pre>" + html.escape(json.dumps(settings, indent=1)) + "</pre></html>",
     ]
@@ -275,10 +278,9 @@ def _case(word: str, record: Record, folder: Path, heard: Mapping[str, Hearing])
     for label, name in sounds:
         path = audio_path(folder, record.case, name)
         if path.is_file():
-            data = base64.b64encode(path.read_bytes()).decode()
             players.append(
                 f"<label>{html.escape(label)}<br><audio controls preload=metadata "
-                f"src='data:audio/flac;base64,{data}'></audio></label>"
+                f"src='{_inlined(path)}'></audio></label>"
             )
     facts = ", ".join(f"{k}: {v}" for k, v in record.facts.items())
     return (
@@ -287,3 +289,16 @@ def _case(word: str, record: Record, folder: Path, heard: Mapping[str, Hearing])
         f"<div class=players>{''.join(players)}</div>"
         f"{case_figure(record, heard.get(record.heard), folder)}</div>"
     )
+
+
+def _inlined(path: Path) -> str:
+    """A sound as a data URI: MP3, a sixth of the FLAC file, where libsndfile can write it."""
+    import soundfile
+
+    kind, data = "flac", path.read_bytes()
+    if "MP3" in soundfile.available_formats():
+        samples, rate = soundfile.read(path, dtype="float32")
+        buffer = io.BytesIO()
+        soundfile.write(buffer, samples, rate, format="MP3", compression_level=0.0)
+        kind, data = "mpeg", buffer.getvalue()
+    return f"data:audio/{kind};base64,{base64.b64encode(data).decode()}"

@@ -69,9 +69,9 @@ class Record:
     def from_json(cls, line: str) -> "Record":
         """The inverse of `to_json`."""
         values = json.loads(line)
-        values["scores"] = {
-            k: float("nan") if v is None else v for k, v in values["scores"].items()
-        }
+        known = dict.fromkeys(SCORE_NAMES, math.nan)  # an older report may lack some
+        known |= {k: math.nan if v is None else v for k, v in values["scores"].items()}
+        values["scores"] = known
         return cls(**values)
 
 
@@ -275,9 +275,10 @@ def judge_one(name: str, run: System, case: Case, ears: Ears, folder: Path) -> R
         if audio is None:
             return None
         scores, heard = score(audio, case, ears)
-    except (TimbrelError, RuntimeError, ValueError) as error:
+    except Exception as error:  # one case that a model cannot do must not end the rest
         failed = {key: failed_score(key, case) for key in SCORE_NAMES}
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        kind = "" if isinstance(error, TimbrelError) else f"{type(error).__name__}: "
+        reason = kind + (str(error).splitlines() or ["it says no more"])[0]
         return Record(case.name, case.level, name, failed, reason, 0.0, 0.0, case.facts)
     keep(folder, case.name, name, audio)
     return Record(

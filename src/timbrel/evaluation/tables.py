@@ -17,7 +17,7 @@ from timbrel.evaluation.retrieval import reciprocal_ranks
 from timbrel.evaluation.run import Record, memory_of
 from timbrel.evaluation.scores import ALL_FAILED, SCORE_NAMES, WHY
 from timbrel.evaluation.statistics import mean_interval, ratio_interval
-from timbrel.evaluation.systems import SOURCE, TRUTH
+from timbrel.evaluation.systems import REFERENCES, SOURCE, TRUTH
 
 # Columns of the short table: name in `Row.values`, heading, what it is.
 SHORT = (
@@ -236,13 +236,14 @@ def markdown(table: Sequence[Row]) -> str:
     for level in dict.fromkeys(row.level for row in table):
         if lines:
             lines.append("")
-        headings = ["", *(heading for _, heading, _ in columns), "cases"]
+        headings = ["", *(heading for _, heading, _ in columns), "times real time", "cases"]
         lines += [f"{level or 'all levels'}", "", "| " + " | ".join(headings) + " |"]
         lines.append("|" + "---|" * len(headings))
         for row in table:
             if row.level == level:
                 cells = [_cell(row, name) for name, _, _ in columns]
-                lines.append("| " + " | ".join([title(row), *cells, str(row.cases)]) + " |")
+                speed = "" if row.system in REFERENCES else number(row.real_time, 1)
+                lines.append("| " + " | ".join([title(row), *cells, speed, str(row.cases)]) + " |")
     lines += ["", *(f"\\- {reason}.  " for reason in missing(table))]
     return "\n".join(lines).rstrip() + "\n"
 
