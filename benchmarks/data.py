@@ -21,7 +21,6 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 from miniatures import LAYOUTS
-from timbrel.data.engine import Local
 from timbrel.data.ingest import prepare
 from timbrel.data.pairs import Corruption, Pairs
 from timbrel.data.render.effects import Effects
@@ -111,11 +110,6 @@ def preparing(folder: Path) -> None:
     print(f"| prepare 1 h of recordings (`folder`, stereo FLAC) | {5 * plain:.0f} s |")
     heard = core_seconds(lambda: prepare("folder", folder / "in", folder / "heard", transcribe))
     print(f"| ... with `--transcribe` | {5 * heard:.0f} s |")
-    began = time.perf_counter()
-    prepare("folder", folder / "in", folder / "two", engine=Local(2))
-    print(
-        f"| ... with `--workers 2`, time on the clock | {5 * (time.perf_counter() - began):.0f} s |"
-    )
     store, codec = Store.open(folder / "plain"), load_codec(DEFAULT)
     encoded = core_seconds(lambda: attach_latents(store, codec, torch.device("cpu")))
     print(f"| latents of 1 h with the default codec | {encoded / store.hours:.0f} s |")
