@@ -46,6 +46,7 @@ def test_audio_serves_as_structure_whatever_its_name(tone_file: Path, tmp_path: 
     done = timbrel("render", disguised, "--timbre", tone_file, "-o", tmp_path / "a.wav")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "a.wav").exists()
+    assert (tmp_path / "b.wav").exists()
 
 
 def bad_inputs(tmp_path: Path) -> dict[str, tuple[Path, str]]:
@@ -184,11 +185,24 @@ def test_from_nothing_to_a_rendered_piece_by_the_documented_commands(
         ["info", store],
         ["render", song, "--timbre", tone_file, "-o", tmp_path / "a.wav",
          "--model", tmp_path / "mine"],
+        # on from there, with notes that it hears
+        ["prepare", "heard", store, "--model", tmp_path / "mine"],
+        ["train", "model", "--from", tmp_path / "mine", "--data", store, "-o", tmp_path / "tuned",
+         "--recipe", "heard-notes", "--steps", 3, "--batch", 2],
+        # and the paper's way, from audio
+        ["prepare", "spectra", store],
+        ["train", "model", "--data", store, "--codec", codec / "codec", "-o", tmp_path / "paper",
+         "--preset", "tiny", "--recipe", "paper", "--steps", 5, "--batch", 2],
+        ["train", "assemble", "--codec", codec / "codec", "--network", tmp_path / "paper" / "model",
+         "-o", tmp_path / "papers", "--name", "paper"],
+        ["render", tone_file, "--timbre", tone_file, "-o", tmp_path / "b.wav",
+         "--model", tmp_path / "papers"],
     ]  # fmt: skip
     for arguments in steps:
         done = timbrel(*arguments)
         assert done.returncode == 0, f"{arguments}: {done.stderr[-2000:]}"
     assert (tmp_path / "a.wav").exists()
+    assert (tmp_path / "b.wav").exists()
 
 
 @pytest.mark.slow

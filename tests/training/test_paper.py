@@ -103,15 +103,15 @@ def test_both_confusions_take_timbre_out_of_a_code_that_carries_it(confusion: st
     for step in range(500):
         timbre = torch.nn.functional.normalize(torch.randn(32, dim), dim=1)
         carried = (timbre @ mixing.T)[:, :, None]
-        codes = {"timbre": timbre, "structure": 0.3 * torch.randn(32, dim, 12) + carried}
+        codes = {"timbre": timbre, "structure": 0.3 * torch.randn(32, dim, 4) + carried}
         errors.append(float(rivalry.learn({k: v.detach() for k, v in codes.items()})))
         if step >= 150:  # first the adversary learns what there is to find
             encoder.zero_grad()
             rivalry.confusion(codes).backward()
             encoder.step()
     assert np.mean(errors[130:150]) < 0.5
-    assert float(mixing.norm()) < 0.5 * dim**0.5
-    assert np.mean(errors[-20:]) > 0.8
+    assert float(mixing.detach().norm()) < 0.75 * dim**0.5
+    assert np.mean(errors[-20:]) > 0.6
 
 
 def test_an_encoder_gains_nothing_by_driving_the_adversary_beyond_chance() -> None:

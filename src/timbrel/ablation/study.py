@@ -209,7 +209,11 @@ def _agree(path: Path, study: Study, setting: Setting) -> None:
 
 
 def train_recipe(recipe: Recipe, setting: Setting, home: Path, device: torch.device) -> None:
-    """Train one recipe and put its model together."""
+    """Train one recipe and put its model together.
+
+    Raises:
+        KeyboardInterrupt: training was told to stop before its budget was used.
+    """
     base = folder_of(setting.base)
     codec = load_codec(base)
     store = select(Store.open(setting.data).part("train"), recipe.data)
@@ -224,6 +228,8 @@ def train_recipe(recipe: Recipe, setting: Setting, home: Path, device: torch.dev
         setting.budget,
         device,
     )
+    if last_line(home).get("progress", 0.0) < 1:  # it saved what it had, to go on from there
+        raise KeyboardInterrupt
     listener, size = None, None
     if recipe.model.structure.source == "notes" and "listener" in read_config(base):
         listener = load_listener(base, codec.rate, codec.hop)
@@ -235,6 +241,14 @@ def train_recipe(recipe: Recipe, setting: Setting, home: Path, device: torch.dev
         "sampling": SAMPLING[recipe.model.objective],
     }
     assemble(home / "model", codec, network, listener, size, about)
+
+
+def last_line(home: Path) -> dict[str, float]:
+    """What a recipe's training logged last: steps, seconds, progress; empty if nothing."""
+    path = home / "run" / "metrics.jsonl"
+    lines = path.read_text().splitlines() if path.is_file() else []
+    rows = (json.loads(line) for line in reversed(lines))
+    return next((row for row in rows if "progress" in row), {})
 
 
 def judge_recipe(home: Path, cases: list[Case], judged: Path) -> None:

@@ -4,7 +4,7 @@ import json
 import math
 from pathlib import Path
 
-from timbrel.ablation.study import Setting, Study, recipes_of
+from timbrel.ablation.study import Setting, Study, last_line, recipes_of
 from timbrel.evaluation.run import Record, read_records
 from timbrel.evaluation.systems import TRUTH
 from timbrel.evaluation.tables import Row, number, rows
@@ -80,10 +80,7 @@ def _facts(home: Path, door: str) -> list[str]:
     inside = found.get("structure/instrument", math.nan)
     fair = found.get("structure/instrument_from_notes", math.nan)
     leak = f"{number(inside)} ({number(fair)})" if door == "audio" else "as the notes"
-    last: dict[str, float] = {}
-    for line in (home / "run" / "metrics.jsonl").read_text().splitlines():
-        row = json.loads(line)
-        last = row if "seconds" in row else last
+    last = last_line(home)
     minutes = last.get("seconds", math.nan) / 60
     return [
         leak,

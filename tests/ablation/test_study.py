@@ -1,0 +1,86 @@
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from timbrel.ablation.study import Setting, read_study, run_study
+from timbrel.ablation.table import table
+from timbrel.data.store import Store
+from timbrel.errors import InputError
+from timbrel.serialize import load_codec
+from timbrel.training.latents import attach_latents
+from timbrel.training.run import Budget, Run
+
+CPU = torch.device("cpu")
+PROTOCOL = """
+question = "Is it heard?"
+structure = "audio"
+cases = 1
+seed = 1
+seconds = 4.0
+[levels]
+"one" = { pool = "seen-seen" }
+"""
+
+
+@pytest.fixture
+def setting(tiny_model: Path, small_store: Store, tmp_path: Path) -> Setting:
+    shutil.copytree(small_store.path, tmp_path / "store")
+    attach_latents(Store.open(tmp_path / "store"), load_codec(tiny_model), CPU)
+    return Setting(
+        tmp_path / "store", tmp_path / "store", str(tiny_model), "tiny", Budget(steps=3), batch=2
+    )
+
+
+def write_study(folder: Path, *recipes: str) -> str:
+    (folder / "protocol.toml").write_text(PROTOCOL)
+    (folder / "study.toml").write_text(
+        f'question = "Which?"\nprotocol = "{folder}/protocol.toml"\ncases = 1\n'
+        f"recipes = {json.dumps(recipes)}\n"
+    )
+    return str(folder / "study.toml")
+
+
+@pytest.mark.slow
+def test_a_study_trains_judges_goes_on_and_prints_one_table(
+    setting: Setting, tmp_path: Path
+) -> None:
+    (tmp_path / "huge.toml").write_text("[data]\nhours = 1000.0\n")
+    study = read_study(write_study(tmp_path, "ours", "paper", str(tmp_path / "huge.toml")))
+    said: list[str] = []
+    run_study(study, setting, tmp_path / "out", CPU, said.append)
+    text = table(study, setting, tmp_path / "out")
+    for row in ("ours | notes", "ours | audio", "paper | audio", "ground truth"):
+        assert f"| {row} |" in text
+    assert "paper | notes" not in text  # it cannot read them
+    assert "fewer than 1000 h" in text
+    found = json.loads((tmp_path / "out" / "paper" / "probe.json").read_text())
+    assert "structure/instrument" in found
+    weights = tmp_path / "out" / "ours" / "model" / "network.safetensors"
+    before = weights.stat().st_mtime_ns
+    run_study(study, setting, tmp_path / "out", CPU, said.append)
+    assert weights.stat().st_mtime_ns == before
+    assert table(study, setting, tmp_path / "out") == text
+
+
+@pytest.mark.slow
+def test_a_recipe_that_was_stopped_is_not_taken_for_done(
+    setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = read_study(write_study(tmp_path, "ours"))
+    enter = Run.__enter__
+
+    def stopped(self: Run) -> Run:
+        self.stopping = True
+        return enter(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "__enter__", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            run_study(study, setting, tmp_path / "out", CPU)
+    assert not (tmp_path / "out" / "ours" / "model").exists()
+    other = Setting(**{**vars(setting), "budget": Budget(steps=4)})
+    with pytest.raises(InputError, match="steps = 3, not 4"):
+        run_study(study, other, tmp_path / "out", CPU)
