@@ -232,7 +232,7 @@ class LatentNorm(nn.Module):
             with torch.no_grad():
                 self.mean.lerp_(mean, MOMENTUM)
                 self.variance.lerp_(variance, MOMENTUM)
-        return (x - mean[:, None]) * torch.rsqrt(variance + 1e-6)[:, None]
+        return (x - mean[:, None]) * torch.rsqrt(variance + 1e-10)[:, None]
 
     @torch.no_grad()
     def measure(self, latents: list[Tensor]) -> None:
