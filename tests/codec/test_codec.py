@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from sounds import RATE, estimate_hz, tone
+from timbrel.codec.codec import as_batch, from_batch
 from timbrel.codec.discriminator import Discriminator, discriminator_loss, generator_losses
 from timbrel.codec.losses import (
     ComplexStftLoss,
@@ -14,6 +15,8 @@ from timbrel.codec.losses import (
 from timbrel.codec.phase import PhaseIntegrator
 from timbrel.codec.spectral import SpectralCodec, tiny
 from timbrel.errors import ShapeError
+from timbrel.model import DEFAULT
+from timbrel.serialize import load_codec
 from timbrel.spectra import ConstantQ, Stft, band_edges, frame_count, triangular_bands
 
 
@@ -104,6 +107,20 @@ def test_silence_stays_silent_and_extremes_stay_finite(codec: SpectralCodec) -> 
         square = torch.sign(torch.sin(torch.arange(44_100) * 0.05))[None, None]
         assert torch.isfinite(codec.decode(codec.encode(square))).all()
         assert torch.isfinite(codec.decode(100 * torch.randn(1, codec.channels, 10))).all()
+
+
+def test_the_packaged_codec_is_silent_from_the_first_sample_of_silence() -> None:
+    codec = load_codec(DEFAULT)
+    with torch.inference_mode():
+        heard = codec.decode(codec.encode(torch.zeros(1, 1, 20 * 1024)))
+    level = heard.reshape(20, 1024).square().mean(1).sqrt()
+    assert 20 * torch.log10(level.max()) < -90
+
+
+def test_stereo_becomes_items_and_back() -> None:
+    audio = torch.randn(3, 2, 100)
+    assert as_batch(audio).shape == (6, 1, 100)
+    assert torch.equal(from_batch(as_batch(audio), 2), audio)
 
 
 def test_stereo_is_refused_with_its_shape(codec: SpectralCodec) -> None:

@@ -52,7 +52,8 @@ def test_streamed_and_offline_decoding_are_equal(codec: Codec, sizes: list[int])
         streamed = decoded(codec, list(latent.split(sizes, 2)))
     assert whole.shape == (2, 1, FRAMES * codec.hop)
     assert whole.std() > 1e-3
-    torch.testing.assert_close(streamed, whole, atol=1e-4, rtol=0)
+    # rounding differs with the size of a product, and a phase is a sum of many
+    torch.testing.assert_close(streamed, whole, atol=5e-4, rtol=0)
 
 
 @pytest.mark.parametrize("samples", [1, 1023, 1024, 1025, 30_000])

@@ -47,6 +47,14 @@ def test_a_plateau_is_a_loss_that_stays(falls: bool, expected: bool) -> None:
     assert found[0] is None
 
 
+def test_a_loss_that_runs_away_is_named() -> None:
+    watch = Watch()
+    for step, loss in enumerate((1.0, 0.9, 0.8, 0.9)):
+        watch.plateau(50 * step, loss)
+        assert watch.divergence(loss) is None
+    assert "diverging" in str(watch.divergence(20.0))
+
+
 def test_every_trouble_is_said_once() -> None:
     watch = Watch()
     assert watch.new("a: first", None, "b: second") == ["a: first", "b: second"]

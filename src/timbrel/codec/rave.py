@@ -232,8 +232,7 @@ class LatentNorm(nn.Module):
             with torch.no_grad():
                 self.mean.lerp_(mean, MOMENTUM)
                 self.variance.lerp_(variance, MOMENTUM)
-        # an encoder that has hardly begun gives tiny numbers, and they count as they are
-        return (x - mean[:, None]) * torch.rsqrt(variance.clamp_min(1e-12))[:, None]
+        return (x - mean[:, None]) * torch.rsqrt(variance + 1e-10)[:, None]
 
     @torch.no_grad()
     def measure(self, latents: list[Tensor]) -> None:

@@ -4,6 +4,7 @@ Encoding is a fixed basis (`basis`), decoding a learned log-spectrum (`decoder`)
 integrator (`phase`) and an inverse STFT.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -17,6 +18,7 @@ from timbrel.codec.phase import PhaseIntegrator, PhaseState
 from timbrel.nn.causal import Stream
 from timbrel.spectra import overlap_add
 
+RUN_IN = 48  # latent frames of silence before a stream, more than the layers' past
 LOUDEST = 1.5  # log-magnitude that no bin passes; a full-scale sine has 0
 
 
@@ -120,8 +122,12 @@ class DecoderStream(CodecStream):
         self.codec = codec
         self.layers = Stream()
         self.phase: PhaseState = codec.phase.initial_state(batch)
-        window = codec.stft.window
+        window, basis = codec.stft.window, codec.basis
         self.tail = window.new_zeros(batch, codec.config.n_fft - codec.stft.hop)
+        # Before the sound there was silence: zeros, the layers' own padding, say something else.
+        quiet = window.new_full((batch, len(basis.mean), RUN_IN), math.log(basis.floor))
+        with torch.no_grad():
+            codec.decoder(basis.project(quiet), self.layers)
 
     def push(self, piece: Tensor) -> Tensor:
         """(batch, channels, frames) -> (batch, 1, frames * hop)."""

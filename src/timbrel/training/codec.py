@@ -18,7 +18,7 @@ from timbrel.codec.discriminator import Discriminator, discriminator_loss, gener
 from timbrel.data.store import Store
 from timbrel.errors import TrainingError
 from timbrel.serialize import CodecConfig, build_codec, describe_codec, save_codec
-from timbrel.training.codec_objective import CodecTraining, Step, objective_of
+from timbrel.training.codec_objective import CodecTraining, Step, objective_of, risen
 from timbrel.training.diagnostics import (
     Watch,
     dead_channels,
@@ -115,7 +115,6 @@ def train_codec(
                 codec.load_state_dict(ema.shadow)
                 objective.freeze(excerpts)
                 ema = Ema(codec, 0.999)
-                watch.restart(step)
             # draw
             rng = generator(training.seed, step, run.ranks.rank, purpose=2)
             audio = excerpts.batch(training.batch, step, run.ranks.rank).to(device)
@@ -133,8 +132,9 @@ def train_codec(
                 assert found.target is not None
                 adversarial, matching = generator_losses(discriminator, found.output, found.target)
                 values |= {"loss/adversarial": adversarial, "loss/matching": matching}
-                loss = loss + training.adversarial_weight * adversarial
-                loss = loss + training.matching_weight * matching
+                share = risen(progress, training.adversarial_from)
+                loss = loss + share * training.adversarial_weight * adversarial
+                loss = loss + share * training.matching_weight * matching
             if not torch.isfinite(loss):
                 raise TrainingError(
                     f"the codec's loss is not finite at step {step}; the last good checkpoint is "
@@ -192,7 +192,8 @@ def judge_step(
 
 def troubles(watch: Watch, step: int, found: Step, values: dict[str, Tensor]) -> list[str]:
     """What goes wrong at this step and was not said before."""
-    named = [watch.plateau(step, float(found.loss.detach())), dead_channels(found.latent)]
+    loss = float(next(iter(found.values.values())).detach())  # the first: others join and rise
+    named = [watch.plateau(step, loss), watch.divergence(loss), dead_channels(found.latent)]
     if found.output is not None and found.target is not None:
         named.append(silent_output(found.output, found.target))
     if "loss/discriminator" in values:

@@ -48,6 +48,18 @@ class CodecTraining:
     complex_weight: float = 10.0  # phase: without it tones of a small codec warble
 
 
+RAMP = 0.05  # share of the budget over which what joins a loss rises to its weight
+
+
+def risen(progress: float, begin: float) -> float:
+    """How much of its weight a loss that joined at `begin` has, in [0, 1].
+
+    Adam's step is large while its second moment does not know a new, larger gradient: a loss
+    that joined at once threw a young decoder off for good.
+    """
+    return min(1.0, (progress - begin) / RAMP)
+
+
 def rave_training() -> CodecTraining:
     """Defaults for the `rave` design.
 
@@ -149,7 +161,8 @@ class SpectralObjective(CodecObjective):
             found.target = audio[:, cut:]
             compared = self.wave_loss(found.output, found.target)
             found.values["loss/waveform"] = compared
-            found.loss = found.loss + training.waveform_weight * compared
+            weight = training.waveform_weight * risen(progress, training.waveform_from)
+            found.loss = found.loss + weight * compared
         return found
 
     def decoder_loss(self, audio: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -225,7 +238,8 @@ class RaveObjective(CodecObjective):
         values = {
             "loss/stft": self.stft(heard, right),
             "loss/mel": self.mel(heard, right),
-            "loss/complex": self.complex(heard, right),
+            # not weighted: the ear's weights are blind to a constant
+            "loss/complex": self.complex(output, audio),
         }
         loss = training.stft_weight * values["loss/stft"]
         loss = loss + training.mel_weight * values["loss/mel"]

@@ -13,6 +13,7 @@ SILENT = 0.05  # level of the output over that of the target
 LOPSIDED = 0.3  # mean of the output over its root mean square
 SATURATED = 0.02  # hinge loss of a discriminator that nothing can fool
 EXPLODED = 50.0  # score of a discriminator whose margin is 1
+DIVERGED = 4.0  # a loss over its best average
 PLATEAU_STEPS = 1500  # without progress of
 PLATEAU_SHARE = 0.01  # of the loss
 
@@ -82,9 +83,14 @@ class Watch:
             "larger preset or more data"
         )
 
-    def restart(self, step: int) -> None:
-        """The loss has other terms from now on."""
-        self.best, self.best_step, self.level = math.inf, step, math.nan
+    def divergence(self, loss: float) -> str | None:
+        """The loss at a step, after `plateau` has seen it."""
+        if loss < DIVERGED * self.best:
+            return None
+        return (
+            f"diverging: the loss is {loss:.3g} after {self.best:.3g}; stop, and start again "
+            "with a lower learning rate or another seed"
+        )
 
     def new(self, *found: str | None) -> list[str]:
         """Those sentences that were not said before, by their names."""
