@@ -41,7 +41,7 @@ class Case:
         source: the notes, played by another timbre; None if unknown.
         truth: the exactly right answer; None if unknown.
         facts: about the case, for the report.
-        steps: evaluations of the denoiser, if the case says.
+        sampling: options of `Timbrel.render` that the case fixes.
         example_given: what the model is given of the example, if it differs from that.
         beats: seconds, where a listener would tap; None if unknown.
     """
@@ -54,7 +54,7 @@ class Case:
     source: Audio | None
     truth: Audio | None
     facts: dict[str, str | float] = field(default_factory=dict)
-    steps: int | None = None
+    sampling: dict[str, float] = field(default_factory=dict)
     example_given: Audio | None = None
     beats: np.ndarray | None = None
 
@@ -196,7 +196,7 @@ def _case(
             "source instrument": source.instrument,
             "notes": len(notes),
         },
-        steps=setting.steps,
+        sampling=setting.sampling,
     )
 
 

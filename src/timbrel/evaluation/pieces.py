@@ -66,7 +66,7 @@ def draw_piece_case(protocol: Protocol, level: str, number: int, fonts: list[Sou
             "parts": ", ".join(piece.parts),
             "notes": len(notes),
         },
-        steps=setting.steps,
+        sampling=setting.sampling,
         beats=np.arange(0, protocol.seconds - 1, beat),
     )
 

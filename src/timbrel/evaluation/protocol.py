@@ -36,6 +36,8 @@ class Setting:
         velocity: "keep", "flat" or "random".
         drift: share by which the given tempo has slowed down at the end.
         steps: evaluations of the denoiser; None: as asked or as the model prefers.
+        guidance_structure: how strongly the notes steer; None: likewise.
+        guidance_timbre: how strongly the example steers; None: likewise.
         example_seconds: length of the example that is rendered.
         example_part: share of it that is given, where it is loudest.
         example_noise: dB by which the example given is louder than white noise in it.
@@ -54,6 +56,8 @@ class Setting:
     velocity: str = "keep"
     drift: float = 0.0
     steps: int | None = None
+    guidance_structure: float | None = None
+    guidance_timbre: float | None = None
     example_seconds: float = 6.0
     example_part: float = 1.0
     example_noise: float | None = None
@@ -78,6 +82,13 @@ class Setting:
             raise InputError("an example of less than half a second, or part, cannot be given")
         if self.voices < 1 or not (self.steps is None or self.steps >= 1):
             raise InputError("voices and steps are at least 1")
+
+    @property
+    def sampling(self) -> dict[str, float]:
+        """Options of `Timbrel.render` that are set."""
+        names = ("steps", "guidance_structure", "guidance_timbre")
+        found = {name: getattr(self, name) for name in names}
+        return {name: value for name, value in found.items() if value is not None}
 
     def damage(self, notes: Notes, rng: np.random.Generator) -> Notes:
         """The notes as given, with this setting's faults."""

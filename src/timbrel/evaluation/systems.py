@@ -60,9 +60,7 @@ def model_rows(
         given = case.given if structure == "notes" else case.source
         if given is None:
             return None
-        options: dict[str, Any] = dict(sampling)
-        if case.steps is not None:
-            options["steps"] = case.steps
+        options: dict[str, Any] = {**sampling, **case.sampling}
         example = case.example if case.example_given is None else case.example_given
         return player.render(given, example, length=_seconds(case), **options)
 
