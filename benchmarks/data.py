@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
@@ -23,16 +24,22 @@ from miniatures import LAYOUTS
 from timbrel.data.ingest import prepare
 from timbrel.data.pairs import Corruption, Pairs
 from timbrel.data.render.effects import Effects
-from timbrel.data.render.plan import Plan, timbres_needed
+from timbrel.data.render.expression import Manner
+from timbrel.data.render.inspection import usable
+from timbrel.data.render.plan import draw_plan
 from timbrel.data.render.renditions import play, render_store
 from timbrel.data.render.scores import draw_score
 from timbrel.data.render.soundfont import SoundFont, find_fonts
-from timbrel.data.render.timbres import draw_timbres
 from timbrel.data.store import Store
 from timbrel.evaluation.transcriber import transcribe
+from timbrel.model import DEFAULT
+from timbrel.notes import Notes
+from timbrel.serialize import load_codec
+from timbrel.training.latents import attach_latents
 
 RATE, HOP = 44_100, 1_024
 CROP = 128 * HOP  # samples, what training reads
+RECORDED = 0.3  # share of timbres heard through a recording chain, as by default
 REACH = 0.06  # seconds around a note in which its onset is looked for
 
 
@@ -65,21 +72,31 @@ def reading(folder: Path) -> None:
 
 
 def rendering() -> None:
-    """Sources alone, then with scores, effects and levelling."""
-    fonts = [SoundFont(path) for path in find_fonts()]
+    """Sources alone, then all that a store's renditions go through."""
+    fonts = [usable(SoundFont(path)) for path in find_fonts()]
     for name, share in (("the synthesiser", 1.0), ("sound fonts", 0.0)):
         if share == 0 and not fonts:
             continue
-        timbres = tuple(draw_timbres(0, timbres_needed(60), "train", fonts, share))
-        notes = [draw_score(np.random.default_rng(k), 11.0, 48, 80, 3) for k in range(len(timbres))]
-        plan = Plan(0, 60, timbres, 12.0)
-        pitched = [(t, n) for t, n in zip(timbres, notes, strict=True) if not t.drums]
-        plain = [(replace(t, effects=Effects()), n) for t, n in pitched]
-        [t.render(n, 0.1) for t, n in plain]  # fonts are loaded on first use
-        dry = core_seconds(lambda p=plain: [t.render(n, 12.0) for t, n in p])
+        plan = draw_plan(0, 60, "train", fonts, share, recorded=RECORDED)
+        pitched = [timbre for timbre in plan.timbres if not timbre.drums]
+        plain = [replace(t, effects=Effects(), manner=Manner(), recording=None) for t in pitched]
+        notes = [draw_score(np.random.default_rng(k), 11.0, 48, 80, 3) for k in range(len(plain))]
+        [t.render(n, 0.1) for t, n in zip(plain, notes, strict=True)]  # fonts are loaded
+        dry = core_seconds(
+            lambda p=plain, n=notes: [t.render(k, 12.0) for t, k in zip(p, n, strict=True)]
+        )
         full = core_seconds(lambda p=plan: [play(p, k) for k in range(60)])
         print(f"| render with {name}, dry | {12 * len(plain) / dry:.0f} s of audio a second |")
-        print(f"| ... with score, effects, level | {12 * 60 / full:.0f} s of audio a second |")
+        print(
+            "| ... with score, manner, effects, recording, level | "
+            f"{12 * 60 / full:.0f} s of audio a second |"
+        )
+    pieces = draw_plan(0, 24, "train", fonts, recorded=RECORDED, mixes=24)
+    for ensemble in pieces.ensembles:
+        for timbre in ensemble.players.values():
+            timbre.render(Notes.empty(), 0.1)
+    took = core_seconds(lambda: [play(pieces, k) for k in range(24)])
+    print(f"| ... whole pieces, 3 to 5 tracks each | {12 * 24 / took:.0f} s of audio a second |")
 
 
 def preparing(folder: Path) -> None:
@@ -93,6 +110,9 @@ def preparing(folder: Path) -> None:
     print(f"| prepare 1 h of recordings (`folder`, stereo FLAC) | {5 * plain:.0f} s |")
     heard = core_seconds(lambda: prepare("folder", folder / "in", folder / "heard", transcribe))
     print(f"| ... with `--transcribe` | {5 * heard:.0f} s |")
+    store, codec = Store.open(folder / "plain"), load_codec(DEFAULT)
+    encoded = core_seconds(lambda: attach_latents(store, codec, torch.device("cpu")))
+    print(f"| latents of 1 h with the default codec | {encoded / store.hours:.0f} s |")
 
 
 def onset_offsets(store: Store) -> np.ndarray:

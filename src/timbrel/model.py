@@ -12,7 +12,8 @@ from torch import Tensor
 from timbrel.audio import Audio
 from timbrel.codec.codec import Codec
 from timbrel.conditions.listener import EARLY_SECONDS, ONSET_LEVEL, Listener
-from timbrel.diffusion.guidance import Guidance
+from timbrel.diffusion.guidance import FEW_STEP_GUIDANCE, Guidance
+from timbrel.diffusion.samplers import SAMPLERS
 from timbrel.errors import InputError, ModelError
 from timbrel.generate.windows import Sampling, generate
 from timbrel.midi import is_midi
@@ -104,6 +105,7 @@ class Timbrel:
         guidance_structure: float | None = None,
         guidance_timbre: float | None = None,
         seed: int = 0,
+        sampler: str | None = None,
         octave: str = "keep",
         length: float | None = None,
         progress: Progress | None = None,
@@ -117,6 +119,7 @@ class Timbrel:
             guidance_structure: how strongly notes steer; 1 as trained.
             guidance_timbre: how strongly the example steers; 1 as trained.
             seed: of the noise; equal seeds give equal audio.
+            sampler: "euler", "heun" or "multistep"; None: the model's own.
             octave: "keep" plays notes where they are written, "fit" moves them by whole
                 octaves towards the register heard in the example.
             length: seconds; default is the last note's end and its tail.
@@ -128,7 +131,7 @@ class Timbrel:
         Raises:
             InputError: a file or an option that cannot be used.
         """
-        sampling = self._sampling(steps, guidance_structure, guidance_timbre, seed)
+        sampling = self._sampling(steps, guidance_structure, guidance_timbre, seed, sampler)
         example = self._example(timbre)
         notes = self.notes(structure)
         if octave == "fit":
@@ -267,7 +270,12 @@ class Timbrel:
         return round(float(np.median(heard.pitch) - np.median(notes.pitch)) / 12)
 
     def _sampling(
-        self, steps: int | None, structure: float | None, timbre: float | None, seed: int
+        self,
+        steps: int | None,
+        structure: float | None,
+        timbre: float | None,
+        seed: int,
+        sampler: str | None,
     ) -> Sampling:
         """Options with the model's defaults filled in."""
         default = self.about.get("sampling", {})
@@ -276,12 +284,19 @@ class Timbrel:
         timbre = default.get("timbre", Guidance.timbre) if timbre is None else timbre
         if not 1 <= steps <= 1000:
             raise InputError(f"steps is {steps}; give a whole number from 1 to 1000")
+        few_step = self.network.config.denoiser.few_step
+        least, most = FEW_STEP_GUIDANCE if few_step else (0, 20)
         for name, value in (("guidance-structure", structure), ("guidance-timbre", timbre)):
-            if not 0 <= value <= 20:
-                raise InputError(f"{name} is {value}; give a number from 0 to 20")
+            if not least <= value <= most:
+                raise InputError(
+                    f"{name} is {value}; this model takes numbers from {least:g} to {most:g}"
+                )
         if not 0 <= seed < 2**63:
             raise InputError(f"seed is {seed}; give a whole number from 0 up")
-        return Sampling(steps, Guidance(float(structure), float(timbre)), seed)
+        sampler = default.get("sampler", Sampling.sampler) if sampler is None else sampler
+        if sampler not in SAMPLERS:
+            raise InputError(f"sampler is '{sampler}'; it can be {', '.join(SAMPLERS)}")
+        return Sampling(steps, Guidance(float(structure), float(timbre)), seed, sampler)
 
 
 def _name(structure: Structure) -> str:

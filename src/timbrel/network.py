@@ -12,6 +12,7 @@ from timbrel.conditions.adversary import Adversary
 from timbrel.conditions.outline import Outline
 from timbrel.conditions.structure import CqtEncoder, RollEncoder, Structure, StructureConfig
 from timbrel.conditions.timbre import TimbreConfig, TimbreEncoder
+from timbrel.diffusion.objective import Objective, objective
 from timbrel.diffusion.unet import Conditions, UNet, UNetConfig
 from timbrel.spectra import ConstantQ
 
@@ -26,6 +27,8 @@ class ModelConfig:
     denoiser: UNetConfig = field(default_factory=UNetConfig)
     window: int = 256  # latent frames made at once
     context: int = 32  # of these, frames that repeat the end of the window before
+    objective: str = "flow"  # that the denoiser is trained on: "flow" or "edm"
+    deviation: float = 1.0  # standard deviation of the latents, measured (EDM's sigma_data)
 
 
 def tiny() -> ModelConfig:
@@ -97,6 +100,11 @@ class Network(nn.Module):
         if self.outline is not None:
             self.outline.adopt(basis)
 
+    @property
+    def objective(self) -> Objective:
+        """What the denoiser was trained on, and the schedule that fits it."""
+        return objective(self.config.objective, self.config.deviation)
+
     def adversary(self) -> Adversary:
         """A discriminator D_zeta that fits this network (it is not part of the model)."""
         return Adversary(self.config.structure.dim, self.config.timbre.dim)
@@ -106,7 +114,8 @@ class Network(nn.Module):
     ) -> Conditions:
         """What the denoiser is told; conditions may be absent, item by item.
 
-        Without structure or notes the guess is the codec's prior: zero, with unit deviation.
+        Without structure or notes the guess is the codec's prior: zero, with the latents'
+        own deviation.
 
         Args:
             structure: of (batch, ...).
@@ -119,7 +128,7 @@ class Network(nn.Module):
         timbre = torch.where(keep_timbre[:, None], timbre, self.no_timbre)
         batch, channels = len(timbre), self.config.codec.channels
         guess = timbre.new_zeros(batch, channels, code.shape[2])
-        deviation = timbre.new_ones(batch, channels, 1)
+        deviation = timbre.new_full((batch, channels, 1), self.config.deviation)
         if self.outline is not None and structure.levels is not None:
             assert structure.drums is not None
             drawn = self.outline(structure.levels, structure.drums, timbre)

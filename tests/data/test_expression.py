@@ -152,7 +152,7 @@ def test_pianos_bells_organs_and_drums_are_not_bent() -> None:
 
 
 def test_the_share_of_expressive_timbres_changes_no_other_draw() -> None:
-    plain, played = (draw_timbres(4, 100, "train", [], 1.0, share) for share in (0.0, 0.4))
+    plain, played = (draw_timbres(4, 100, "train", [], 1.0, expressive_share=k) for k in (0.0, 0.4))
     assert [replace(t, manner=Manner()) for t in played] == plain
     bendable = [t for t in played if t.bendable]
     assert np.mean([t.manner != Manner() for t in bendable]) == pytest.approx(0.4, abs=0.12)

@@ -1,5 +1,6 @@
 """From recordings to a store: cutting, resuming, families, copies, transcription."""
 
+import itertools
 import json
 import os
 import shutil
@@ -18,6 +19,7 @@ from timbrel.data.ingest import prepare
 from timbrel.data.lock import locked
 from timbrel.data.render.renditions import render_store
 from timbrel.data.store import Store
+from timbrel.data.variation import Augmentation, Variation
 from timbrel.errors import DataError
 from timbrel.notes import Notes, Track
 
@@ -273,7 +275,7 @@ def test_variants_are_timbres_of_their_own_with_notes_that_fit(tmp_path: Path) -
         soundfile.write(home / "stems" / "S00.flac", level * strokes, 22_050)
         Notes.from_rows([(t, t + 0.5, 69, 80) for t in range(26)]).write(home / "MIDI" / "S00.mid")
     (tmp_path / "in" / "test" / "Track00001").rename(tmp_path / "in" / "test" / "Track01900")
-    prepare("slakh", tmp_path / "in", tmp_path / "store", variants=2)
+    prepare("slakh", tmp_path / "in", tmp_path / "store", augmentation=Augmentation(variants=2))
     store = Store.open(tmp_path / "store")
     train, test = (
         {i.identity for i in store.items if i.split == split and i.instrument == "Guitar"}
@@ -293,6 +295,51 @@ def test_variants_are_timbres_of_their_own_with_notes_that_fit(tmp_path: Path) -
                 places = (round((onset + offset) * 44_100) for offset in (-0.012, 0.01))
                 before, after = (np.abs(audio[place:][:441]).mean() for place in places)
                 assert after > 3 * before
+
+
+def test_each_augmentation_can_be_left_out_or_made_larger() -> None:
+    def drawn(augmentation: Augmentation, pitched: bool = True) -> list[Variation]:
+        rng = np.random.default_rng(0)
+        return [Variation.draw(rng, augmentation, pitched) for _ in range(60)]
+
+    def gains(versions: list[Variation]) -> list[float]:
+        return [abs(db) for version in versions for _, db, _ in version.bands]
+
+    usual = drawn(Augmentation())
+    assert {abs(v.semitones) for v in usual} == {1, 2, 3}
+    assert 5 < max(gains(usual)) <= 7
+    assert {abs(v.semitones) for v in drawn(Augmentation(transpose=12))} == set(range(1, 13))
+    assert {v.semitones for v in drawn(Augmentation(transpose=0))} == {0}
+    assert {v.semitones for v in drawn(Augmentation(), pitched=False)} == {0}
+    assert 10 < max(gains(drawn(Augmentation(equalise_db=14)))) <= 14
+    assert {v.bands for v in drawn(Augmentation(equalise_db=0))} == {()}
+
+
+def test_the_level_of_passages_spreads_as_asked_for(tmp_path: Path) -> None:
+    for number, rate in itertools.product((0, 1), (22_050, 44_100)):
+        write_audio(tmp_path / "in" / f"{number} {rate}.wav", number, rate)
+    for level in (0.0, 6.0):
+        store = tmp_path / str(level)
+        prepare("folder", tmp_path / "in", store, augmentation=Augmentation(level_db=level))
+        loudness = [item.loudness or 0 for item in Store.open(store).items]
+        assert len(loudness) == 8
+        assert (np.std(loudness) > 1.5) == (level > 0)
+        assert level > 0 or np.allclose(loudness, -23, atol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"transpose": 13}, "more than an octave"),
+        ({"level_db": -1.0}, "level must not be negative"),
+        ({"variants": 1, "transpose": 0, "equalise_db": 0.0}, "would not differ"),
+    ],
+)
+def test_augmentations_that_cannot_be_are_refused(
+    wrong: dict[str, int], words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=words):
+        prepare("folder", tmp_path, tmp_path / "store", augmentation=Augmentation(**wrong))
 
 
 def test_a_store_beside_the_recordings_is_not_read_as_recordings(tmp_path: Path) -> None:

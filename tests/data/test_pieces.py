@@ -9,6 +9,7 @@ from timbrel.data.render.effects import Effects
 from timbrel.data.render.ensembles import BALANCE, PEAK, Ensemble, draw_ensemble, render_mix
 from timbrel.data.render.phrases import KITS
 from timbrel.data.render.pieces import RANGES, Piece, draw_piece
+from timbrel.data.render.recording import Recording
 from timbrel.data.render.styles import STYLES
 from timbrel.data.render.timbres import Timbre, draw_timbres
 from timbrel.errors import DataError
@@ -166,3 +167,19 @@ def test_an_ensemble_without_a_kit_leaves_the_drums_out(timbres: list[Timbre]) -
     dry = {r: replace(t, effects=Effects()) for r, t in ensemble(timbres).players.items()}
     quartet = replace(ensemble(timbres, "chamber"), players={k: dry[k] for k in ("bass", "lead")})
     assert set(render_mix(piece, quartet, 4.0, RATE).stems) == {"bass", "lead"}
+
+
+def test_a_recorded_ensemble_is_in_one_tuning_and_goes_through_one_chain(
+    timbres: list[Timbre],
+) -> None:
+    chain = Recording(tuning_cents=40, noise_db=-30)
+    others = [replace(t, recording=Recording(tuning_cents=-40)) for t in timbres]
+    for lead, recording in ((chain, chain), (None, None)):
+        drawn = ensemble([replace(t, recording=lead) for t in others])
+        assert drawn.recording == recording
+        tunings = {t.recording and t.recording.tuning_cents for t in drawn.players.values()}
+        assert tunings == {recording and 40}
+    piece = draw_piece(np.random.default_rng(3), 1.0, "rock")
+    heard = render_mix(piece, ensemble([replace(t, recording=chain) for t in timbres]), 2.0, RATE)
+    assert np.abs(heard.mix[:, -100:]).max() > 1e-4  # the noise of the chain
+    assert np.abs(heard.mix).max() <= PEAK + 1e-6

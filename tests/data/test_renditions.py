@@ -7,6 +7,7 @@ import pytest
 
 from soundfonts import write_font
 from timbrel.audio import Audio
+from timbrel.data.engine import Local
 from timbrel.data.render import renditions
 from timbrel.data.render.plan import Plan, draw_plan, timbres_needed
 from timbrel.data.render.renditions import play, render_store
@@ -214,7 +215,7 @@ def test_a_kill_at_any_moment_is_continued_to_the_same_bytes(
 
 def test_several_processes_make_the_same_bytes_as_one(tmp_path: Path) -> None:
     for workers in (1, 2):
-        render_store(tmp_path / str(workers), 1, 6, "train", [], 1.0, 1.5, workers)
+        render_store(tmp_path / str(workers), 1, 6, "train", [], 1.0, 1.5, Local(workers))
     assert contents(tmp_path / "1") == contents(tmp_path / "2")
 
 
@@ -222,7 +223,7 @@ def test_finished_shards_are_not_rendered_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     render_store(tmp_path, 1, 4, "train", [], 1.0, 1.5)
-    monkeypatch.setattr(renditions, "_play", None)
+    monkeypatch.setattr(renditions, "play", None)
     render_store(tmp_path, 1, 4, "train", [], 1.0, 1.5)
 
 

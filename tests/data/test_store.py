@@ -1,9 +1,12 @@
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from timbrel.data.damage import damage
+from timbrel.data.lock import locked
 from timbrel.data.render.renditions import render_store
 from timbrel.data.store import Store, StoreWriter
 from timbrel.errors import DataError
@@ -101,3 +104,55 @@ def test_a_store_is_only_continued_with_its_own_plan(tmp_path: Path) -> None:
     (tmp_path / "plan.json").write_text("{")
     with pytest.raises(DataError, match=r"plan\.json is damaged"):
         StoreWriter(tmp_path, {"seed": 1, "count": 4})
+
+
+def test_changed_bytes_in_the_middle_of_audio_are_found_when_all_is_read(tmp_path: Path) -> None:
+    render_store(tmp_path, 1, 4, "train", [], 1.0, 1.5)
+    store = Store.open(tmp_path)
+    assert damage(store, thorough=True) == []
+    path = tmp_path / "audio-0.npy"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    assert damage(Store.open(tmp_path)) == []
+    assert damage(Store.open(tmp_path), thorough=True) == [
+        f"{path} was changed; prepare the store again"
+    ]
+
+
+def test_a_store_without_checksums_is_not_called_damaged(tmp_path: Path) -> None:
+    render_store(tmp_path, 1, 4, "train", [], 1.0, 1.5)
+    manifest = tmp_path / "manifest.jsonl"
+    lines = [json.loads(line) for line in manifest.read_text().splitlines()]
+    assert all(line.pop("checksum") for line in lines)
+    manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert damage(Store.open(tmp_path), thorough=True) == []
+
+
+def test_a_disk_that_fills_while_arrays_are_added_leaves_a_store_that_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    render_store(tmp_path, 1, 4, "train", [], 1.0, 1.5)
+    store = Store.open(tmp_path)
+    arrays = [np.full((3, 2), k, np.float16) for k in range(4)]
+    store.attach("latents", "abc", iter(arrays))
+
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        store.attach("latents", "def", iter(arrays))
+    monkeypatch.undo()
+    for maker in ("abc", "def"):
+        with pytest.raises(DataError, match="run `timbrel prepare latents` first"):
+            Store.open(tmp_path).check("latents", maker)
+    assert damage(Store.open(tmp_path)) == []
+    store.attach("latents", "def", iter(arrays))
+    Store.open(tmp_path).check("latents", "def")
+
+
+def test_arrays_are_not_added_while_another_process_writes(tmp_path: Path) -> None:
+    render_store(tmp_path, 1, 4, "train", [], 1.0, 1.5)
+    with locked(tmp_path), pytest.raises(DataError, match="another process is writing"):
+        Store.open(tmp_path).attach("latents", "abc", iter([]))

@@ -16,9 +16,12 @@ def info(
         str, typer.Argument(help="A MIDI or audio file, a store, a model, or 'default'.")
     ],
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Of a store, read all audio to find damage.")
+    ] = False,
 ) -> None:
     """Say what WHAT is: notes, tracks and range; rate and length; or a model's numbers."""
-    facts = describe(what)
+    facts = describe(what, verify)
     if as_json:
         print(json.dumps(facts, indent=1, default=str))
         return
@@ -32,8 +35,8 @@ def info(
         print(f"{name:16s} {value}")
 
 
-def describe(what: str) -> dict[str, Any]:
-    """Facts about a file or folder.
+def describe(what: str, verify: bool = False) -> dict[str, Any]:
+    """Facts about a file or folder; with `verify`, all audio of a store is read.
 
     Raises:
         InputError: it does not exist or is of no known kind.
@@ -49,7 +52,8 @@ def describe(what: str) -> dict[str, Any]:
             from timbrel.data.store import Store
 
             store = Store.open(path)
-            return {"store": what, **store.summary(), "damage": damage(store) or ["none"]}
+            found = damage(store, verify) or ["none"]
+            return {"store": what, **store.summary(), "damage": found}
         raise InputError(f"{path} is a folder, but neither a model nor a store")
     from timbrel.midi import is_midi
 

@@ -7,7 +7,13 @@ from typing import Annotated
 import typer
 from rich.progress import Progress
 
+from timbrel.data.engine import pick_engine
 from timbrel.data.sources import SOURCES
+
+EngineName = Annotated[
+    str, typer.Option("--engine", help="local, or ray: the cluster of $RAY_ADDRESS, else here.")
+]
+Workers = Annotated[int, typer.Option(min=1, help="Processes of the local engine.")]
 
 app = typer.Typer(
     help="Make training data: render them, read recordings, or add latents.",
@@ -26,6 +32,10 @@ def render(
     synth_share: Annotated[
         float, typer.Option(help="Share of timbres from the own synthesiser; 1 needs no font.")
     ] = 0.4,
+    recorded: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Share of timbres heard through a recording chain."),
+    ] = 0.3,
     font: Annotated[
         list[Path] | None, typer.Option(help="Sound font; may be repeated. Default: all found.")
     ] = None,
@@ -41,7 +51,8 @@ def render(
             help="Share of the strings, winds, guitars and synths with vibrato, bends, swells.",
         ),
     ] = 0.3,
-    workers: Annotated[int, typer.Option(help="Processes.")] = 1,
+    workers: Workers = 1,
+    engine: EngineName = "local",
 ) -> None:
     """Render scores through sound fonts and the own synthesiser into a store."""
     from timbrel.data.render.renditions import render_store
@@ -61,8 +72,9 @@ def render(
             synth_share if fonts else 1.0,
             mix_share=mixes,
             expressive_share=expressive,
-            workers=workers,
+            engine=pick_engine(engine, workers),
             progress=lambda share: bar.update(task, completed=share),
+            recorded=recorded,
         )
     print(f"{output}: {count} renditions")
 
@@ -72,6 +84,7 @@ def latents(
     store: Annotated[Path, typer.Argument(help="Store to add latents to.")],
     codec: Annotated[Path, typer.Option(help="Codec or model folder.")],
     device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
+    engine: EngineName = "local",
 ) -> None:
     """Encode every item of STORE, so that a model can be trained on it."""
     from timbrel.data.store import Store
@@ -84,8 +97,9 @@ def latents(
         attach_latents(
             Store.open(store),
             load_codec(codec),
-            pick_device(device),
+            None if device == "auto" else pick_device(device),
             lambda share: bar.update(task, completed=share),
+            pick_engine(engine),
         )
     print(f"{store}: latents attached")
 
@@ -106,8 +120,20 @@ def _reader(name: str) -> Callable[..., None]:
                 help="More versions of each training recording, transposed and equalised.",
             ),
         ] = 0,
+        transpose: Annotated[
+            int, typer.Option(help="Largest transposition of a version, semitones; 0: none.")
+        ] = 3,
+        equalise: Annotated[
+            float, typer.Option(help="Largest gain of a version's equaliser, dB; 0: none.")
+        ] = 7.0,
+        level: Annotated[
+            float, typer.Option(help="Standard deviation of the level of passages, dB; 0: none.")
+        ] = 2.0,
+        workers: Workers = 1,
+        engine: EngineName = "local",
     ) -> None:
         from timbrel.data.ingest import REPORT, prepare
+        from timbrel.data.variation import Augmentation
         from timbrel.evaluation.transcriber import transcribe as hear
 
         transcriber = hear if transcribe else None
@@ -118,8 +144,9 @@ def _reader(name: str) -> Callable[..., None]:
                 path,
                 output,
                 transcriber,
-                variants,
+                Augmentation(variants, transpose, equalise, level),
                 lambda share: bar.update(task, completed=share),
+                pick_engine(engine, workers),
             )
         print(f"{output}: prepared")
         if left_out:

@@ -25,6 +25,9 @@ def render(
         float | None, typer.Option(help="How strongly the sound steers; 1 as trained.")
     ] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same file.")] = 0,
+    sampler: Annotated[
+        str | None, typer.Option(help="euler, heun or multistep; default: the model's own.")
+    ] = None,
     octave: Annotated[
         str, typer.Option(help="keep: as written; fit: by octaves to the sound's register.")
     ] = "keep",
@@ -61,6 +64,7 @@ def render(
             guidance_structure=guidance_structure,
             guidance_timbre=guidance_timbre,
             seed=seed,
+            sampler=sampler,
             octave=octave,
             length=length,
             progress=lambda share: bar.update(task, completed=share),

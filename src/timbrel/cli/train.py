@@ -113,6 +113,15 @@ def model(
         bool, typer.Option(help="Freeze the timbre encoder in stage 2, as the paper does.")
     ] = True,
     batch: Annotated[int, typer.Option(help="Items per step.")] = 16,
+    midi_faults: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Share of the items whose notes have faults: late and early, missing, extra, "
+            "wrong velocities.",
+        ),
+    ] = 0.25,
     precision: Annotated[
         str, typer.Option(help="fp32, or bf16: faster on GPUs and on processors that have it.")
     ] = "fp32",
@@ -121,6 +130,7 @@ def model(
     start_from: From = None,
 ) -> None:
     """Train the encoders and the denoiser, in two stages."""
+    from timbrel.data.pairs import Corruption
     from timbrel.data.store import Store
     from timbrel.model import pick_device
     from timbrel.network import PRESETS
@@ -141,6 +151,7 @@ def model(
             seed=seed,
             stage_one=stage_one,
             freeze_timbre=freeze_timbre,
+            corruption=Corruption(share=midi_faults),
             precision=_choice(precision, ("fp32", "bf16"), "precision"),
         ),
         Budget(steps, minutes),

@@ -1,4 +1,4 @@
-"""Looks at every file of a store, without reading the audio."""
+"""Looks at every file of a store."""
 
 import json
 from collections.abc import Callable
@@ -8,10 +8,13 @@ from timbrel.data.store import Store
 from timbrel.errors import DataError
 
 
-def damage(store: Store) -> list[str]:
-    """What is missing or cut short, one sentence a file; empty if the store is whole.
+def damage(store: Store, thorough: bool = False) -> list[str]:
+    """What is missing or damaged, one sentence a file; empty if the store is whole.
 
-    Changed bytes in the middle of a file of audio are not noticed.
+    Args:
+        store: to be looked at.
+        thorough: whether all audio is read, so that changed bytes in the middle of a file
+            are noticed, too.
     """
     last: dict[int, int] = {}  # of each shard, the item with the highest row
     for index, item in enumerate(store.items):
@@ -33,4 +36,13 @@ def damage(store: Store) -> list[str]:
                 look(index)
             except DataError as error:
                 found.append(str(error))
-    return found
+    return found or (_changed(store) if thorough else [])
+
+
+def _changed(store: Store) -> list[str]:
+    """Shards whose audio is not what was written."""
+    shards = {i.shard for number, i in enumerate(store.items) if not store.is_intact(number)}
+    return [
+        f"{store.path / f'audio-{shard}.npy'} was changed; prepare the store again"
+        for shard in sorted(shards)
+    ]

@@ -9,11 +9,12 @@ import filecmp
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from timbrel.data.engine import Engine, Local
 from timbrel.data.level import levelled
 from timbrel.data.lock import locked
 from timbrel.data.passages import RATE, SECONDS, Passage, cut
@@ -21,12 +22,12 @@ from timbrel.data.sources import SOURCES, source
 from timbrel.data.sources.files import fetched, folder_at
 from timbrel.data.sources.recording import Recording, Skipped, digest, split_of
 from timbrel.data.store import Item, StoreWriter, replace_file
-from timbrel.data.variation import Variation
+from timbrel.data.variation import Augmentation, Variation
 from timbrel.errors import DataError
 from timbrel.notes import Notes
 
 PER_SHARD = 64
-VERSION = 1  # of the cutting: stores of another version are not continued
+VERSION = 2  # of the cutting: stores of another version are not continued
 REPORT = "report.jsonl"
 
 Transcriber = Callable[[np.ndarray, int], Notes]
@@ -37,8 +38,9 @@ def prepare(
     place: str | Path,
     path: Path,
     transcriber: Transcriber | None = None,
-    variants: int = 0,
+    augmentation: Augmentation | None = None,
     progress: Callable[[float], None] | None = None,
+    engine: Engine | None = None,
 ) -> int:
     """Read a data set into a store, or continue to.
 
@@ -47,8 +49,9 @@ def prepare(
         place: folder of the data set, or its URL; nothing outside it is read.
         path: store.
         transcriber: (samples (n,), Hz) -> notes, for pitched recordings that have none.
-        variants: more versions of every training recording (see `Variation`).
+        augmentation: how recordings are varied.
         progress: called with the share that is done.
+        engine: where it is read, by default here; the result does not depend on it.
 
     Returns:
         How many lines the report has.
@@ -59,6 +62,8 @@ def prepare(
     """
     if name not in SOURCES:
         raise DataError(f"there is no source '{name}'; choose one of {', '.join(SOURCES)}")
+    augmentation = augmentation or Augmentation()
+    augmentation.check()
     root = folder_at(str(place))
     # those without notes last: of two copies of a file, the one with notes is kept
     entries = sorted(
@@ -73,10 +78,12 @@ def prepare(
             "version": VERSION,
             "seconds": SECONDS,
             "transcribe": transcriber is not None,
-            "variants": variants,
+            **asdict(augmentation),
         }
         writer = StoreWriter(path, plan)
-        report = _Ingestion(name, writer, transcriber, variants).run(entries, progress)
+        report = _Ingestion(name, writer, augmentation).run(
+            entries, transcriber, engine or Local(), progress
+        )
     if not writer.items:
         raise _unusable(name, root, report)
     return len(report)
@@ -92,37 +99,56 @@ def _unusable(name: str, root: Path, report: list[Skipped]) -> DataError:
 class _Ingestion:
     """One run over all recordings of a source."""
 
-    def __init__(
-        self, name: str, writer: StoreWriter, transcriber: Transcriber | None, variants: int
-    ) -> None:
-        self.name, self.writer, self.transcriber = name, writer, transcriber
-        self.variants = variants
+    def __init__(self, name: str, writer: StoreWriter, augmentation: Augmentation) -> None:
+        self.name, self.writer, self.augmentation = name, writer, augmentation
         self.families = {item.family: item.split for item in writer.items}
         self.done = {item.recording for item in writer.items}
         last = writer.items[-1] if writer.items else None
         self.unfinished = (last.recording, last.start) if last is not None else ("", -1.0)
         self.skipped = _read_report(writer.path / REPORT, self.done)
         self.shard = max(writer.shards, default=-1) + 1
-        self.rows: list[tuple[np.ndarray, Notes, Item]] = []
+        self.rows: list[Row] = []
         self.copies = _Copies()
 
     def run(
-        self, entries: list[Recording | Skipped], progress: Callable[[float], None] | None
+        self,
+        entries: list[Recording | Skipped],
+        transcriber: Transcriber | None,
+        engine: Engine,
+        progress: Callable[[float], None] | None,
     ) -> list[Skipped]:
         """Read all entries; returns the report."""
         # what the store holds comes first: of two copies, it has one already
         entries = sorted(entries, key=lambda entry: entry.name not in self.done)
+        jobs = self._jobs(entries, progress)
+        how = _How(self.name, transcriber, self.augmentation.level_db)
+        for part in engine.run(_passages, how, jobs):
+            if isinstance(part, Skipped):
+                self.skipped.add(part)
+                continue
+            samples, notes, item = part
+            self.rows.append((samples, notes, replace(item, shard=self.shard, row=len(self.rows))))
+            if len(self.rows) == PER_SHARD:
+                self._commit()
+        self._commit()
+        return _sorted(self.skipped)
+
+    def _jobs(
+        self, entries: list[Recording | Skipped], progress: Callable[[float], None] | None
+    ) -> Iterator[tuple[Recording, float]]:
+        """What is missing: recordings, and the start of the last passage that is there."""
         for number, entry in enumerate(entries, 1):
             reason = self._refusal(entry)
             if reason:
                 self.skipped.add(Skipped(entry.name, reason))
             elif isinstance(entry, Recording):
                 for version in self._versions(entry):
-                    self._read(version)
+                    if version.name == self.unfinished[0]:
+                        yield version, self.unfinished[1]
+                    elif version.name not in self.done:
+                        yield version, -1.0
             if progress is not None:
                 progress(number / len(entries))
-        self._commit()
-        return _sorted(self.skipped)
 
     def _refusal(self, entry: Recording | Skipped) -> str:
         """Why an entry cannot be used; "" if it can."""
@@ -138,69 +164,24 @@ class _Ingestion:
         return ""
 
     def _versions(self, recording: Recording) -> Iterator[Recording]:
-        """A recording and, for training, its variants."""
+        """A recording and, for training, its variants; all say their split and performance."""
+        performance = recording.performance or f"{self.name}/{recording.name}"
+        split = self.families[recording.family]
+        recording = replace(recording, performance=performance, split=split)
         yield recording
-        if self.families[recording.family] != "train":
+        if split != "train":
             return
         # drums have no pitch, and slots no time to spare
-        transposed = not recording.drums and not recording.slot_seconds
-        for number in range(1, self.variants + 1):
+        pitched = not recording.drums and not recording.slot_seconds
+        for number in range(1, self.augmentation.variants + 1):
             rng = np.random.default_rng([digest(recording.identity), number])
-            performance = recording.performance or f"{self.name}/{recording.name}"
             yield replace(
                 recording,
                 name=f"{recording.name} ~{number}",
                 identity=f"{recording.identity} ~{number}",
                 performance=f"{performance} ~{recording.identity} ~{number}",
-                variation=Variation.draw(rng, transposed),
+                variation=Variation.draw(rng, self.augmentation, pitched),
             )
-
-    def _read(self, recording: Recording) -> None:
-        """Add what is missing of one recording."""
-        after = -1.0
-        if recording.name == self.unfinished[0]:
-            after = self.unfinished[1]
-        elif recording.name in self.done:
-            return
-        for part in cut(recording, after):
-            if isinstance(part, Skipped):
-                self.skipped.add(part)
-                continue
-            self.rows.append(self._row(recording, part))
-            if len(self.rows) == PER_SHARD:
-                self._commit()
-
-    def _row(self, recording: Recording, passage: Passage) -> tuple[np.ndarray, Notes, Item]:
-        """Audio (SECONDS at RATE,), notes and manifest line of a passage."""
-        rng = np.random.default_rng(digest(f"{recording.name} {passage.start}"))
-        samples, loudness = levelled(passage.audio, rng)
-        notes, origin = passage.notes, "given"
-        if notes is None and self.transcriber is not None and not passage.drums:
-            notes, origin = self.transcriber(samples, RATE), "transcribed"
-        if notes is None:
-            notes, origin = Notes.empty(), "none"
-        full = round(SECONDS * RATE)
-        performance = recording.performance or f"{self.name}/{recording.name}"
-        item = Item(
-            shard=self.shard,
-            row=len(self.rows),
-            length=full,
-            rate=RATE,
-            identity=recording.identity,
-            score=digest(f"{performance} {passage.start}"),
-            family=recording.family,
-            split=self.families[recording.family],
-            licence=recording.licence,
-            drums=passage.drums,
-            loudness=loudness,
-            source=self.name,
-            instrument=recording.instrument,
-            recording=recording.name,
-            start=passage.start,
-            silence=full - len(samples),
-            notes=origin,
-        )
-        return np.pad(samples, (0, item.silence)), notes, item
 
     def _commit(self) -> None:
         """Write the shard that has come together, and the report so far before it."""
@@ -210,6 +191,57 @@ class _Ingestion:
             audio, notes, items = zip(*self.rows, strict=True)
             self.writer.write_shard(self.shard, np.stack(audio), notes, items)
             self.rows, self.shard = [], self.shard + 1
+
+
+Row = tuple[np.ndarray, Notes, Item]  # audio (SECONDS at RATE,), notes, manifest line
+
+
+@dataclass(frozen=True)
+class _How:
+    """What holds for all recordings of a source."""
+
+    source: str
+    transcriber: Transcriber | None
+    level_db: float
+
+
+def _passages(how: _How, job: tuple[Recording, float]) -> Iterator[Row | Skipped]:
+    """The passages of a recording that are missing, for an engine."""
+    recording, after = job
+    for part in cut(recording, after):
+        yield part if isinstance(part, Skipped) else _row(how, recording, part)
+
+
+def _row(how: _How, recording: Recording, passage: Passage) -> Row:
+    """A passage as a store holds it, but for its place there."""
+    rng = np.random.default_rng(digest(f"{recording.name} {passage.start}"))
+    samples, loudness = levelled(passage.audio, rng, how.level_db)
+    notes, origin = passage.notes, "given"
+    if notes is None and how.transcriber is not None and not passage.drums:
+        notes, origin = how.transcriber(samples, RATE), "transcribed"
+    if notes is None:
+        notes, origin = Notes.empty(), "none"
+    full = round(SECONDS * RATE)
+    item = Item(
+        shard=-1,
+        row=-1,
+        length=full,
+        rate=RATE,
+        identity=recording.identity,
+        score=digest(f"{recording.performance} {passage.start}"),
+        family=recording.family,
+        split=recording.split or "",
+        licence=recording.licence,
+        drums=passage.drums,
+        loudness=loudness,
+        source=how.source,
+        instrument=recording.instrument,
+        recording=recording.name,
+        start=passage.start,
+        silence=full - len(samples),
+        notes=origin,
+    )
+    return np.pad(samples, (0, item.silence)), notes, item
 
 
 class _Copies:

@@ -9,14 +9,16 @@ from timbrel.audio import Audio
 LOUDNESS, LOUDNESS_SPREAD = -23.0, 2.0  # LUFS: mean, standard deviation
 
 
-def levelled(audio: Audio, rng: np.random.Generator) -> tuple[np.ndarray, float | None]:
-    """Bring mono audio to a level drawn at random.
+def levelled(
+    audio: Audio, rng: np.random.Generator, spread: float = LOUDNESS_SPREAD
+) -> tuple[np.ndarray, float | None]:
+    """Bring mono audio to a level drawn at random, of standard deviation `spread` (dB).
 
     Returns:
         (samples,) float32, peak at most 0.97, and the loudness in LUFS that was reached (a
         peak limit may have kept it quieter than drawn); None when silent.
     """
-    target = LOUDNESS + LOUDNESS_SPREAD * float(rng.standard_normal())
+    target = LOUDNESS + spread * float(rng.standard_normal())
     out = audio.with_loudness(target)
     # the loudness follows from the gain; measuring again would cost as much as the first time
     before, after = (float(np.abs(a.samples).max(initial=0)) for a in (audio, out))

@@ -12,14 +12,16 @@ import itertools
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from timbrel.data.lock import locked
 from timbrel.errors import DataError
 from timbrel.notes import Notes, Track
 
@@ -52,6 +54,7 @@ class Item:
     start: float = 0.0  # seconds into the recording
     silence: int = 0  # samples added at the end, where the recording was over
     notes: str = "given"  # or "transcribed"; "none": not known, which is not silence
+    checksum: int | None = None  # CRC-32 of its samples as stored
 
 
 class Store:
@@ -83,6 +86,10 @@ class Store:
 
     def __len__(self) -> int:
         return len(self.items)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A store sent to another process opens its files there."""
+        return {**self.__dict__, "_mapped": {}, "_kinds": {}}
 
     @cached_property
     def by_identity(self) -> dict[str, list[int]]:
@@ -167,6 +174,16 @@ class Store:
         part = np.asarray(row[start : min(stop, item.length)], np.float32) / FULL_SCALE
         return np.pad(part, (0, stop - start - len(part)))
 
+    def is_intact(self, index: int) -> bool:
+        """Whether an item's samples are those that were written; true if nobody can know.
+
+        Raises:
+            DataError: the item's shard is missing or damaged.
+        """
+        item = self.items[index]
+        row = self._row(f"audio-{item.shard}.npy", item.row)
+        return item.checksum is None or item.checksum == zlib.crc32(row.tobytes())
+
     def notes(self, index: int) -> Notes:
         """Notes of an item."""
         item = self.items[index]
@@ -232,10 +249,15 @@ class Store:
             arrays: one array per item, of equal shapes within a shard.
 
         Raises:
-            DataError: there are fewer arrays than items, or this is part of a store.
+            DataError: there are fewer arrays than items, this is part of a store, or another
+                process is writing it.
         """
         if not self.whole:
             raise DataError(f"{kind} can only be added to all of {self.path}, not to a part")
+        with locked(self.path):
+            self._attach(kind, maker, arrays)
+
+    def _attach(self, kind: str, maker: str, arrays: Iterator[np.ndarray]) -> None:
         (self.path / f"{kind}.json").unlink(missing_ok=True)
         shards: dict[int, int] = {}
         for item in self.items:
@@ -365,15 +387,17 @@ class StoreWriter:
         """
         if shard in self.shards:
             return
-        _save(
-            self.path / f"audio-{shard}.npy",
-            np.round(np.clip(audio, -1, 1) * FULL_SCALE).astype(np.int16),
-        )
+        samples = np.round(np.clip(audio, -1, 1) * FULL_SCALE).astype("<i2")
+        _save(self.path / f"audio-{shard}.npy", samples)
         columns = [np.stack([n.onset, n.offset, n.pitch, n.velocity]) for n in notes]
         offsets = np.cumsum([0] + [c.shape[1] for c in columns])
         _save_npz(
             self.path / f"notes-{shard}.npz", columns=np.concatenate(columns, 1), offsets=offsets
         )
+        items = [
+            replace(item, checksum=zlib.crc32(row))
+            for item, row in zip(items, samples, strict=True)
+        ]
         self.items = sorted([*self.items, *items], key=lambda item: (item.shard, item.row))
         self._lines[shard] = "".join(map(_line, items))
         manifest = "".join(self._lines[number] for number in sorted(self._lines))

@@ -5,14 +5,40 @@ trains. All passages of an identity are varied alike and become an identity of t
 its timbre examples sound like its targets.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
 from timbrel.data.render.effects import Effects, draw_bands
+from timbrel.errors import DataError
 from timbrel.notes import Notes
 
-LARGEST = 3  # semitones either way
+BANDS = 3  # of an equaliser
+BAND_DB = 7.0  # largest gain of `draw_bands`
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How recordings are varied; each part can be set to 0."""
+
+    variants: int = 0  # more versions of every training recording
+    transpose: int = 3  # largest transposition of a version, semitones up or down
+    equalise_db: float = 7.0  # largest gain of its equaliser's three bands
+    level_db: float = 2.0  # standard deviation of the level of every passage
+
+    def check(self) -> None:
+        """Refuse what cannot be.
+
+        Raises:
+            DataError: a value is negative, or a transposition more than an octave.
+        """
+        for name, value in asdict(self).items():
+            if value < 0:
+                raise DataError(f"{name.removesuffix('_db')} must not be negative, but is {value}")
+        if self.transpose > 12:
+            raise DataError(f"a transposition by {self.transpose} semitones is more than an octave")
+        if self.variants and not (self.transpose or self.equalise_db):
+            raise DataError("variants would not differ: neither transposed nor equalised")
 
 
 @dataclass(frozen=True)
@@ -23,10 +49,15 @@ class Variation:
     bands: tuple[tuple[float, float, float], ...] = ()  # Hz, dB, Q of an equaliser
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, transposed: bool) -> "Variation":
-        """A random one, up to `LARGEST` semitones up or down if `transposed`."""
-        semitones = int(rng.integers(1, LARGEST + 1)) * int(rng.choice([-1, 1]))
-        return cls(semitones if transposed else 0, draw_bands(rng, 3))
+    def draw(
+        cls, rng: np.random.Generator, augmentation: Augmentation, pitched: bool
+    ) -> "Variation":
+        """A random one; only what is `pitched` is transposed, and then never by 0."""
+        largest = augmentation.transpose if pitched else 0
+        semitones = int(rng.integers(1, max(largest, 1) + 1)) * int(rng.choice([-1, 1]))
+        share = augmentation.equalise_db / BAND_DB
+        bands = tuple((hz, db * share, quality) for hz, db, quality in draw_bands(rng, BANDS))
+        return cls(semitones if largest else 0, bands if share else ())
 
     @property
     def speed(self) -> float:

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+# Scales that a few-step denoiser is trained to fold in.
+FEW_STEP_GUIDANCE = (1.0, 3.0)
+
 
 @dataclass(frozen=True)
 class Guidance:

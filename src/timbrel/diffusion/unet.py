@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from timbrel.diffusion.flow import gaussian_velocity
+from timbrel.diffusion.guidance import FEW_STEP_GUIDANCE
+from timbrel.diffusion.objective import gaussian_velocity
 from timbrel.nn.causal import ChannelNorm
 
 
@@ -20,6 +21,7 @@ class UNetConfig:
     embedding: int = 256  # of noise level and timbre
     heads: int = 4  # attention heads at the lowest level
     structure: int = 160  # channels of structure and guess that join every level
+    few_step: bool = False  # whether it is told step size and guidance (`Shortcut`)
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,21 @@ class Conditions:
     timbre: Tensor
     guess: Tensor
     deviation: Tensor
+
+
+@dataclass(frozen=True)
+class Shortcut:
+    """What a few-step denoiser is told besides (Frans et al., 2025), each (batch,).
+
+    Attributes:
+        size: flow time that the step will cover, in [0, 1]; 0 asks for the velocity itself.
+        structure: guidance scale that the answer has folded in.
+        timbre: guidance scale that the answer has folded in.
+    """
+
+    size: Tensor
+    structure: Tensor
+    timbre: Tensor
 
 
 class FilmBlock(nn.Module):
@@ -142,11 +159,22 @@ class UNet(nn.Module):
                     nn.ConvTranspose1d(widths[level + 1], width, 4, stride=2, padding=1)
                 )
         self.middle = Attention(widths[-1], config.heads)
+        if config.few_step:
+            self.shortcut = nn.Linear(3 * emb, emb)
+            nn.init.zeros_(self.shortcut.weight)
+            nn.init.zeros_(self.shortcut.bias)
         self.norm = ChannelNorm(widths[0])
         self.leave = nn.Conv1d(widths[0], channels, 3, padding=1)
         nn.init.zeros_(self.leave.weight)
 
-    def forward(self, x: Tensor, time: Tensor, conditions: Conditions, context: Tensor) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        time: Tensor,
+        conditions: Conditions,
+        context: Tensor,
+        shortcut: Shortcut | None = None,
+    ) -> Tensor:
         """One evaluation.
 
         Args:
@@ -154,17 +182,27 @@ class UNet(nn.Module):
             time: (batch,) flow time in [0, 1]: 0 is clean, 1 is noise.
             conditions: for as many frames.
             context: (batch, 1, frames) mask of given frames.
+            shortcut: step and guidance, for a few-step denoiser and no other.
 
         Returns:
-            Velocity (batch, channels, frames).
+            Velocity (batch, channels, frames); of a few-step denoiser its mean over the step.
         """
         mean, spread = gaussian_velocity(x, time, conditions.guess, conditions.deviation)
-        embedding = F.silu(
-            self.time(time_features(time, self.config.embedding))
-            + self.timbre(conditions.timbre * self.timbre_scale)
-        )
+        embedding = self.time(time_features(time, self.config.embedding))
+        embedding = embedding + self.timbre(conditions.timbre * self.timbre_scale)
+        if shortcut is not None:
+            embedding = embedding + self._shortcut(shortcut)
+        embedding = F.silu(embedding)
         inputs = torch.cat([x, context, conditions.guess, conditions.code], 1)
         return mean + spread * self._correction(inputs, embedding, x.shape[1])
+
+    def _shortcut(self, shortcut: Shortcut) -> Tensor:
+        """(batch, embedding)."""
+        most = FEW_STEP_GUIDANCE[1]
+        told = (shortcut.size, shortcut.structure / most, shortcut.timbre / most)
+        features = [time_features(value, self.config.embedding) for value in told]
+        joined: Tensor = self.shortcut(torch.cat(features, 1))
+        return joined
 
     def _correction(self, inputs: Tensor, embedding: Tensor, channels: int) -> Tensor:
         """(batch, channels + 1 + steering, frames) -> (batch, channels, frames)."""

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from timbrel.conditions.structure import RollEncoder, Structure
 from timbrel.diffusion.guidance import Guidance, combine
-from timbrel.diffusion.samplers import euler
+from timbrel.diffusion.samplers import SAMPLERS, Velocity
+from timbrel.diffusion.unet import Shortcut
 from timbrel.network import Network
 
 # Roll frames that are read before a window, so that notes that ring are known: 3 s.
@@ -27,6 +28,7 @@ class Sampling:
     steps: int = 6  # evaluations of the denoiser per window
     guidance: Guidance = field(default_factory=Guidance)
     seed: int = 0
+    sampler: str = "euler"  # one of SAMPLERS
 
 
 def windows(frames: int, window: int, context: int) -> Iterator[tuple[int, int, int]]:
@@ -45,8 +47,10 @@ def windows(frames: int, window: int, context: int) -> Iterator[tuple[int, int, 
 
 def guided_velocity(
     network: Network, structure: Structure, timbre: Tensor, context: Tensor, guidance: Guidance
-) -> Callable[[Tensor, Tensor], Tensor]:
+) -> Velocity:
     """The denoiser under guidance; only branches with a factor are computed, in one batch.
+
+    A few-step denoiser has guidance folded in and needs one branch.
 
     Args:
         network: trained.
@@ -55,7 +59,8 @@ def guided_velocity(
         context: (1, 1, frames) mask of given frames.
         guidance: scales.
     """
-    branches = guidance.branches()
+    few_step = network.config.denoiser.few_step
+    branches = Guidance(1, 1).branches() if few_step else guidance.branches()
     count = len(branches)
     present = torch.tensor([[s, t] for s, t, _ in branches], device=timbre.device)
     conditions = network.condition(
@@ -63,7 +68,10 @@ def guided_velocity(
     )
     masks = context.expand(count, -1, -1)
 
-    def velocity(x: Tensor, time: Tensor) -> Tensor:
+    def velocity(x: Tensor, time: Tensor, size: Tensor) -> Tensor:
+        if few_step:
+            scales = (torch.full_like(size, s) for s in (guidance.structure, guidance.timbre))
+            return network.denoiser(x, time, conditions, masks, Shortcut(size, *scales))
         batch = x.expand(count, -1, -1)
         out = network.denoiser(batch, time.expand(count), conditions, masks)
         return combine(out[:, None], guidance)
@@ -118,5 +126,12 @@ def generate(
         before[:, :, :given] = made[:, :, made.shape[2] - given :]
         vector = timbre if len(timbre) == 1 else timbre[(start + stop) // 2][None]
         velocity = guided_velocity(network, structure, vector, context, sampling.guidance)
-        made = euler(velocity, noise.to(device), before, context, sampling.steps)
+        made = SAMPLERS[sampling.sampler](
+            velocity,
+            noise.to(device),
+            before,
+            context,
+            network.objective.schedule,
+            sampling.steps,
+        )
         yield made[:, :, given:]

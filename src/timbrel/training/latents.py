@@ -7,7 +7,9 @@ import numpy as np
 import torch
 
 from timbrel.codec.codec import Codec
+from timbrel.data.engine import Engine, Local
 from timbrel.data.store import Store
+from timbrel.model import pick_device
 
 
 def codec_id(codec: Codec) -> str:
@@ -22,21 +24,47 @@ def codec_id(codec: Codec) -> str:
     return digest.hexdigest()[:16]
 
 
-@torch.inference_mode()
 def attach_latents(
     store: Store,
     codec: Codec,
-    device: torch.device,
+    device: torch.device | None = None,
     progress: Callable[[float], None] | None = None,
+    engine: Engine | None = None,
 ) -> None:
-    """Encode every item and attach the result as "latents" (frames, channels) float16."""
-    codec = codec.to(device)
+    """Encode every item and attach the result as "latents" (frames, channels) float16.
+
+    Args:
+        store: written to.
+        codec: encodes.
+        device: where; None is the GPU if there is one, where the engine works.
+        progress: called with the share that is done.
+        engine: who does it, by default this process.
+    """
+    gpu = device is None or device.type == "cuda"
+    found = (engine or Local()).run(_encode, (store, codec, device), range(len(store)), gpu)
 
     def encoded() -> Iterator[np.ndarray]:
-        for index in range(len(store)):
-            audio = torch.from_numpy(store.audio(index)).to(device)
-            yield codec.encode(audio[None, None])[0].T.half().cpu().numpy()
+        for number, latent in enumerate(found, 1):
+            yield latent
             if progress is not None:
-                progress((index + 1) / len(store))
+                progress(number / len(store))
 
     store.attach("latents", codec_id(codec), encoded())
+
+
+@torch.inference_mode()
+def _encode(shared: tuple[Store, Codec, torch.device | None], index: int) -> list[np.ndarray]:
+    """One item's latent, for an engine."""
+    store, codec, device = shared
+    device = device or pick_device("auto")
+    codec.to(device)
+    audio = torch.from_numpy(store.audio(index)).to(device)
+    return [codec.encode(audio[None, None])[0].T.half().cpu().numpy()]
+
+
+def latent_deviation(store: Store, seed: int, items: int = 256) -> float:
+    """Standard deviation of a store's latents over all channels: EDM's sigma_data."""
+    rng = np.random.default_rng(seed)
+    chosen = rng.choice(len(store), min(items, len(store)), replace=False)
+    square = [np.square(store.array("latents", int(i)), dtype=np.float32).mean() for i in chosen]
+    return round(float(np.sqrt(np.mean(square))), 3)

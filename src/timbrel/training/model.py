@@ -22,12 +22,12 @@ from timbrel.conditions.structure import CqtEncoder, Structure
 from timbrel.conditions.timbre import contrastive_loss
 from timbrel.data.pairs import WARMUP, Batch, Corruption, Pairs
 from timbrel.data.store import Store
-from timbrel.diffusion.flow import flow_loss, interpolate, sample_times, velocity
+from timbrel.diffusion.objective import interpolate, velocity, velocity_loss
 from timbrel.diffusion.samplers import euler
 from timbrel.errors import TrainingError
 from timbrel.network import ModelConfig, Network
 from timbrel.serialize import save_network
-from timbrel.training.latents import codec_id
+from timbrel.training.latents import codec_id, latent_deviation
 from timbrel.training.run import Budget, Ema, Run, generator, learning_rate, torch_generator
 
 
@@ -128,14 +128,14 @@ class Objective:
         length = uniform(size) * cfg.context_frames * (uniform(size) < cfg.context_share)
         context = (torch.arange(frames, device=device) < length[:, None]).float()[:, None]
         noise = normal(*latent.shape)
-        moment = sample_times(size, source, device)
+        moment = net.objective.draw_times(size, source, device)
         noisy = interpolate(latent, noise, moment)
         given = latent + normal(*latent.shape) * uniform(size, 1, 1) * cfg.context_noise
         noisy = torch.where(context > 0, given, noisy)
         with self.fast():
             estimate = net.denoiser(noisy, moment, conditions, context).float()
-        per_item = flow_loss(estimate, velocity(latent, noise), net.channel_weight, context)
-        values["flow"] = per_item.mean()
+        per_item = velocity_loss(estimate, velocity(latent, noise), net.channel_weight, context)
+        values["flow"] = (net.objective.weight(moment) * per_item).mean()
         if net.outline is not None and stage == 2:
             misfit = net.outline.loss(conditions.guess, latent, net.channel_weight)
             values["outline"] = misfit[keep_structure].sum() / size
@@ -216,6 +216,8 @@ def train_model(
         if part is not None:
             part.check("latents", codec_id(codec))
     torch.manual_seed(training.seed)
+    if start_from is None:
+        config = replace(config, deviation=latent_deviation(store, training.seed))
     network = Network(config).to(device)
     network.adopt(codec.basis)
     objective = Objective(network, training, device)
@@ -343,10 +345,10 @@ def preview(objective: Objective, codec: Codec, pairs: Pairs) -> np.ndarray:
     conditions = network.condition(structure, timbre, kept, kept)
     noise = torch.randn(truth.shape, generator=torch_generator(rng, device), device=device)
 
-    def velocity_at(x: Tensor, moment: Tensor) -> Tensor:
+    def velocity_at(x: Tensor, moment: Tensor, _size: Tensor) -> Tensor:
         return network.denoiser(x, moment, conditions, context)
 
-    made = euler(velocity_at, noise, truth, context, steps=8)
+    made = euler(velocity_at, noise, truth, context, network.objective.schedule, steps=8)
     audio = codec.to(device).decode(torch.cat([truth, made]))[:, 0]
     return torch.stack([audio[:2], audio[2:]], 1).flatten().clamp(-1, 1).cpu().numpy()
 

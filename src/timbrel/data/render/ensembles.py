@@ -8,6 +8,7 @@ import numpy as np
 from timbrel.audio import Audio
 from timbrel.data.render.effects import Effects
 from timbrel.data.render.pieces import RANGES, Piece
+from timbrel.data.render.recording import Recording
 from timbrel.data.render.styles import STYLES
 from timbrel.data.render.timbres import Timbre
 from timbrel.errors import DataError
@@ -28,12 +29,14 @@ class Ensemble:
         players: a timbre for every pitched role, and for drums if the style has them.
         levels: LUFS of each role.
         identity: unique name.
+        recording: through what all of it was recorded; None: it was not.
     """
 
     style: str
     players: dict[str, Timbre]
     levels: dict[str, float]
     identity: str
+    recording: Recording | None = None
 
     low = min(low for low, _ in RANGES.values())  # lowest pitch of pieces
     high = max(high for _, high in RANGES.values())
@@ -65,7 +68,8 @@ class Mix:
 
     Attributes:
         stems: (2, samples) float32 of each role that sounds.
-        mix: (2, samples) float32, the sum of the stems, peak at most `PEAK`.
+        mix: (2, samples) float32, the sum of the stems, through the recording chain if there
+            is one; peak at most `PEAK`.
     """
 
     stems: dict[str, np.ndarray]
@@ -77,7 +81,7 @@ def draw_ensemble(rng: np.random.Generator, timbres: list[Timbre], style: str) -
 
     Each is of a General MIDI family that fits the role, or now and then from the own
     synthesiser, if there are such timbres; else any that reaches the role's range. All
-    stand in one room.
+    stand in one room and, if the lead is recorded, are recorded as it is, in one tuning.
 
     Args:
         rng: source of everything drawn.
@@ -104,8 +108,11 @@ def draw_ensemble(rng: np.random.Generator, timbres: list[Timbre], style: str) -
             seed=room.seed,
         )
         players[role] = replace(timbre, effects=shared)
+    chain = players["lead"].recording
+    tuning = None if chain is None else Recording(tuning_cents=chain.tuning_cents)
+    players = {role: replace(timbre, recording=tuning) for role, timbre in players.items()}
     levels = {role: BALANCE[role] + BALANCE_SPREAD * rng.standard_normal() for role in players}
-    return Ensemble(style, players, levels, f"{style}-{int(rng.integers(2**31)):08x}")
+    return Ensemble(style, players, levels, f"{style}-{int(rng.integers(2**31)):08x}", chain)
 
 
 def _pick(
@@ -150,4 +157,7 @@ def render_mix(piece: Piece, ensemble: Ensemble, seconds: float, rate: int = 44_
             stems[role] = stem * np.float32(10 ** ((ensemble.levels[role] - loudness) / 20))
     total = sum(stems.values(), np.zeros((2, round(seconds * rate)), np.float32))
     gain = np.float32(min(1.0, PEAK / max(float(np.abs(total).max(initial=0)), 1e-9)))
-    return Mix({role: gain * stem for role, stem in stems.items()}, gain * total)
+    mix = gain * total
+    if ensemble.recording is not None:
+        mix = ensemble.recording.apply(mix, rate)
+    return Mix({role: gain * stem for role, stem in stems.items()}, mix)

@@ -21,7 +21,7 @@ from timbrel.data.render.styles import STYLES
 from timbrel.data.render.timbres import SPLITS, Timbre, draw_timbres
 from timbrel.notes import Notes
 
-PER_TIMBRE = 6  # scores that each timbre plays, and pieces each ensemble
+PER_TIMBRE = 4  # scores that each timbre plays, and pieces each ensemble
 PER_SCORE = 2  # timbres that play each score, and ensembles each piece
 LEAD_OUT = 1.0  # seconds at the end in which no note begins
 EXPRESSIVE_SHARE = 0.3
@@ -140,6 +140,7 @@ def draw_plan(
     synth_share: float = 0.4,
     seconds: float = 12.0,
     mixes: int = 0,
+    recorded: float = 0.0,
     expressive_share: float = EXPRESSIVE_SHARE,
 ) -> Plan:
     """Draw who plays.
@@ -152,6 +153,7 @@ def draw_plan(
         synth_share: share of the own synthesiser's timbres.
         seconds: length of a rendition.
         mixes: how many of the renditions are mixes.
+        recorded: share of the timbres that is heard through a recording chain.
         expressive_share: of the timbres that can bend notes, those whose players do.
 
     Raises:
@@ -159,7 +161,7 @@ def draw_plan(
     """
     needed = timbres_needed(count - mixes)
     most = max(needed, POOL) if mixes else needed
-    drawn = draw_timbres(seed, most, split, fonts, synth_share, expressive_share)
+    drawn = draw_timbres(seed, most, split, fonts, synth_share, recorded, expressive_share)
     timbres = drawn[:needed]
     drums = [t for t in timbres if t.drums]
     if len(drums) == 1 and len(timbres) > 2:  # it would have no partner

@@ -1,17 +1,13 @@
 """Rendering a plan into a store."""
 
-import os
-import threading
-import time
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+import itertools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 
 from timbrel.audio import Audio
+from timbrel.data.engine import Engine, Local
 from timbrel.data.level import levelled
 from timbrel.data.lock import locked
 from timbrel.data.render.ensembles import render_mix
@@ -25,18 +21,12 @@ from timbrel.notes import Notes
 
 RATE = 44_100
 PER_SHARD = 64
-PLAN_VERSION = 3  # of a plan's draws: stores of another version are not continued
+PLAN_VERSION = 4  # of a plan's draws: stores of another version are not continued
 LARGEST_SHARD = 2 * 1024**3  # bytes of audio
 
 
-def play(plan: Plan, index: int) -> tuple[np.ndarray, Notes]:
-    """Rendition `index`: mono samples (n,) float32, and its notes."""
-    samples, notes, _ = _play(plan, index)
-    return samples, notes
-
-
-def _play(plan: Plan, index: int) -> tuple[np.ndarray, Notes, float | None]:
-    """`play`, with the loudness in LUFS that was reached."""
+def play(plan: Plan, index: int) -> tuple[np.ndarray, Notes, float | None]:
+    """Rendition `index`: mono samples (n,) float32, its notes, and its loudness in LUFS."""
     notes = plan.notes(index)
     if plan.is_mix(index):
         stereo = render_mix(plan.piece(index), plan.ensemble(index), plan.seconds, RATE).mix
@@ -46,26 +36,9 @@ def _play(plan: Plan, index: int) -> tuple[np.ndarray, Notes, float | None]:
     return samples, notes, loudness
 
 
-_PLAN: Plan | None = None
-
-
-def _use_plan(plan: Plan, parent: int) -> None:
-    """In a worker process: remember the plan, so that fonts are loaded once."""
-    global _PLAN
-    _PLAN = plan
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-
-
-def _end_with(parent: int) -> None:
-    """A pool's workers wait for ever when their parent is killed; these end with it."""
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
-
-
-def _play_index(index: int) -> tuple[np.ndarray, Notes, float | None]:
-    assert _PLAN is not None
-    return _play(_PLAN, index)
+def _work(plan: Plan, index: int) -> Iterator[tuple[np.ndarray, Notes, float | None]]:
+    """`play` for an engine."""
+    yield play(plan, index)
 
 
 def render_store(
@@ -76,8 +49,9 @@ def render_store(
     fonts: list[SoundFont],
     synth_share: float = 0.4,
     seconds: float = 12.0,
-    workers: int = 1,
+    engine: Engine | None = None,
     mix_share: float = 0.0,
+    recorded: float = 0.0,
     expressive_share: float = EXPRESSIVE_SHARE,
     progress: Callable[[float], None] | None = None,
 ) -> None:
@@ -91,8 +65,9 @@ def render_store(
         fonts: sound fonts to choose from; their faulty presets are left out.
         synth_share: share of the own synthesiser's timbres.
         seconds: length of a rendition.
-        workers: processes; the result does not depend on it.
+        engine: where it is rendered, by default here; the result does not depend on it.
         mix_share: share of renditions that are whole pieces, played by ensembles.
+        recorded: share of the timbres that is heard through a recording chain.
         expressive_share: of the timbres that can bend notes, those whose players do.
         progress: called with the share that is done.
 
@@ -105,12 +80,18 @@ def render_store(
             f"{count} renditions of {seconds:g} s cannot be rendered: at least one of more "
             f"than {LEAD_OUT:g} s is needed"
         )
-    for name, share in (("mixes", mix_share), ("expressive timbres", expressive_share)):
+    for name, share in (
+        ("mixes", mix_share),
+        ("expressive timbres", expressive_share),
+        ("recorded timbres", recorded),
+    ):
         if not 0 <= share <= 1:
             raise DataError(f"the share of {name} must be between 0 and 1, not {share:g}")
     mixes = round(mix_share * count)
     fonts = [usable(font) for font in fonts]
-    plan = draw_plan(seed, count, split, fonts, synth_share, seconds, mixes, expressive_share)
+    plan = draw_plan(
+        seed, count, split, fonts, synth_share, seconds, mixes, recorded, expressive_share
+    )
     samples = round(seconds * RATE)
     per_shard = max(1, min(PER_SHARD, LARGEST_SHARD // (2 * samples)))
     options = {
@@ -121,6 +102,7 @@ def render_store(
         "fonts": [font.path.name for font in fonts],
         "excluded": {font.path.name: _places(font) for font in fonts},
         "synth_share": synth_share,
+        "recorded": recorded,
         "seconds": seconds,
         "mix_share": mix_share,
         "expressive_share": expressive_share,
@@ -128,11 +110,16 @@ def render_store(
     }
     shards = [range(k, min(k + per_shard, count)) for k in range(0, count, per_shard)]
     path.mkdir(parents=True, exist_ok=True)
-    with locked(path), _player(plan, workers) as play_all:
+    with locked(path):
         writer = StoreWriter(path, options)
+        missing = [
+            index for k, shard in enumerate(shards) if k not in writer.shards for index in shard
+        ]
+        renditions = (engine or Local()).run(_work, plan, missing)
         for shard, indices in enumerate(shards):
             if shard not in writer.shards:
-                audio, notes, loudness = zip(*play_all(indices), strict=True)
+                played = itertools.islice(renditions, len(indices))
+                audio, notes, loudness = zip(*played, strict=True)
                 items = [
                     _item(plan, shard, row, index, split, samples, loudness[row])
                     for row, index in enumerate(indices)
@@ -145,23 +132,6 @@ def render_store(
 def _places(font: SoundFont) -> list[str]:
     """The presets that are left out, for JSON."""
     return [f"{bank}-{program}" for bank, program in sorted(font.excluded)]
-
-
-@contextmanager
-def _player(
-    plan: Plan, workers: int
-) -> Iterator[Callable[[range], Iterable[tuple[np.ndarray, Notes, float | None]]]]:
-    """A function that plays many renditions, here or in several processes."""
-    if workers <= 1:
-        yield lambda indices: [_play(plan, index) for index in indices]
-        return
-    with ProcessPoolExecutor(workers, initializer=_use_plan, initargs=(plan, os.getpid())) as pool:
-        try:
-            yield lambda indices: pool.map(_play_index, indices)
-        except BrokenProcessPool as error:
-            raise DataError(
-                "a rendering process was killed (is memory short?); run again to continue"
-            ) from error
 
 
 def _item(

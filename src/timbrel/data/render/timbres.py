@@ -5,6 +5,7 @@ Fonts share recordings, so splits go by recording family, never by file
 training region; other families and some programs are heard only in validation and test.
 """
 
+import math
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from timbrel.data.render.effects import Effects
 from timbrel.data.render.expression import Manner
 from timbrel.data.render.phrases import KITS
+from timbrel.data.render.recording import Recording, replay
 from timbrel.data.render.soundfont import Preset, SoundFont
 from timbrel.data.render.styles import (
     BASS,
@@ -88,6 +90,7 @@ class Timbre:
         high: highest pitch that its scores use.
         voices: most notes at once.
         drums: whether pitches name pieces of a kit.
+        recording: through what it was recorded; None: it was not.
     """
 
     source: Patch | tuple[SoundFont, Preset]
@@ -101,6 +104,7 @@ class Timbre:
     drums: bool = False
     group: int = field(default=-1)  # General MIDI family (program // 8), or -1
     manner: Manner = field(default=Manner())  # how its player plays
+    recording: Recording | None = None
 
     @property
     def playable(self) -> tuple[int, int]:
@@ -129,19 +133,29 @@ class Timbre:
 
     def render(self, notes: Notes, seconds: float, rate: int = 44_100) -> np.ndarray:
         """(2, samples) float32 as its player plays, with effects, peak at most 1."""
-        cents = self.manner.cents(notes, seconds) if self.manner.bends else None
-        if isinstance(self.source, Patch):
-            if self.drums:
-                dry = render_kit(self.source, notes, seconds, rate)
-            else:
-                dry = render_patch(self.source, notes, seconds, rate, cents)
+        if self.recording is None:
+            wet = self.effects.apply(self._dry(notes, seconds, rate), rate)
         else:
+            # what is played slower and replayed faster is out of tune and in time
+            speed = self.recording.speed
+            slow = replace(notes, onset=notes.onset * speed, offset=notes.offset * speed)
+            count = round(seconds * rate)
+            length = math.ceil(count * speed) / rate
+            dry = replay(self._dry(slow, length, rate), speed, count)
+            wet = self.recording.apply(self.effects.apply(dry, rate), rate)
+        return wet / max(1.0, float(np.abs(wet).max(initial=0)))
+
+    def _dry(self, notes: Notes, seconds: float, rate: int) -> np.ndarray:
+        """(2, samples), by the player on the instrument alone."""
+        cents = self.manner.cents(notes, seconds) if self.manner.bends else None
+        if not isinstance(self.source, Patch):
             font, preset = self.source
             dry = font.render(preset, notes, seconds, rate, cents)
-        if self.manner.swell_db:
-            dry = dry * self.manner.gain(notes, seconds, rate)
-        wet = self.effects.apply(dry, rate)
-        return wet / max(1.0, float(np.abs(wet).max(initial=0)))
+        elif self.drums:
+            dry = render_kit(self.source, notes, seconds, rate)
+        else:
+            dry = render_patch(self.source, notes, seconds, rate, cents)
+        return dry * self.manner.gain(notes, seconds, rate) if self.manner.swell_db else dry
 
 
 def natural_range(program: int) -> tuple[int, int, int]:
@@ -180,6 +194,7 @@ def draw_timbres(
     split: str,
     fonts: list[SoundFont],
     synth_share: float = 0.4,
+    recorded: float = 0.0,
     expressive_share: float = 0.0,
 ) -> list[Timbre]:
     """Draw timbres of a split, the same ones for the same arguments.
@@ -190,6 +205,8 @@ def draw_timbres(
         split: "train", "valid" or "test".
         fonts: those to choose from; none means the synthesiser alone.
         synth_share: share of patches of the own synthesiser.
+        recorded: share that is heard through a recording chain; the timbres themselves do
+            not depend on it.
         expressive_share: of the timbres that can bend notes, those whose players do.
 
     Raises:
@@ -198,6 +215,7 @@ def draw_timbres(
     if split not in SPLITS:
         raise DataError(f"there is no split '{split}'; choose train, valid or test")
     rng = np.random.default_rng([seed, SPLITS[split]])
+    chain = np.random.default_rng([seed, SPLITS[split], 1])
     presets = [(f, p) for f in fonts for p in f.presets() if in_split(f, p, split)]
     kits = [entry for entry in presets if entry[1].drums and entry[1].keys >= KIT_PIECES]
     tones = [entry for entry in presets if not entry[1].drums]
@@ -209,7 +227,9 @@ def draw_timbres(
             timbre = _from_font(choices, rng, number, drums)
         else:
             timbre = _from_patch(rng, split, number, drums)
-        # a stream of its own: the share changes nothing else
+        # streams of their own: the shares change nothing else
+        if chain.random() < recorded:
+            timbre = replace(timbre, recording=Recording.draw(chain))
         player = np.random.default_rng([seed, SPLITS[split], number, 83])
         if timbre.bendable and player.random() < expressive_share:
             timbre = replace(timbre, manner=_manner(timbre, player))

@@ -1,0 +1,199 @@
+"""Where work is done: in this process, in several, or on a Ray cluster; with equal results.
+
+Work is a pure function of something shared (a plan, a codec) and an item, and gives any
+number of results. They come in the order of the items, whatever finishes first, and only
+a few items are ahead of what was taken: memory does not grow with the work.
+"""
+
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, Protocol, TypeVar
+
+from timbrel.errors import DataError, TimbrelError
+
+Shared = TypeVar("Shared")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Work = Callable[[Shared, Item], Iterable[Result]]
+
+AHEAD = 2  # items in work or waiting, for each worker
+KILLED = "a process that worked on it was killed (is memory short?); run again to continue"
+
+
+class Engine(Protocol):
+    """Runs work."""
+
+    def run(
+        self,
+        work: Work[Shared, Item, Result],
+        shared: Shared,
+        items: Iterable[Item],
+        gpu: bool = False,
+    ) -> Iterator[Result]:
+        """All results of all items, in order.
+
+        Args:
+            work: a function of a module; its arguments and results can be pickled.
+            shared: given to every call; sent once to each process.
+            items: drawn from as work goes on.
+            gpu: whether the work would like a GPU.
+
+        Raises:
+            DataError: a process was killed, or no cluster can be reached.
+        """
+        ...
+
+
+class Local:
+    """This machine.
+
+    Args:
+        workers: processes; 1 is this one, where results are made one by one as they are taken.
+    """
+
+    def __init__(self, workers: int = 1) -> None:
+        self.workers = workers
+
+    def run(
+        self,
+        work: Work[Shared, Item, Result],
+        shared: Shared,
+        items: Iterable[Item],
+        gpu: bool = False,
+    ) -> Iterator[Result]:
+        """See `Engine.run`."""
+        if self.workers <= 1:
+            for item in items:
+                yield from work(shared, item)
+            return
+        pool = ProcessPoolExecutor(
+            self.workers, initializer=_begin, initargs=(work, shared, os.getpid())
+        )
+        waiting: deque[Future[list[Result]]] = deque()
+        try:
+            for item in items:
+                waiting.append(pool.submit(_do, "", item))
+                if len(waiting) >= AHEAD * self.workers:
+                    yield from waiting.popleft().result()
+            while waiting:
+                yield from waiting.popleft().result()
+        except BrokenProcessPool as error:
+            raise DataError(KILLED) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+class Ray:
+    """A Ray cluster: the one of $RAY_ADDRESS, else one that is started on this machine.
+
+    Its machines need this package, and files at the same paths (or at URLs).
+    """
+
+    def run(
+        self,
+        work: Work[Shared, Item, Result],
+        shared: Shared,
+        items: Iterable[Item],
+        gpu: bool = False,
+    ) -> Iterator[Result]:
+        """See `Engine.run`; with `gpu`, every task has a GPU of its own if there are any."""
+        ray = _ray()
+        resources = ray.cluster_resources()
+        kind = "GPU" if gpu and resources.get("GPU", 0) >= 1 else "CPU"
+        task = ray.remote(_do).options(num_gpus=int(kind == "GPU"))
+        # in a list, so that Ray does not fetch it for every task anew
+        kept = [ray.put((work, shared))]
+        waiting: deque[Any] = deque()
+        try:
+            for item in items:
+                waiting.append(task.remote(kept, item))
+                if len(waiting) >= AHEAD * max(1, int(resources.get(kind, 1))):
+                    yield from ray.get(waiting.popleft())
+            while waiting:
+                yield from ray.get(waiting.popleft())
+        except ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, TimbrelError):
+                raise error.cause from None
+            if isinstance(error.cause, ray.exceptions.RaySystemError):
+                raise DataError(
+                    "a machine of the Ray cluster cannot load the work; is this version of "
+                    "timbrel installed there?"
+                ) from error
+            raise
+        except ray.exceptions.RayError as error:
+            raise DataError(f"{KILLED} ({error.__class__.__name__})") from error
+        finally:
+            for reference in waiting:
+                ray.cancel(reference, force=False)
+
+
+def pick_engine(name: str, workers: int = 1) -> Engine:
+    """An engine by its name.
+
+    Args:
+        name: "local" or "ray".
+        workers: processes of the local one; a cluster has what it has.
+
+    Raises:
+        DataError: there is no such engine.
+    """
+    if name == "local":
+        return Local(workers)
+    if name == "ray":
+        return Ray()
+    raise DataError(f"there is no engine '{name}'; choose local or ray")
+
+
+_SHARED: dict[str, tuple[Work[Any, Any, Any], Any]] = {}  # of this worker process
+
+
+def _begin(work: Work[Any, Any, Any], shared: Any, parent: int) -> None:
+    """In a process of the pool: remember what is shared, so that it is sent and loaded once."""
+    _SHARED[""] = work, shared
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """A pool's processes wait for ever when their parent is killed; these end with it."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
+def _do(kept: Any, item: Any) -> list[Any]:
+    """One item's results, in a worker; `kept` says where what is shared is to be had."""
+    key = kept[0].hex() if kept else ""
+    if key not in _SHARED:
+        import ray
+
+        _SHARED.clear()  # an earlier run's
+        _SHARED[key] = ray.get(kept[0])
+    work, shared = _SHARED[key]
+    return list(work(shared, item))
+
+
+def _ray() -> Any:
+    """The library, connected.
+
+    Raises:
+        DataError: it is not installed, or the cluster cannot be reached.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise DataError("--engine ray needs Ray: pip install 'timbrel[ray]'") from error
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if not ray.is_initialized():
+        try:
+            ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            where = os.environ.get("RAY_ADDRESS", "this machine")
+            first = str(error).splitlines()[0] if str(error) else error.__class__.__name__
+            raise DataError(f"no Ray cluster at {where}: {first}") from error
+    return ray

@@ -1,0 +1,140 @@
+"""The same work here, in processes and on a local Ray cluster."""
+
+import itertools
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from miniatures import LAYOUTS
+from timbrel.codec.codec import Codec
+from timbrel.data.engine import AHEAD, Engine, Local, Ray, pick_engine
+from timbrel.data.ingest import prepare
+from timbrel.data.render.renditions import render_store
+from timbrel.data.store import Store
+from timbrel.data.variation import Augmentation
+from timbrel.errors import DataError
+from timbrel.training.latents import attach_latents
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in folder.iterdir()}
+
+
+def count_up(shared: int, item: int) -> Iterator[tuple[int, int]]:
+    """As many results as the item says; later items are done first."""
+    time.sleep(0.02 * max(0, 5 - item))
+    yield from ((item, shared + k) for k in range(item))
+
+
+def where(shared: None, item: int) -> list[int]:
+    return [os.getpid()]
+
+
+def die(shared: None, item: int) -> list[int]:
+    if item == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return [item]
+
+
+def complain(shared: None, item: int) -> list[int]:
+    raise DataError(f"item {item} is no good")
+
+
+VARIED = Augmentation(variants=1)
+EXPECTED = [(item, 100 + k) for item in range(6) for k in range(item)]
+
+
+@pytest.fixture(scope="module")
+def ray() -> Iterator[Ray]:
+    """A cluster of two cores on this machine, whose processes find the tests' modules."""
+    library = pytest.importorskip("ray")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
+        patch.setenv("RAY_AUTH_MODE", "disabled")  # which would leave a file in the home folder
+        library.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+        yield Ray()
+        library.shutdown()
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_results_come_in_the_order_of_the_items(workers: int) -> None:
+    assert list(Local(workers).run(count_up, 100, range(6))) == EXPECTED
+
+
+def test_one_worker_is_this_process_and_makes_results_as_they_are_taken() -> None:
+    assert set(Local(1).run(where, None, range(3))) == {os.getpid()}
+    results = Local(1).run(count_up, 0, itertools.count())  # without end
+    assert list(itertools.islice(results, 3)) == [(1, 0), (2, 0), (2, 1)]
+
+
+def test_several_workers_are_processes_that_draw_only_a_few_items_ahead() -> None:
+    drawn = []
+
+    def items() -> Iterator[int]:
+        for number in itertools.count():
+            drawn.append(number)
+            yield number
+
+    results = Local(2).run(where, None, items())
+    pids = {next(results) for _ in range(8)}
+    assert len(drawn) <= 8 + AHEAD * 2
+    results.close()
+    assert os.getpid() not in pids
+    assert 1 <= len(pids) <= 2
+
+
+def test_a_killed_worker_is_told_with_the_cure() -> None:
+    with pytest.raises(DataError, match=r"killed .* run again to continue"):
+        list(Local(2).run(die, None, range(6)))
+
+
+def test_errors_of_the_work_come_as_they_are() -> None:
+    for engine in (Local(1), Local(2)):
+        with pytest.raises(DataError, match=r"^item 0 is no good$"):
+            list(engine.run(complain, None, range(3)))
+
+
+def test_engines_are_found_by_name() -> None:
+    assert isinstance(pick_engine("ray"), Ray)
+    local = pick_engine("local", 3)
+    assert isinstance(local, Local)
+    assert local.workers == 3
+    with pytest.raises(DataError, match="no engine 'slurm'; choose local or ray"):
+        pick_engine("slurm")
+
+
+def test_without_ray_the_cure_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(DataError, match=r"pip install 'timbrel\[ray\]'"):
+        next(Ray().run(count_up, 0, range(3)))
+
+
+def test_recordings_are_read_alike_by_one_process_and_two(tmp_path: Path) -> None:
+    LAYOUTS["slakh"](tmp_path / "in")
+    for workers in (1, 2):
+        store = tmp_path / str(workers)
+        prepare("slakh", tmp_path / "in", store, augmentation=VARIED, engine=Local(workers))
+    assert contents(tmp_path / "1") == contents(tmp_path / "2")
+
+
+@pytest.mark.slow
+def test_a_ray_cluster_does_the_same_as_this_process(
+    ray: Engine, tmp_path: Path, tiny_codec: Codec
+) -> None:
+    assert list(ray.run(count_up, 100, range(6))) == EXPECTED
+    assert os.getpid() not in set(ray.run(where, None, range(4)))
+    with pytest.raises(DataError, match=r"^item 0 is no good$"):
+        list(ray.run(complain, None, range(3)))
+    LAYOUTS["slakh"](tmp_path / "in")
+    for name, engine in (("here", Local()), ("there", ray)):
+        recorded, rendered = tmp_path / f"recorded-{name}", tmp_path / f"rendered-{name}"
+        prepare("slakh", tmp_path / "in", recorded, engine=engine)
+        render_store(rendered, 1, 8, "train", [], 1.0, 1.5, engine, mix_share=0.5)
+        attach_latents(Store.open(rendered), tiny_codec, engine=engine)
+    assert contents(tmp_path / "recorded-here") == contents(tmp_path / "recorded-there")
+    assert contents(tmp_path / "rendered-here") == contents(tmp_path / "rendered-there")
