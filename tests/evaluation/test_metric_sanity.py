@@ -34,14 +34,14 @@ COLUMNS = (
 )  # fmt: skip
 EXPECTED = {
     #                       semi octa 30ms 250m lowp othr nois dyna sile clip
-    "note_f1":              "-    -    =    -    =    =    =    =    -    =",
+    "note_f1":              "-    -    =    -    =    .    =    =    -    =",
     "note_precision":       "-    -    =    -    .    =    =    =    =    =",
-    "note_recall":          "-    -    =    -    =    =    =    =    -    =",
+    "note_recall":          "-    -    =    -    =    .    =    =    -    =",
     "pitch_class_f1":       "-    =    =    -    =    =    =    =    -    =",
     "onset_f1":             "=    =    =    .    =    =    =    =    -    =",
     "offset_f1":            "-    -    -    -    .    .    -    =    -    =",
     "velocity_f1":          "-    -    =    -    =    =    =    -    -    .",
-    "velocity_correlation": "=    =    =    -    =    =    =    -    -    =",
+    "velocity_correlation": ".    =    =    -    =    =    =    -    -    .",
     "octave_errors":        "=    +    =    =    =    =    =    =    =    =",
     "given_f1":             "-    -    =    -    =    =    =    =    -    =",
     "beats_any_level":      "=    =    =    .    =    =    =    =    -    =",
