@@ -38,7 +38,7 @@ def write_study(folder: Path, *recipes: str) -> str:
     (folder / "protocol.toml").write_text(PROTOCOL)
     (folder / "study.toml").write_text(
         f'question = "Which?"\nprotocol = "{folder}/protocol.toml"\ncases = 1\n'
-        f"recipes = {json.dumps(recipes)}\n"
+        f"recipes = {json.dumps(recipes)}\n[training]\nframes = 32\nexample_frames = 32\n"
     )
     return str(folder / "study.toml")
 

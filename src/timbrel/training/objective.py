@@ -112,7 +112,7 @@ class Objective:
         if present is not None:
             keep_structure = torch.full_like(keep_structure, present[0])
             keep_timbre = torch.full_like(keep_timbre, present[1])
-        if learns:
+        if learns and cfg.contrastive:
             identity = torch.from_numpy(batch.identity).to(device)
             with self.fast():
                 own = net.timbre_encoder(latent).float()
