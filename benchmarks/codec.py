@@ -263,6 +263,7 @@ def measure(codec: Codec, sounds: list[Sound]) -> dict[str, float]:
     return {
         name: statistics.median(values) if name in middle else statistics.fmean(values)
         for name, values in found.items()
+        if values
     }
 
 
