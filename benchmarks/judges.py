@@ -80,7 +80,7 @@ def velocities(timbres: list[Timbre], note: Callable[[str, float], None]) -> Non
         timbre = able[int(rng.integers(len(able)))]
         notes = heard(timbre.render(part, 10.0, RATE)).notes
         shuffled = replace(notes, velocity=rng.permutation(notes.velocity))
-        note("velocity F1 of a lead: note F1", note_scores(part, notes).f1)
+        note("note F1 of a lead", note_scores(part, notes).f1)
         note("velocity F1 of a lead", velocity_f1(part, notes))
         note("velocity F1 of a lead, shuffled", velocity_f1(part, shuffled))
 
