@@ -21,6 +21,7 @@ HEADINGS = (
     "nearer to example",
     "identified",
     "instrument in structure",
+    "instrument in timbre",
     "pitch in timbre",
     "steps",
     "minutes",
@@ -40,7 +41,7 @@ def table(study: Study, setting: Setting, folder: Path) -> str:
     found = {row.system: row for row in _over_all_levels(records, judged)}
     lines = ["| " + " | ".join(HEADINGS) + " |", "|" + "---|" * len(HEADINGS)]
     if TRUTH in found:
-        lines.append(_line([TRUTH, "", *_scores(found[TRUTH]), "", "", "", ""]))
+        lines.append(_line([TRUTH, "", *_scores(found[TRUTH])]))
     for recipe in recipes_of(study, setting):
         home = folder / recipe.name
         failure = home / "failure.txt"
@@ -84,6 +85,7 @@ def _facts(home: Path, door: str) -> list[str]:
     minutes = last.get("seconds", math.nan) / 60
     return [
         leak,
+        number(found.get("timbre/instrument", math.nan)),
         number(found.get("timbre/pitch", math.nan)),
         f"{last.get('step', 0):g}",
         number(minutes, 1),

@@ -87,7 +87,8 @@ def train_model(
     if start_from is not None:
         check_start(network, start_from)
     pairs = pairs_of(store, codec, config, training)
-    held_out = pairs_of(valid, codec, config, training) if valid is not None else None
+    written = replace(training, heard=0.0)  # what is held out need not be heard
+    held_out = pairs_of(valid, codec, config, written) if valid is not None else None
     probe_set = ProbeSet(valid or store, codec.frame_rate, training.frames)
     objective = Objective(network, training, device)
     settings = {"kind": "model", "model": asdict(config), "training": asdict(training)}
