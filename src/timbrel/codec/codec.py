@@ -123,7 +123,7 @@ def as_batch(audio: Tensor) -> Tensor:
     """Channels as items: (batch, channels, samples) -> (batch * channels, 1, samples).
 
     Left and right are coded alone. Mid and side would need a codec that keeps phase: what is
-    panned lives in how the two add up (docs/decisions/0010).
+    panned lives in how the two add up (docs/decisions/0011).
     """
     return audio.reshape(-1, 1, audio.shape[-1])
 
