@@ -1,10 +1,9 @@
-"""Metrics against values known in closed form, and under known damage."""
+"""Metrics against values known in closed form; under known damage: test_metric_sanity.py."""
 
 import math
 
 import numpy as np
 import pytest
-import scipy.signal
 
 from sounds import RATE, pitch_hz, tone
 from timbrel.audio import Audio
@@ -14,7 +13,6 @@ from timbrel.evaluation.notes_metrics import note_scores
 from timbrel.evaluation.signal import bandwidth, facts
 from timbrel.evaluation.statistics import mean_interval, paired_difference
 from timbrel.evaluation.systems import equalised, repeated
-from timbrel.evaluation.timbre_embedding import hear, similarity
 from timbrel.evaluation.transcriber import transcribe
 from timbrel.notes import Notes
 
@@ -132,46 +130,6 @@ def test_a_paired_difference_sees_what_spread_between_cases_hides() -> None:
     _, low, high, p = paired_difference(hard, rng.permutation(hard))
     assert low < 0 < high
     assert p > 0.05
-
-
-def damaged() -> dict[str, Audio]:
-    rng = np.random.default_rng(0)
-    clean = play()
-    low = scipy.signal.butter(8, 800, fs=RATE, output="sos")
-    noise = 0.3 * np.abs(clean.samples).max() * rng.standard_normal(clean.samples.shape)
-    return {
-        "clean": clean,
-        "one semitone up": play(1),
-        "one octave up": play(12),
-        "30 ms late": play(later=0.03),
-        "low-passed": Audio(scipy.signal.sosfilt(low, clean.samples).astype(np.float32), RATE),
-        "other instrument": play(partials=2, decay=0.0),
-        "noisy": Audio((clean.samples + noise).astype(np.float32), RATE),
-    }
-
-
-def test_every_metric_moves_the_right_way_under_known_damage() -> None:
-    reference = Notes.from_rows([(a, b, p, 90) for a, b, p in TUNE])
-    sounds = damaged()
-    notes = {k: note_scores(reference, transcribe(v.samples[0], RATE)) for k, v in sounds.items()}
-    pairs = {k: paired(v, sounds["clean"]) for k, v in sounds.items()}
-    ears = {k: hear(v.samples[0], RATE) for k, v in sounds.items()}
-    timbre = {k: similarity(v.discriminant, ears["clean"].discriminant) for k, v in ears.items()}
-    width = {k: bandwidth(v.samples[0], RATE) for k, v in sounds.items()}
-    assert notes["clean"].f1 > 0.8
-    assert notes["one semitone up"].f1 < 0.2
-    assert notes["one octave up"].f1 < 0.3
-    assert notes["one octave up"].pitch_class_f1 > 0.7
-    assert notes["one octave up"].octave_error_rate > 0.5
-    assert notes["30 ms late"].f1 > 0.8  # within the tolerance
-    assert pairs["one semitone up"]["chroma"] < 0.5 < pairs["one octave up"]["chroma"]
-    assert pairs["30 ms late"]["onsets"] > 0.8
-    for name in ("one semitone up", "one octave up", "low-passed", "other instrument", "noisy"):
-        assert pairs[name]["mel"] > 3, name
-    assert timbre["other instrument"] < min(timbre["one semitone up"], timbre["30 ms late"])
-    assert timbre["low-passed"] < timbre["30 ms late"]
-    assert width["low-passed"] < 0.9 * width["clean"]
-    assert width["noisy"] > 3 * width["clean"]
 
 
 def test_an_equalised_source_has_the_example_s_average_spectrum_and_its_own_notes() -> None:
