@@ -66,7 +66,7 @@ def test_a_groove_is_played_by_a_pitched_sound_and_a_melody_by_a_kit(
     for structure, example in ((GROOVE, plucked), (MELODY, kit)):
         audio = player.render(structure, example, steps=4, length=3.5)
         assert np.isfinite(audio.samples).all()
-        assert audio.loudness() == pytest.approx(-20, abs=1.5)
+        assert -27 < audio.loudness() < -18  # peaks may forbid more
         assert beats_heard(audio) > 1.2
 
 
