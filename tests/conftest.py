@@ -1,6 +1,7 @@
 """Fixtures, all synthesised in code."""
 
 import os
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +30,9 @@ from timbrel.training.codec import train_codec
 from timbrel.training.codec_objective import CodecTraining
 from timbrel.training.latents import attach_latents
 from timbrel.training.run import Budget, Run
+
+# tests that were started in the background ignore Ctrl-C, and so would every command they start
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -1,12 +1,16 @@
 """The recipe of the default model: from nothing to a model that plays, stopped on the way."""
 
+import importlib.util
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
+import typer
 
+from timbrel.cli.main import app
 from timbrel.model import load
 
 ROOT = Path(__file__).parents[2]
@@ -61,6 +65,25 @@ def test_a_recipe_that_was_stopped_goes_on_and_makes_a_model_that_plays(tmp_path
     assert player.network.config.denoiser.few_step
     assert player.about["sampling"] == {"steps": 2, "structure": 2.0, "timbre": 2.0}
     assert make(config, "-o", out).stdout.count("$ timbrel") == 0
+
+
+@pytest.mark.parametrize("name", ["two-cores", "gpu"])
+def test_every_stage_is_a_command_that_exists(name: str, tmp_path: Path) -> None:
+    module = importlib.util.spec_from_file_location("make", MAKE)
+    assert module is not None
+    recipe = importlib.util.module_from_spec(module)
+    module.loader.exec_module(recipe)  # type: ignore[union-attr]
+    config = recipe.read_config(MAKE.parent / f"{name}.toml")
+    (tmp_path / "placeholder").touch()
+    count = 0
+    for _, commands in recipe.stages(config, tmp_path):
+        for words in commands:
+            command, rest = typer.main.get_command(app), list(words)
+            while isinstance(command, click.Group) or hasattr(command, "commands"):
+                command = command.commands[rest.pop(0)]
+            command.make_context("timbrel", rest)  # refuses options that do not exist
+            count += 1
+    assert count > 15
 
 
 def test_a_wrong_configuration_is_named(tmp_path: Path) -> None:

@@ -57,6 +57,7 @@ def codec(
         typer.Option(help="Share of the budget after which discriminators join; 1: never."),
     ] = None,
     batch: Annotated[int | None, typer.Option(help="Excerpts per step and process.")] = None,
+    rate: Annotated[float | None, typer.Option(help="Learning rate. Default 1e-3.")] = None,
     precision: Precision = "fp32",
     seed: Seed = 0,
     device: Device = "auto",
@@ -80,6 +81,7 @@ def codec(
     training = rave_training() if isinstance(config, rave.RaveConfig) else CodecTraining()
     given: dict[str, Any] = {
         "batch": batch,
+        "peak_rate": rate,
         "waveform_from": waveform_from,
         "adversarial_from": adversarial_from,
         "precision": _choice(precision, PRECISIONS, "precision"),
