@@ -165,13 +165,13 @@ def test_sounds_that_are_not_there_are_asked_for_in_words() -> None:
     assert len(pool("unseen-unseen", [])) > 10
 
 
-def test_a_case_may_say_how_many_steps_are_taken(tiny_model: Path) -> None:
+def test_a_case_may_fix_how_it_is_sampled(tiny_model: Path) -> None:
     player = load(tiny_model, "cpu")
-    asked: list[int | None] = []
+    asked: list[tuple[int, float | None]] = []
     original = player.render
 
-    def watch(*args: Any, steps: int | None = None, **options: Any) -> Audio:
-        asked.append(steps)
+    def watch(*args: Any, steps: int, **options: Any) -> Audio:
+        asked.append((steps, options.get("guidance_timbre")))
         return original(*args, steps=steps, **options)
 
     player.render = watch  # type: ignore[method-assign]
@@ -180,8 +180,10 @@ def test_a_case_may_say_how_many_steps_are_taken(tiny_model: Path) -> None:
     case = draw_cases(replace(protocol, levels={first: protocol.levels[first]}), [], 1)[0]()
     play = list(model_rows(player, "notes", steps=3).values())[-1]
     assert play(case) is not None
-    assert play(replace(case, steps=None)) is not None
-    assert asked == [1, 3]
+    assert play(replace(case, sampling={"guidance_timbre": 2.5})) is not None
+    assert asked == [(1, None), (3, 2.5)]
+    levels = read_protocol("guidance")
+    assert levels.setting("1 and 2").sampling == {"guidance_structure": 1.0, "guidance_timbre": 2.0}
 
 
 def test_a_tempo_that_drifts_ends_slower_by_its_share() -> None:
