@@ -16,7 +16,7 @@ import timbrel
 from timbrel.data.render.scores import draw_score
 from timbrel.evaluation.report import write_report
 from timbrel.evaluation.run import Job, evaluate, read_records
-from timbrel.evaluation.tables import systems_of, vectors
+from timbrel.evaluation.tables import recall_all, systems_of, vectors
 
 TONAL = [
     "ambi_choir",
@@ -76,13 +76,15 @@ def main() -> None:
     options = parser.parse_args()
     manifest = render_all(options.recordings, options.model, options.output)
     report = options.output / "report"
-    job = Job(manifest=str(manifest), outputs=str(options.output / "outputs"))
+    job = Job(manifest=str(manifest), outputs=(str(options.output / "outputs"),))
     evaluate(job, report)
     write_report(report)
     records = read_records(report)
+    heard = recall_all(records, report)
     for system in systems_of(records):
         mine = [r for r in records if r.system == system and not r.failure]
-        made, examples = (vectors(mine, name, report) for name in (system, "example"))
+        made = vectors([r.heard for r in mine], heard)
+        examples = vectors([r.example for r in mine], heard)
         if made is None or examples is None:
             continue
         likeness = made @ examples.T
