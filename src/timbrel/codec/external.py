@@ -7,6 +7,7 @@ synthetic sound, so that a denoiser finds it in order and nothing has to be stor
 
 import hashlib
 import math
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -44,13 +45,13 @@ class ExternalCodec(Codec):
         self.register_buffer("center", torch.zeros(1, 1), persistent=False)
         self.register_buffer("spread", torch.ones(1, 1), persistent=False)
 
+    @abstractmethod
     def raw_encode(self, audio: Tensor) -> Tensor:
         """(batch, audio_channels, samples) -> (batch, channels, frames), as the codec has it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def raw_decode(self, latent: Tensor) -> Tensor:
         """(batch, channels, frames) -> (batch, audio_channels, samples)."""
-        raise NotImplementedError
 
     @torch.no_grad()
     def discover(self) -> None:

@@ -15,13 +15,14 @@ from pathlib import Path
 import numpy as np
 
 from timbrel.data.engine import Engine, Local
+from timbrel.data.files import replace_file
 from timbrel.data.level import levelled
 from timbrel.data.lock import locked
 from timbrel.data.passages import RATE, SECONDS, Passage, cut
 from timbrel.data.sources import SOURCES, source
 from timbrel.data.sources.files import fetched, folder_at
 from timbrel.data.sources.recording import Recording, Skipped, digest, split_of
-from timbrel.data.store import Item, StoreWriter, replace_file
+from timbrel.data.store import Item, StoreWriter
 from timbrel.data.variation import Augmentation, Variation
 from timbrel.errors import DataError
 from timbrel.notes import Notes

@@ -7,10 +7,8 @@ manifest, and every file is replaced whole, so a writer killed at any moment lea
 store. Equal renditions make equal bytes.
 """
 
-import io
 import itertools
 import json
-import os
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -21,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from timbrel.data.files import replace_file, save_npy, save_npz
 from timbrel.data.lock import locked
 from timbrel.errors import DataError
 from timbrel.notes import Notes, Track
@@ -274,7 +273,7 @@ class Store:
             rows = list(itertools.islice(arrays, count))
             if len(rows) < count:
                 raise DataError(f"{kind} for {self.path} end before its {len(self)} items do")
-            _save(self.path / f"{kind}-{shard}.npy", np.stack(rows))
+            save_npy(self.path / f"{kind}-{shard}.npy", np.stack(rows))
         replace_file(self.path / f"{kind}.json", json.dumps({"maker": maker}).encode())
         self._mapped.clear()
         self._kinds.clear()
@@ -305,35 +304,6 @@ def _read_manifest(path: Path) -> list[Item]:
         except (ValueError, TypeError) as error:
             raise DataError(f"{path} is damaged in line {number}") from error
     return items
-
-
-def replace_file(path: Path, data: bytes | memoryview) -> None:
-    """Write a file so that it is old or new, never half, even if the power fails."""
-    temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-
-
-def _npy(array: np.ndarray) -> memoryview:
-    buffer = io.BytesIO()
-    np.save(buffer, array)
-    return buffer.getbuffer()
-
-
-def _save(path: Path, array: np.ndarray) -> None:
-    replace_file(path, _npy(array))
-
-
-def _save_npz(path: Path, **arrays: np.ndarray) -> None:
-    """Like numpy's, without the time of day, which would make equal content unequal files."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as file:
-        for name, array in arrays.items():
-            file.writestr(zipfile.ZipInfo(f"{name}.npy"), _npy(array))
-    replace_file(path, buffer.getbuffer())
 
 
 class StoreWriter:
@@ -396,10 +366,10 @@ class StoreWriter:
         if shard in self.shards:
             return
         samples = np.round(np.clip(audio, -1, 1) * FULL_SCALE).astype("<i2")
-        _save(self.path / f"audio-{shard}.npy", samples)
+        save_npy(self.path / f"audio-{shard}.npy", samples)
         columns = [np.stack([n.onset, n.offset, n.pitch, n.velocity]) for n in notes]
         offsets = np.cumsum([0] + [c.shape[1] for c in columns])
-        _save_npz(
+        save_npz(
             self.path / f"notes-{shard}.npz", columns=np.concatenate(columns, 1), offsets=offsets
         )
         items = [

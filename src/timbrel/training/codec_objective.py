@@ -122,9 +122,9 @@ class CodecObjective(ABC):
         """Whether it is time to call `freeze`."""
         return False
 
+    @abstractmethod
     def freeze(self, excerpts: Excerpts) -> None:
         """Between phases: from now on the latent is fixed."""
-        raise NotImplementedError("the latent of this design is always fixed")
 
     def fast(self) -> torch.autocast:
         """Within it, networks compute in the precision of training; losses stay outside."""
@@ -149,6 +149,9 @@ class SpectralObjective(CodecObjective):
     def learning(self, progress: float) -> nn.Module:
         """The decoder: the latent is fixed throughout, so those of a store stay valid."""
         return self.codec.decoder
+
+    def freeze(self, excerpts: Excerpts) -> None:
+        """Nothing: the basis is fixed before training begins."""
 
     def step(self, audio: Tensor, noise: Tensor, source: torch.Generator, progress: float) -> Step:
         """See `CodecObjective`."""

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
+from timbrel.data.files import replace_file
 from timbrel.data.render.soundfont import Preset, SoundFont
 from timbrel.data.render.timbres import KIT_PIECES, SOUND_EFFECTS, natural_range
-from timbrel.data.store import replace_file
 from timbrel.notes import Notes
 
 VERSION = 1  # of what follows: results of another version are not used

@@ -1,0 +1,38 @@
+"""Files that are written whole or not at all, and equal for equal content."""
+
+import io
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+
+def replace_file(path: Path, data: bytes | memoryview) -> None:
+    """Write a file so that it is old or new, never half, even if the power fails."""
+    temporary = path.with_name(path.name + ".tmp")
+    with open(temporary, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def _npy(array: np.ndarray) -> memoryview:
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getbuffer()
+
+
+def save_npy(path: Path, array: np.ndarray) -> None:
+    """Like numpy's, but whole or not at all."""
+    replace_file(path, _npy(array))
+
+
+def save_npz(path: Path, **arrays: np.ndarray) -> None:
+    """Like numpy's, without the time of day, which would make equal content unequal files."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        for name, array in arrays.items():
+            file.writestr(zipfile.ZipInfo(f"{name}.npy"), _npy(array))
+    replace_file(path, buffer.getbuffer())
