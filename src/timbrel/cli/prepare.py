@@ -51,6 +51,15 @@ def render(
             help="Share of the strings, winds, guitars and synths with vibrato, bends, swells.",
         ),
     ] = 0.3,
+    hybrids: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Share of timbres that are made instruments that nobody built: smaller, "
+            "larger, or two in unison.",
+        ),
+    ] = 0.5,
     workers: Workers = 1,
     engine: EngineName = "local",
 ) -> None:
@@ -75,6 +84,7 @@ def render(
             engine=pick_engine(engine, workers),
             progress=lambda share: bar.update(task, completed=share),
             recorded=recorded,
+            hybrids=hybrids,
         )
     print(f"{output}: {count} renditions")
 

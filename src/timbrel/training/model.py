@@ -23,6 +23,7 @@ from timbrel.network import ModelConfig, Network
 from timbrel.serialize import save_network
 from timbrel.training.derived import spectra_id
 from timbrel.training.disentanglement import warnings_of
+from timbrel.training.equaliser import Equaliser
 from timbrel.training.latents import codec_id, latent_deviation
 from timbrel.training.objective import BRANCHES, Objective
 from timbrel.training.probe import ProbeSet, probe
@@ -91,6 +92,9 @@ def train_model(
     held_out = pairs_of(valid, codec, config, written) if valid is not None else None
     probe_set = ProbeSet(valid or store, codec.frame_rate, training.frames)
     objective = Objective(network, training, device)
+    equaliser = None
+    if isinstance(codec, SpectralCodec) and training.equalise:
+        equaliser = Equaliser(codec.basis, training.equalise)
     settings = {"kind": "model", "model": asdict(config), "training": asdict(training)}
     with Run(folder, settings) as run:
         optimiser = torch.optim.AdamW(network.parameters(), betas=(0.9, 0.99), weight_decay=0.01)
@@ -134,6 +138,8 @@ def train_model(
                     training.seed, step * training.accumulate + part, run.ranks.rank, purpose=3
                 )
                 batch = pairs.batch(training.batch, rng)
+                if equaliser is not None:
+                    batch = equaliser.vary(batch, rng)
                 # forward
                 if alone:
                     values = objective.codes(batch)

@@ -21,6 +21,7 @@ class ModelTraining:
     same_clip: bool = False  # target, structure and example from one recording, as in the paper
     overlap: bool = False  # within one recording, whether the example may overlap the target
     heard: float = 0.0  # share of items whose notes a listener heard in another rendition
+    equalise: float = 0.5  # share of items, target and example through one equaliser
     corruption: Corruption = field(default_factory=Corruption)
     # stages
     stage_one: float = 0.0  # share of the budget in which structure is absent
@@ -52,7 +53,14 @@ class ModelTraining:
                 raise TrainingError(
                     f"{name} is '{getattr(self, name)}'; it can be {' or '.join(choices)}"
                 )
-        shares = ("stage_one", "drop_structure", "drop_timbre", "heard", "context_share")
+        shares = (
+            "stage_one",
+            "drop_structure",
+            "drop_timbre",
+            "heard",
+            "equalise",
+            "context_share",
+        )
         for name in (*shares, "adversary_delay", "adversary_ramp"):
             if not 0 <= getattr(self, name) <= 1:
                 raise TrainingError(f"{name} is {getattr(self, name)}; give a share from 0 to 1")

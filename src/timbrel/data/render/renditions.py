@@ -21,7 +21,7 @@ from timbrel.notes import Notes
 
 RATE = 44_100
 PER_SHARD = 64
-PLAN_VERSION = 4  # of a plan's draws: stores of another version are not continued
+PLAN_VERSION = 5  # of a plan's draws: stores of another version are not continued
 LARGEST_SHARD = 2 * 1024**3  # bytes of audio
 
 
@@ -53,6 +53,7 @@ def render_store(
     mix_share: float = 0.0,
     recorded: float = 0.0,
     expressive_share: float = EXPRESSIVE_SHARE,
+    hybrids: float = 0.0,
     progress: Callable[[float], None] | None = None,
 ) -> None:
     """Render a store, or continue one: finished shards are kept.
@@ -69,6 +70,7 @@ def render_store(
         mix_share: share of renditions that are whole pieces, played by ensembles.
         recorded: share of the timbres that is heard through a recording chain.
         expressive_share: of the timbres that can bend notes, those whose players do.
+        hybrids: share of the timbres that is made another instrument (`Hybrid`).
         progress: called with the share that is done.
 
     Raises:
@@ -84,13 +86,14 @@ def render_store(
         ("mixes", mix_share),
         ("expressive timbres", expressive_share),
         ("recorded timbres", recorded),
+        ("hybrids", hybrids),
     ):
         if not 0 <= share <= 1:
             raise DataError(f"the share of {name} must be between 0 and 1, not {share:g}")
     mixes = round(mix_share * count)
     fonts = [usable(font) for font in fonts]
     plan = draw_plan(
-        seed, count, split, fonts, synth_share, seconds, mixes, recorded, expressive_share
+        seed, count, split, fonts, synth_share, seconds, mixes, recorded, expressive_share, hybrids
     )
     samples = round(seconds * RATE)
     per_shard = max(1, min(PER_SHARD, LARGEST_SHARD // (2 * samples)))
@@ -106,6 +109,7 @@ def render_store(
         "seconds": seconds,
         "mix_share": mix_share,
         "expressive_share": expressive_share,
+        "hybrids": hybrids,
         "per_shard": per_shard,
     }
     shards = [range(k, min(k + per_shard, count)) for k in range(0, count, per_shard)]

@@ -12,6 +12,7 @@ import numpy as np
 
 from timbrel.data.render.effects import Effects
 from timbrel.data.render.expression import Manner
+from timbrel.data.render.hybrids import Hybrid, Source
 from timbrel.data.render.phrases import KITS
 from timbrel.data.render.recording import Recording, replay
 from timbrel.data.render.soundfont import Preset, SoundFont
@@ -91,9 +92,10 @@ class Timbre:
         voices: most notes at once.
         drums: whether pitches name pieces of a kit.
         recording: through what it was recorded; None: it was not.
+        hybrid: what makes another instrument of the source; None: nothing.
     """
 
-    source: Patch | tuple[SoundFont, Preset]
+    source: Source
     effects: Effects
     identity: str
     family: str
@@ -105,13 +107,15 @@ class Timbre:
     group: int = field(default=-1)  # General MIDI family (program // 8), or -1
     manner: Manner = field(default=Manner())  # how its player plays
     recording: Recording | None = None
+    hybrid: Hybrid | None = None
 
     @property
     def playable(self) -> tuple[int, int]:
         """Lowest and highest pitch that sound at all, however unusual."""
         if isinstance(self.source, Patch):
             return 0, 127
-        return self.source[1].low, self.source[1].high
+        moved = self._transposition
+        return self.source[1].low - moved, self.source[1].high - moved
 
     @property
     def instrument(self) -> str:
@@ -131,31 +135,46 @@ class Timbre:
             return self.source.kind not in ("bell", "organ")
         return self.group in BENDABLE
 
+    @property
+    def _transposition(self) -> int:
+        """Semitones by which the source plays higher than is heard; pieces of a kit stay."""
+        return -self.hybrid.semitones if self.hybrid and not self.drums else 0
+
     def render(self, notes: Notes, seconds: float, rate: int = 44_100) -> np.ndarray:
         """(2, samples) float32 as its player plays, with effects, peak at most 1."""
-        if self.recording is None:
-            wet = self.effects.apply(self._dry(notes, seconds, rate), rate)
-        else:
-            # what is played slower and replayed faster is out of tune and in time
-            speed = self.recording.speed
-            slow = replace(notes, onset=notes.onset * speed, offset=notes.offset * speed)
-            count = round(seconds * rate)
-            length = math.ceil(count * speed) / rate
-            dry = replay(self._dry(slow, length, rate), speed, count)
-            wet = self.recording.apply(self.effects.apply(dry, rate), rate)
+        # what is played slower and replayed faster is in time, but sounds higher: out of tune,
+        # or, if it was played lower, of a smaller instrument
+        speed = (self.recording.speed if self.recording else 1.0) * (
+            self.hybrid.speed if self.hybrid else 1.0
+        )
+        slow = replace(notes, onset=notes.onset * speed, offset=notes.offset * speed)
+        count = round(seconds * rate)
+        length = math.ceil(count * speed) / rate
+        dry = self._dry(slow.transpose(self._transposition), length, rate)
+        wet = self.effects.apply(replay(dry, speed, count), rate)
+        if self.recording is not None:
+            wet = self.recording.apply(wet, rate)
         return wet / max(1.0, float(np.abs(wet).max(initial=0)))
 
     def _dry(self, notes: Notes, seconds: float, rate: int) -> np.ndarray:
         """(2, samples), by the player on the instrument alone."""
         cents = self.manner.cents(notes, seconds) if self.manner.bends else None
-        if not isinstance(self.source, Patch):
-            font, preset = self.source
-            dry = font.render(preset, notes, seconds, rate, cents)
-        elif self.drums:
-            dry = render_kit(self.source, notes, seconds, rate)
-        else:
-            dry = render_patch(self.source, notes, seconds, rate, cents)
+        dry = self._sound(self.source, notes, seconds, rate, cents)
+        if self.hybrid is not None and self.hybrid.layer is not None:
+            layer = self._sound(self.hybrid.layer, notes, seconds, rate, cents)
+            dry = self.hybrid.mixed(dry, layer)
         return dry * self.manner.gain(notes, seconds, rate) if self.manner.swell_db else dry
+
+    def _sound(
+        self, source: Source, notes: Notes, seconds: float, rate: int, cents: np.ndarray | None
+    ) -> np.ndarray:
+        """(2, samples) of one source."""
+        if not isinstance(source, Patch):
+            font, preset = source
+            return font.render(preset, notes, seconds, rate, cents)
+        if self.drums:
+            return render_kit(source, notes, seconds, rate)
+        return render_patch(source, notes, seconds, rate, cents)
 
 
 def natural_range(program: int) -> tuple[int, int, int]:
@@ -196,6 +215,7 @@ def draw_timbres(
     synth_share: float = 0.4,
     recorded: float = 0.0,
     expressive_share: float = 0.0,
+    hybrids: float = 0.0,
 ) -> list[Timbre]:
     """Draw timbres of a split, the same ones for the same arguments.
 
@@ -208,6 +228,7 @@ def draw_timbres(
         recorded: share that is heard through a recording chain; the timbres themselves do
             not depend on it.
         expressive_share: of the timbres that can bend notes, those whose players do.
+        hybrids: share that is made another instrument (`Hybrid`).
 
     Raises:
         DataError: there is no such split.
@@ -233,8 +254,21 @@ def draw_timbres(
         player = np.random.default_rng([seed, SPLITS[split], number, 83])
         if timbre.bendable and player.random() < expressive_share:
             timbre = replace(timbre, manner=_manner(timbre, player))
+        maker = np.random.default_rng([seed, SPLITS[split], number, 84])
+        if maker.random() < hybrids:
+            other = maker.random() >= synth_share and choices
+            layer = choices[int(maker.integers(len(choices)))] if other else None
+            timbre = _hybrid(timbre, maker, layer or Patch.draw(maker, split))
         timbres.append(timbre)
     return timbres
+
+
+def _hybrid(timbre: Timbre, rng: np.random.Generator, other: Source) -> Timbre:
+    """Another instrument; a smaller one plays higher."""
+    hybrid = Hybrid.draw(rng, other)
+    moved = 0 if timbre.drums else hybrid.semitones
+    low, high = max(21, timbre.low + moved), min(108, timbre.high + moved)
+    return replace(timbre, hybrid=hybrid, low=low, high=high)
 
 
 def _manner(timbre: Timbre, rng: np.random.Generator) -> Manner:

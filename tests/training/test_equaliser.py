@@ -1,0 +1,61 @@
+"""Equalised latents are those of equalised audio."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from timbrel.data.pairs import Batch
+from timbrel.serialize import load_codec
+from timbrel.training.equaliser import Equaliser
+
+DEFAULT = Path(__file__).parents[2] / "src/timbrel/weights/default"
+
+
+@pytest.fixture(scope="module")
+def equaliser() -> Equaliser:
+    return Equaliser(load_codec(DEFAULT).basis, 0.5)
+
+
+def chord() -> np.ndarray:
+    time = np.arange(44_100) / 44_100
+    tones = [np.sin(2 * np.pi * 220 * h * time) / h for h in range(1, 30)]
+    return (0.1 * np.sum(tones, 0) * np.exp(-time)).astype(np.float32)
+
+
+def test_it_does_to_latents_what_a_filter_does_to_audio(equaliser: Equaliser) -> None:
+    codec = load_codec(DEFAULT)
+    gain = np.interp(equaliser.places, [0, 7], [8.0, -8.0])
+    edges = codec.basis.bank.argmax(1).numpy() * 44_100 / 2048  # peak of each band, Hz
+    spectrum = np.fft.rfft(chord())
+    hz = np.fft.rfftfreq(44_100, 1 / 44_100)
+    filtered = np.fft.irfft(spectrum * 10 ** (np.interp(hz, edges, gain) / 20)).astype(np.float32)
+    plain, wanted = (
+        codec.encode(torch.from_numpy(x)[None, None])[0, :, 4:-4].numpy()
+        for x in (chord(), filtered)
+    )
+    found = equaliser.apply(plain, gain)
+    assert np.square(found - wanted).mean() < 0.15 * np.square(plain - wanted).mean()
+
+
+def test_no_gain_and_silence_change_nothing(equaliser: Equaliser) -> None:
+    codec = load_codec(DEFAULT)
+    noise = np.random.default_rng(0).standard_normal((128, 9)).astype(np.float32)
+    np.testing.assert_allclose(equaliser.apply(noise, np.zeros(256)), noise, atol=1e-5)
+    silence = codec.encode(torch.zeros(1, 1, 9_216))[0].numpy()
+    loud = equaliser.apply(silence, np.full(256, 6.0))
+    np.testing.assert_allclose(loud, silence, atol=0.05)
+
+
+def test_target_and_example_go_through_one_equaliser(equaliser: Equaliser) -> None:
+    rng = np.random.default_rng(1)
+    latent = rng.standard_normal((12, 128, 6)).astype(np.float32)
+    nothing = np.zeros(12)
+    batch = Batch(latent, nothing, nothing > 0, latent.copy(), nothing, None)
+    varied, again = (equaliser.vary(batch, np.random.default_rng(2)) for _ in range(2))
+    moved = np.abs(varied.latent - latent).max((1, 2)) > 1e-3
+    assert 2 < moved.sum() < 10
+    np.testing.assert_array_equal(varied.latent, varied.example)
+    np.testing.assert_array_equal(varied.latent, again.latent)
+    np.testing.assert_array_equal(batch.latent, latent)
