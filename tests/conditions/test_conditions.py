@@ -176,7 +176,7 @@ def test_notes_written_as_probabilities_are_read_back() -> None:
 def test_a_listener_learns_to_hear_pitch() -> None:
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
-    listener = Listener(RATE, 1024, ListenerConfig(width=8, layers=2))
+    listener = Listener(RATE, 1024, ListenerConfig(width=16, blocks=2))
     optimiser = torch.optim.Adam(listener.parameters(), 5e-3)
 
     def batch(size: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -27,12 +27,13 @@ from timbrel.roll import roll
 from timbrel.serialize import load_codec
 from timbrel.training.codec import train_codec
 from timbrel.training.codec_objective import CodecTraining, SpectralObjective, rave_training
+from timbrel.training.course import learning_rate
 from timbrel.training.excerpts import Excerpts
 from timbrel.training.listener import ListenerTraining, train_listener
 from timbrel.training.model import train_model
 from timbrel.training.objective import Objective
 from timbrel.training.recipe import read_recipe
-from timbrel.training.run import Budget, learning_rate, torch_generator
+from timbrel.training.run import Budget, torch_generator
 from timbrel.training.settings import ModelTraining
 
 CPU = torch.device("cpu")
@@ -312,7 +313,7 @@ def test_the_paper_s_way_trains_with_its_adversary(
 def test_a_listener_trains_and_resumes(small_store: Store, tmp_path: Path) -> None:
     from timbrel.conditions.listener import ListenerConfig
 
-    size, training = ListenerConfig(width=4, layers=1), ListenerTraining(batch=2, frames=24)
+    size, training = ListenerConfig(width=4, blocks=1), ListenerTraining(batch=2, frames=24)
     for steps in (2, 4):
         train_listener(small_store, tmp_path, RATE, 1024, size, training, Budget(steps=steps), CPU)
     assert (tmp_path / "listener" / "listener.safetensors").exists()

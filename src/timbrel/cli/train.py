@@ -105,6 +105,7 @@ def listener(
     output: Output,
     steps: Steps = None,
     minutes: Minutes = None,
+    precision: Annotated[str, typer.Option(help="fp32 or bf16.")] = "fp32",
     seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
@@ -123,7 +124,7 @@ def listener(
         codec.rate,
         codec.hop,
         ListenerConfig(),
-        ListenerTraining(seed=seed),
+        ListenerTraining(seed=seed, precision=_choice(precision, ("fp32", "bf16"), "precision")),
         Budget(steps, minutes),
         pick_device(device),
     )

@@ -1,12 +1,10 @@
 """The audio door into structure: what notes sound, and when (a note posteriorgram).
 
-A small network reads a constant-Q spectrum, harmonics stacked as channels so that a
-convolution sees a note's whole series at one place (Bittner et al., 2017), and writes
-the same three channels that a MIDI roll has. What it heard can be written out as MIDI,
-edited, and rendered.
+A small network reads constant-Q spectra, harmonics stacked as channels so that every key
+sees its note's whole series at one place (Bittner et al., 2017), and writes the same three
+channels that a MIDI roll has. What it heard can be written out as MIDI, edited, and rendered.
 """
 
-import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,17 +19,43 @@ from timbrel.spectra import ConstantQ
 BINS_PER_SEMITONE = 3
 OCTAVES = 8
 HARMONICS = (0.5, 1, 2, 3, 4, 5, 6, 7)
-ONSET_LEVEL = 0.45  # least probability of an onset: best note F1 on validation renders
+# Samples of analysis: long windows tell semitones apart, short ones see onsets.
+WINDOWS = (8_192, 2_048)
+ONSET_LEVEL = 0.6  # least probability of an onset: best note F1 on validation renders
 BLOCK, MARGIN = 1024, 32  # frames heard at once, and beside them
-EARLY_SECONDS = 0.015  # its long analysis windows see onsets early: median there
+# Keys and frames that a block sees: one key's course, or two octaves around it.
+NEAR, FAR = (1, 9), (25, 3)
 
 
 @dataclass(frozen=True)
 class ListenerConfig:
     """Size of the listener."""
 
-    width: int = 16  # channels
-    layers: int = 3  # convolutions at the resolution of the spectrum
+    width: int = 40  # channels of every key
+    blocks: int = 5  # alternately of near and far sight
+
+
+class KeyBlock(nn.Module):
+    """Depthwise convolution over keys and frames, then a pointwise network, on a residual path.
+
+    Args:
+        width: channels.
+        sight: keys and frames that are seen.
+    """
+
+    def __init__(self, width: int, sight: tuple[int, int]) -> None:
+        super().__init__()
+        padding = (sight[0] // 2, sight[1] // 2)
+        self.mix = nn.Conv2d(width, width, sight, padding=padding, groups=width)
+        self.norm = nn.LayerNorm(width)
+        self.widen = nn.Linear(width, 2 * width)
+        self.narrow = nn.Linear(2 * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, width, keys, frames) -> same shape."""
+        h = self.norm(self.mix(x).permute(0, 2, 3, 1))
+        h = self.narrow(F.gelu(self.widen(h)))
+        return x + h.permute(0, 3, 1, 2)
 
 
 class Listener(nn.Module):
@@ -45,44 +69,47 @@ class Listener(nn.Module):
 
     def __init__(self, rate: int, hop: int, config: ListenerConfig) -> None:
         super().__init__()
+        self.hop = hop
         # the lowest key is the middle one of its three bins
         lowest_hz = 27.5 * 2 ** (-1 / (12 * BINS_PER_SEMITONE))
-        self.cqt = ConstantQ(rate, hop, 12 * BINS_PER_SEMITONE, lowest_hz, OCTAVES)
-        steps = 12 * BINS_PER_SEMITONE * np.log2(np.asarray(HARMONICS))
-        self.shifts = [round(float(step)) for step in steps]
-        channels = [len(HARMONICS)] + [config.width] * config.layers
-        self.layers = nn.ModuleList(
-            nn.Conv2d(i, o, (5, 5), padding=(2, 2)) for i, o in itertools.pairwise(channels)
+        per_octave = 12 * BINS_PER_SEMITONE
+        self.spectra = nn.ModuleList(
+            ConstantQ(rate, hop, per_octave, lowest_hz, OCTAVES, window) for window in WINDOWS
         )
-        self.gather = nn.Conv2d(config.width, 2 * config.width, (3, 1), stride=(3, 1))
-        self.context = nn.Conv2d(
-            2 * config.width, 2 * config.width, (13, 5), padding=(6, 2), groups=config.width
+        self.shifts = [round(float(step)) for step in per_octave * np.log2(HARMONICS)]
+        seen = len(WINDOWS) * len(HARMONICS) * BINS_PER_SEMITONE
+        self.enter = nn.Conv2d(seen, config.width, (1, 3), padding=(0, 1))
+        self.blocks = nn.ModuleList(
+            KeyBlock(config.width, FAR if k % 2 else NEAR) for k in range(config.blocks)
         )
-        self.leave = nn.Conv2d(2 * config.width, 3, 1)
+        self.leave = nn.Conv2d(config.width, 3, 1)
         # most keys are silent most of the time
         self.leave.bias = nn.Parameter(torch.full((3,), -3.0))
 
     def features(self, audio: Tensor) -> Tensor:
-        """(batch, samples) -> constant-Q spectrum (batch, bins, frames)."""
-        return self.cqt(audio)
+        """(batch, samples) -> constant-Q spectra (batch, windows, bins, frames)."""
+        return torch.stack([spectrum(audio) for spectrum in self.spectra], 1)
 
-    def forward(self, cqt: Tensor) -> Tensor:
-        """(batch, bins, frames) -> logits (batch, 3, 88, frames): onset, sounding, velocity."""
-        level = cqt.amax((1, 2), keepdim=True).clamp_min(1e-3)
-        x = cqt / level
-        stacked = torch.stack([self._shift(x, shift) for shift in self.shifts], 1)
-        for layer in self.layers:
-            stacked = F.gelu(layer(stacked))
-        keys = F.gelu(self.gather(stacked[:, :, : BINS_PER_SEMITONE * KEYS]))
-        logits: Tensor = self.leave(keys + F.gelu(self.context(keys)))
+    def forward(self, spectra: Tensor) -> Tensor:
+        """(batch, windows, bins, frames) -> logits (batch, 3, 88, frames).
+
+        They are of onset, sounding and velocity.
+        """
+        level = spectra.amax((1, 2, 3), keepdim=True).clamp_min(1e-3)
+        stacked = torch.cat([self._keys(spectra / level, shift) for shift in self.shifts], 1)
+        x = self.enter(stacked)
+        for block in self.blocks:
+            x = block(x)
+        logits: Tensor = self.leave(F.gelu(x))
         return logits
 
     @staticmethod
-    def _shift(x: Tensor, bins: int) -> Tensor:
-        """Move the spectrum down by `bins`, zeros from outside."""
-        if bins >= 0:
-            return F.pad(x[:, bins:], (0, 0, 0, bins))
-        return F.pad(x[:, :bins], (0, 0, -bins, 0))
+    def _keys(x: Tensor, shift: int) -> Tensor:
+        """Bins `shift` above every key: (batch, windows * BINS_PER_SEMITONE, KEYS, frames)."""
+        wanted = BINS_PER_SEMITONE * KEYS
+        x = F.pad(x, (0, 0, max(0, -shift), max(0, shift + wanted - x.shape[2])))
+        x = x[:, :, max(0, shift) :][:, :, :wanted]
+        return x.unflatten(2, (KEYS, BINS_PER_SEMITONE)).transpose(2, 3).flatten(1, 2)
 
 
 def listener_loss(logits: Tensor, roll: Tensor) -> Tensor:
@@ -115,7 +142,7 @@ def hear_notes(listener: Listener, samples: Tensor, frame_rate: float) -> Notes:
         samples: (1, n), about as loud as in training (-23 LUFS).
         frame_rate: of the listener's rolls, in Hz.
     """
-    hop = listener.cqt.stft_hop * listener.cqt.frames_per_hop
+    hop = listener.hop
     frames = -(-samples.shape[1] // hop)
     parts = []
     for start in range(0, frames, BLOCK):
@@ -124,5 +151,4 @@ def hear_notes(listener: Listener, samples: Tensor, frame_rate: float) -> Notes:
         logits = listener(listener.features(piece))
         parts.append(torch.sigmoid(logits[0, :, :, start - first : stop - first]).cpu())
     onset, sounding, velocity = torch.cat(parts, 2).numpy()
-    heard = read_notes(onset, sounding, frame_rate, velocity, ONSET_LEVEL)
-    return heard.shift(EARLY_SECONDS)
+    return read_notes(onset, sounding, frame_rate, velocity, ONSET_LEVEL)

@@ -5,13 +5,12 @@ waveform. Rave: encoder and decoder learn together; then the latent is measured 
 In both, discriminators can join at the end, and only the decoder learns from them.
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from timbrel.codec.codec import Codec
 from timbrel.codec.discriminator import Discriminator, discriminator_loss, generator_losses
@@ -19,6 +18,7 @@ from timbrel.data.store import Store
 from timbrel.errors import TrainingError
 from timbrel.serialize import CodecConfig, build_codec, describe_codec, save_codec
 from timbrel.training.codec_objective import CodecTraining, Step, objective_of, risen
+from timbrel.training.course import Course, Descent
 from timbrel.training.diagnostics import (
     Watch,
     dead_channels,
@@ -27,7 +27,7 @@ from timbrel.training.diagnostics import (
     silent_output,
 )
 from timbrel.training.excerpts import Excerpts
-from timbrel.training.run import Budget, Ema, Run, generator, learning_rate, torch_generator
+from timbrel.training.run import Budget, Ema, Run, generator, torch_generator
 
 LOG_EVERY = 50  # steps
 
@@ -69,17 +69,13 @@ def train_codec(
     settings = {"kind": "codec", "codec": describe_codec(codec), "training": asdict(training)}
     with Run(folder, settings) as run:
         discriminator = Discriminator(periods=objective.periods).to(device)
-        learns = [p for p in objective.learning(0.0).parameters() if p.requires_grad]
-        optimiser = torch.optim.AdamW(learns, betas=(0.8, 0.99))
         judge = torch.optim.AdamW(discriminator.parameters(), lr=2e-4, betas=(0.8, 0.99))
-        step, seconds = 0, 0.0
+        learns = [p for p in objective.learning(0.0).parameters() if p.requires_grad]
         state = run.latest()
         if state is not None:
             codec.load_state_dict(state["codec"])
-            optimiser.load_state_dict(state["optimiser"])
             discriminator.load_state_dict(state["discriminator"])
             judge.load_state_dict(state["judge"])
-            step, seconds = state["step"], state["seconds"]
         elif start_from is not None:
             if describe_codec(start_from) != describe_codec(codec):
                 raise TrainingError(
@@ -90,31 +86,30 @@ def train_codec(
             numbers = objective.begin(excerpts)
             if numbers:
                 run.log(0, numbers)
-        ema = Ema(codec, 0.999)
+        optimiser = torch.optim.AdamW(learns, betas=(0.8, 0.99))
+        descent = Descent(codec, optimiser, training.peak_rate, 0.999)
+        course, watch = Course(run, budget, state), Watch()
         if state is not None:
-            ema.shadow = {k: v.to(device) for k, v in state["ema"].items()}
-        watch = Watch()
+            descent.load_state_dict(state)
 
-        def snapshot() -> dict[str, object]:
-            return {
+        def save() -> None:
+            weights = {
                 "codec": codec.state_dict(),
-                "ema": ema.shadow,
-                "optimiser": optimiser.state_dict(),
                 "discriminator": discriminator.state_dict(),
                 "judge": judge.state_dict(),
-                "step": step,
-                "seconds": seconds,
             }
+            run.save(course.step, {**weights, **descent.state_dict(), **course.state_dict()})
+            if run.ranks.first:
+                save_codec(averaged(codec, descent.ema), folder / "codec")
 
         # ---- the loop -------------------------------------------------------------------
-        clock = time.monotonic()
-        progress = run.ranks.shared(budget.progress(step, seconds))
-        while progress < 1 and not run.ranks.agree(run.stopping):
+        while course.goes_on():
+            step, progress = course.step, course.progress
             if objective.freezes(progress):
                 # the averaged encoder is the one that will be used, so it is the one to measure
-                codec.load_state_dict(ema.shadow)
+                codec.load_state_dict(descent.ema.shadow)
                 objective.freeze(excerpts)
-                ema = Ema(codec, 0.999)
+                descent.ema = Ema(codec, 0.999)
             # draw
             rng = generator(training.seed, step, run.ranks.rank, purpose=2)
             audio = excerpts.batch(training.batch, step, run.ranks.rank).to(device)
@@ -141,38 +136,29 @@ def train_codec(
                     f"in {run.checkpoints}; lower the learning rate or look for damaged audio"
                 )
             # step
-            for group in optimiser.param_groups:
-                group["lr"] = learning_rate(step, progress, training.peak_rate)
-            optimiser.zero_grad(set_to_none=True)
             loss.backward()
-            learning = objective.learning(progress)
-            run.ranks.average_gradients(learning)
-            values["gradient"] = nn.utils.clip_grad_norm_(learning.parameters(), 1.0)
-            optimiser.step()
-            ema.update(codec, step)
-            step += 1
-            now = time.monotonic()
-            seconds, clock = seconds + now - clock, now
-            progress = run.ranks.shared(budget.progress(step, seconds))
+            values["gradient"] = descent.move(course, objective.learning(progress))
+            course.advance()
             # log, warn, checkpoint
-            if step % LOG_EVERY == 0:
+            if course.step % LOG_EVERY == 0:
                 numbers = {name: float(value.detach()) for name, value in values.items()}
-                run.log(step, {**numbers, "progress": progress, "seconds": seconds})
-                for sentence in troubles(watch, step, found, values):
-                    run.warn(step, sentence)
+                timing = {"progress": course.progress, "seconds": course.seconds}
+                run.log(course.step, numbers | timing)
+                for sentence in troubles(watch, course.step, found, values):
+                    run.warn(course.step, sentence)
             if on_step is not None:
-                on_step(step, progress)
+                on_step(course.step, course.progress)
             if run.due():
-                run.save(step, snapshot())
-                save_codec(averaged(codec, ema), folder / "codec")
-        run.save(step, snapshot())
-        result = averaged(codec, ema)
+                save()
+        save()
+        result = averaged(codec, descent.ema)
         if run.ranks.first:
-            save_codec(result, folder / "codec")
             with torch.no_grad():
                 sample = excerpts.batch(4, 0, 0).to(device)
                 heard = torch.cat([sample, result.decode(result.encode(sample[:, None]))[:, 0]], 1)
-            run.log_audio(step, "original_then_decoded", heard.flatten().cpu().numpy(), codec.rate)
+            run.log_audio(
+                course.step, "original_then_decoded", heard.flatten().cpu().numpy(), codec.rate
+            )
         return result
 
 

@@ -7,13 +7,12 @@ others that one step equals two half steps of its own average (shortcut models, 
 guidance into one. Encoders stay as they are.
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call
 
 from timbrel.codec.codec import Codec
@@ -26,10 +25,11 @@ from timbrel.diffusion.unet import Conditions, Shortcut
 from timbrel.errors import TrainingError
 from timbrel.network import Network
 from timbrel.serialize import save_network
+from timbrel.training.course import Course, Descent
 from timbrel.training.latents import codec_id
 from timbrel.training.model import fail, pairs_of
 from timbrel.training.objective import Objective
-from timbrel.training.run import Budget, Ema, Run, generator, learning_rate, torch_generator
+from timbrel.training.run import Budget, Ema, Run, generator, torch_generator
 from timbrel.training.settings import ModelTraining
 
 
@@ -243,64 +243,45 @@ def distil(
         "distillation": asdict(distillation),
     }
     with Run(folder, settings) as run:
-        optimiser = torch.optim.AdamW(denoiser.parameters(), betas=(0.9, 0.99), weight_decay=0.0)
-        ema, step, seconds = Ema(denoiser, 0.998), 0, 0.0
         state = run.latest()
         if state is not None:
             denoiser.load_state_dict(state["denoiser"])
-            optimiser.load_state_dict(state["optimiser"])
-            ema.shadow = {k: v.to(device) for k, v in state["ema"].items()}
-            step, seconds = state["step"], state["seconds"]
+        optimiser = torch.optim.AdamW(denoiser.parameters(), betas=(0.9, 0.99), weight_decay=0.0)
+        descent = Descent(denoiser, optimiser, training.peak_rate, 0.998)
+        course = Course(run, budget, state)
+        if state is not None:
+            descent.load_state_dict(state)
 
         def save() -> None:
-            run.save(
-                step,
-                {
-                    "denoiser": denoiser.state_dict(),
-                    "optimiser": optimiser.state_dict(),
-                    "ema": ema.shadow,
-                    "step": step,
-                    "seconds": seconds,
-                },
-            )
+            weights = {"denoiser": denoiser.state_dict()}
+            run.save(course.step, {**weights, **descent.state_dict(), **course.state_dict()})
             if run.ranks.first:
-                save_network(averaged(student, ema), folder / "model")
+                save_network(averaged(student, descent.ema), folder / "model")
 
         # ---- the loop -------------------------------------------------------------------
-        clock = time.monotonic()
-        progress = run.ranks.shared(budget.progress(step, seconds))
-        while progress < 1 and not run.ranks.agree(run.stopping):
+        while course.goes_on():
             # draw
-            rng = generator(training.seed, step, run.ranks.rank, purpose=5)
+            rng = generator(training.seed, course.step, run.ranks.rank, purpose=5)
             batch = pairs.batch(training.batch, rng)
             # forward
-            values = lesson.losses(batch, torch_generator(rng, device), ema.shadow)
+            values = lesson.losses(batch, torch_generator(rng, device), descent.ema.shadow)
             loss = values["velocity"] + values["shortcut"]
             if not torch.isfinite(loss):
-                fail(run, step, batch, "loss")
+                fail(run, course.step, batch, "loss")
             # step
-            for group in optimiser.param_groups:
-                group["lr"] = learning_rate(step, progress, training.peak_rate)
-            optimiser.zero_grad(set_to_none=True)
             loss.backward()
-            run.ranks.average_gradients(denoiser)
-            values["gradient"] = nn.utils.clip_grad_norm_(denoiser.parameters(), 1.0)
-            optimiser.step()
-            ema.update(denoiser, step)
-            step += 1
-            now = time.monotonic()
-            seconds, clock = seconds + now - clock, now
-            progress = run.ranks.shared(budget.progress(step, seconds))
+            values["gradient"] = descent.move(course)
+            course.advance()
             # log, checkpoint
             run.gather(values)
-            if step % 50 == 0 or progress >= 1:
-                run.log_gathered(step, 3, seconds, progress)
+            if course.step % 50 == 0 or course.progress >= 1:
+                run.log_gathered(course.step, 3, course.seconds, course.progress)
             if on_step is not None:
-                on_step(step, progress)
+                on_step(course.step, course.progress)
             if run.due():
                 save()
         save()
-        return averaged(student, ema)
+        return averaged(student, descent.ema)
 
 
 def averaged(student: Network, ema: Ema) -> Network:

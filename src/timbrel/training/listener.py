@@ -1,6 +1,5 @@
 """Training of the listener: it hears renders, and the notes are known exactly."""
 
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -8,14 +7,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from scipy.signal import sosfilt
-from torch import Tensor, nn
+from torch import Tensor
 
 from timbrel.conditions.listener import Listener, ListenerConfig, listener_loss
 from timbrel.data.store import Store
 from timbrel.errors import DataError, TrainingError
 from timbrel.roll import roll
 from timbrel.serialize import save_listener
-from timbrel.training.run import Budget, Ema, Run, generator, learning_rate
+from timbrel.training.course import Course, Descent
+from timbrel.training.run import Budget, Run, generator
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class ListenerTraining:
     seed: int = 0
     mixture: float = 0.3  # share of excerpts that are two renditions added
     noise: float = 0.3  # share with a noise floor
+    precision: str = "fp32"  # of convolutions and products: "fp32" or "bf16"
 
 
 class Passages:
@@ -107,54 +108,45 @@ def train_listener(
     torch.manual_seed(training.seed)
     listener = Listener(rate, hop, config).to(device)
     passages = Passages(store, hop, training)
+    low = training.precision == "bf16"
     settings = {"kind": "listener", "listener": asdict(config), "training": asdict(training)}
     with Run(folder, settings) as run:
-        optimiser = torch.optim.AdamW(listener.parameters())
-        step, seconds = 0, 0.0
-        ema = Ema(listener, 0.998)
         state = run.latest()
         if state is not None:
             listener.load_state_dict(state["listener"])
-            optimiser.load_state_dict(state["optimiser"])
-            ema.shadow = {k: v.to(device) for k, v in state["ema"].items()}
-            step, seconds = state["step"], state["seconds"]
-        clock = time.monotonic()
-        progress = run.ranks.shared(budget.progress(step, seconds))
-        while progress < 1 and not run.ranks.agree(run.stopping):
+        optimiser = torch.optim.AdamW(listener.parameters())
+        descent = Descent(listener, optimiser, training.peak_rate, 0.998)
+        course = Course(run, budget, state)
+        if state is not None:
+            descent.load_state_dict(state)
+
+        def save() -> None:
+            weights = {"listener": listener.state_dict()}
+            run.save(course.step, {**weights, **descent.state_dict(), **course.state_dict()})
+
+        while course.goes_on():
+            step = course.step
             rng = generator(training.seed, step, run.ranks.rank, purpose=4)
             audio, rolls = (part.to(device) for part in passages.batch(rng))
-            loss = listener_loss(listener(listener.features(audio)), rolls)
+            spectra = listener.features(audio)
+            with torch.autocast(device.type, torch.bfloat16, enabled=low):
+                logits = listener(spectra)
+            loss = listener_loss(logits.float(), rolls)
             if not torch.isfinite(loss):
                 raise TrainingError(f"the listener's loss is not finite at step {step}")
-            for group in optimiser.param_groups:
-                group["lr"] = learning_rate(step, progress, training.peak_rate)
-            optimiser.zero_grad()
             loss.backward()
-            run.ranks.average_gradients(listener)
-            nn.utils.clip_grad_norm_(listener.parameters(), 1.0)
-            optimiser.step()
-            ema.update(listener, step)
-            step += 1
-            now = time.monotonic()
-            seconds, clock = seconds + now - clock, now
-            progress = run.ranks.shared(budget.progress(step, seconds))
-            if step % 50 == 0:
-                run.log(step, {"loss": float(loss.detach()), "progress": progress})
+            descent.move(course)
+            course.advance()
+            run.gather({"loss": loss})
+            if course.step % 50 == 0 or course.progress >= 1:
+                run.log_gathered(course.step, 1, course.seconds, course.progress)
             if on_step is not None:
-                on_step(step, progress)
-            if run.due() or progress >= 1 or run.stopping:
-                run.save(
-                    step,
-                    {
-                        "listener": listener.state_dict(),
-                        "ema": ema.shadow,
-                        "optimiser": optimiser.state_dict(),
-                        "step": step,
-                        "seconds": seconds,
-                    },
-                )
+                on_step(course.step, course.progress)
+            if run.due():
+                save()
+        save()
         result = Listener(rate, hop, config).to(device)
-        result.load_state_dict(ema.shadow)
+        result.load_state_dict(descent.ema.shadow)
         if run.ranks.first:
             save_listener(result, config, rate, hop, folder / "listener")
         return result.eval()

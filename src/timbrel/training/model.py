@@ -4,14 +4,13 @@ What is minimised is in `objective`, the adversary in `rivalry`, what can go wro
 `disentanglement`; this is the loop.
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from timbrel.codec.codec import Codec
 from timbrel.codec.spectral import SpectralCodec
@@ -21,6 +20,7 @@ from timbrel.diffusion.samplers import euler
 from timbrel.errors import DataError, TrainingError
 from timbrel.network import ModelConfig, Network
 from timbrel.serialize import save_network
+from timbrel.training.course import Course, Descent
 from timbrel.training.derived import spectra_id
 from timbrel.training.disentanglement import warnings_of
 from timbrel.training.equaliser import Equaliser
@@ -34,7 +34,6 @@ from timbrel.training.run import (
     Run,
     differences,
     generator,
-    learning_rate,
     torch_generator,
 )
 from timbrel.training.settings import ModelTraining
@@ -97,41 +96,34 @@ def train_model(
         equaliser = Equaliser(codec.basis, training.equalise)
     settings = {"kind": "model", "model": asdict(config), "training": asdict(training)}
     with Run(folder, settings) as run:
-        optimiser = torch.optim.AdamW(network.parameters(), betas=(0.9, 0.99), weight_decay=0.01)
-        rivalry = Rivalry(network, training, run.ranks)
-        step, seconds, best = 0, 0.0, float("inf")
         state = run.latest()
         if state is not None:
             network.load_state_dict(state["network"])
-            optimiser.load_state_dict(state["optimiser"])
-            rivalry.load_state_dict(state)
-            step, seconds, best = state["step"], state["seconds"], state["best"]
         elif start_from is not None:
             network.load_state_dict(start_from.state_dict())
-        ema = Ema(network, 0.999)
+        optimiser = torch.optim.AdamW(network.parameters(), betas=(0.9, 0.99), weight_decay=0.01)
+        descent = Descent(network, optimiser, training.peak_rate, 0.999)
+        rivalry = Rivalry(network, training, run.ranks)
+        course, best = Course(run, budget, state), float("inf")
         if state is not None:
-            ema.shadow = {k: v.to(device) for k, v in state["ema"].items()}
+            descent.load_state_dict(state)
+            rivalry.load_state_dict(state)
+            best = state["best"]
         for sentence in pairs.report():
             run.say(sentence)
 
-        def snapshot() -> dict[str, object]:
-            return {
-                "network": network.state_dict(),
-                "ema": ema.shadow,
-                "optimiser": optimiser.state_dict(),
-                **rivalry.state_dict(),
-                "step": step,
-                "seconds": seconds,
-                "best": best,
-            }
+        def save() -> None:
+            weights = {"network": network.state_dict(), "best": best}
+            parts = (weights, descent.state_dict(), rivalry.state_dict(), course.state_dict())
+            run.save(course.step, {name: value for part in parts for name, value in part.items()})
+            if run.ranks.first:
+                save_network(averaged(network, descent.ema), folder / "model")
 
         # ---- the loop -------------------------------------------------------------------
-        clock = time.monotonic()
-        progress = run.ranks.shared(budget.progress(step, seconds))
-        while progress < 1 and not run.ranks.agree(run.stopping):
+        while course.goes_on():
+            step, progress = course.step, course.progress
             stage = 1 if progress < training.stage_one else 2
             alone = stage == 2 and rivalry.alone(step, progress)
-            optimiser.zero_grad(set_to_none=True)
             for part in range(training.accumulate):
                 # draw
                 rng = generator(
@@ -157,48 +149,35 @@ def train_model(
                 (loss / training.accumulate).backward()
             # step
             if not alone:
-                for group in optimiser.param_groups:
-                    group["lr"] = learning_rate(step, progress, training.peak_rate)
-                run.ranks.average_gradients(network)
-                values["gradient"] = nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+                values["gradient"] = descent.move(course)
                 if not torch.isfinite(values["gradient"]):
                     fail(run, step, batch, "gradient")
-                optimiser.step()
-                ema.update(network, step)
-            step += 1
-            now = time.monotonic()
-            seconds, clock = seconds + now - clock, now
-            progress = run.ranks.shared(budget.progress(step, seconds))
+            course.advance()
             # log, look, checkpoint
             run.gather(values)
-            if step % 50 == 0 or progress >= 1:
-                run.log_gathered(step, stage, seconds, progress)
-            if step % training.validate_every == 0:
-                judged = Objective(averaged(network, ema), training, device)
+            if course.step % 50 == 0 or course.progress >= 1:
+                run.log_gathered(course.step, stage, course.seconds, course.progress)
+            if course.step % training.validate_every == 0:
+                judged = Objective(averaged(network, descent.ema), training, device)
                 found = probe(judged.network, probe_set, device)
                 if held_out is not None and stage == 2:
                     found |= validate(judged, held_out, batches=4)
                     heard = preview(judged, codec, held_out)
-                    run.log_audio(step, "truth_then_model", heard, codec.rate)
+                    run.log_audio(course.step, "truth_then_model", heard, codec.rate)
                     if found["valid/both"] < best:
                         best = found["valid/both"]
                         if run.ranks.first:
                             save_network(judged.network, folder / "best")
-                run.log(step, found)
+                run.log(course.step, found)
                 for warning in warnings_of(found | run.recent, stage):
-                    run.warn(step, warning)
-                clock = time.monotonic()
+                    run.warn(course.step, warning)
+                course.resume()
             if on_step is not None:
-                on_step(step, progress)
+                on_step(course.step, course.progress)
             if run.due():
-                run.save(step, snapshot())
-                if run.ranks.first:
-                    save_network(averaged(network, ema), folder / "model")
-        run.save(step, snapshot())
-        result = averaged(network, ema)
-        if run.ranks.first:
-            save_network(result, folder / "model")
-        return result
+                save()
+        save()
+        return averaged(network, descent.ema)
 
 
 def total(values: dict[str, Tensor], training: ModelTraining) -> Tensor:

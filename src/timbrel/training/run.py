@@ -289,13 +289,3 @@ def write_text(path: Path, text: str) -> None:
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text(text)
     os.replace(temporary, path)
-
-
-def learning_rate(step: int, progress: float, peak: float, warmup: int = 200) -> float:
-    """Linear warm-up, constant, then linear to a fiftieth over the last 40 % of the budget.
-
-    Warm-up lasts for `warmup` steps, or a twentieth of the budget if that is over sooner.
-    """
-    rise = min(1.0, max((step + 1) / warmup, progress / 0.05))
-    decay = 1.0 if progress < 0.6 else 1 - 0.98 * (progress - 0.6) / 0.4
-    return peak * rise * decay

@@ -1,0 +1,117 @@
+"""The course of a training: steps until the budget is used, and what one step does to weights.
+
+All trainings share it: codec, listener, model, few-step model.
+"""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from timbrel.training.run import Budget, Ema, Run
+
+LARGEST_GRADIENT = 1.0  # norm; larger ones are scaled down
+
+
+class Course:
+    """Steps, time and share of the budget of a run.
+
+    Args:
+        run: told to stop, it ends the course.
+        budget: of the whole run, what was done before included.
+        state: of the run's checkpoint, if it is resumed.
+
+    Attributes:
+        step: steps that are done.
+        seconds: that they took, without pauses.
+        progress: share of the budget that is used, in [0, 1].
+    """
+
+    def __init__(self, run: Run, budget: Budget, state: Mapping[str, Any] | None) -> None:
+        self.run, self.budget = run, budget
+        self.step: int = state["step"] if state else 0
+        self.seconds: float = state["seconds"] if state else 0.0
+        self._clock = time.monotonic()
+        self.progress = self._shared()
+
+    def goes_on(self) -> bool:
+        """Whether another step is to be done; the same on every process."""
+        return self.progress < 1 and not self.run.ranks.agree(self.run.stopping)
+
+    def advance(self) -> None:
+        """Count a step."""
+        now = time.monotonic()
+        self.step += 1
+        self.seconds, self._clock = self.seconds + now - self._clock, now
+        self.progress = self._shared()
+
+    def resume(self) -> None:
+        """End a pause: what was done since the last step was no training."""
+        self._clock = time.monotonic()
+
+    def state_dict(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {"step": self.step, "seconds": self.seconds}
+
+    def _shared(self) -> float:
+        return self.run.ranks.shared(self.budget.progress(self.step, self.seconds))
+
+
+class Descent:
+    """A module with its optimiser and its averaged weights.
+
+    Args:
+        module: averaged whole, of which the optimiser may move a part.
+        optimiser: of its parameters.
+        peak_rate: learning rate after warm-up.
+        decay: of the average.
+    """
+
+    def __init__(
+        self, module: nn.Module, optimiser: torch.optim.Optimizer, peak_rate: float, decay: float
+    ) -> None:
+        self.module, self.optimiser, self.peak_rate = module, optimiser, peak_rate
+        self.ema = Ema(module, decay)
+
+    def move(self, course: Course, learning: nn.Module | None = None) -> Tensor:
+        """Move the weights by their gradients, averaged over processes; then forget these.
+
+        Args:
+            course: how far training is.
+            learning: part of the module that learns; None: all of it.
+
+        Returns:
+            Norm of the gradient; if it is not finite, nothing was moved.
+        """
+        learning = learning or self.module
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(course.step, course.progress, self.peak_rate)
+        course.run.ranks.average_gradients(learning)
+        norm = nn.utils.clip_grad_norm_(learning.parameters(), LARGEST_GRADIENT)
+        if torch.isfinite(norm):
+            self.optimiser.step()
+            self.ema.update(self.module, course.step)
+        self.optimiser.zero_grad(set_to_none=True)
+        return norm
+
+    def state_dict(self) -> dict[str, Any]:
+        """Optimiser and average, for a checkpoint; the weights are the module's own."""
+        return {"optimiser": self.optimiser.state_dict(), "ema": self.ema.shadow}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """The inverse of `state_dict`."""
+        self.optimiser.load_state_dict(state["optimiser"])
+        device = next(self.module.parameters()).device
+        self.ema.shadow = {name: value.to(device) for name, value in state["ema"].items()}
+
+
+def learning_rate(step: int, progress: float, peak: float, warmup: int = 200) -> float:
+    """Linear warm-up, constant, then linear to a fiftieth over the last 40 % of the budget.
+
+    Warm-up lasts for `warmup` steps, or a twentieth of the budget if that is over sooner.
+    """
+    rise = min(1.0, max((step + 1) / warmup, progress / 0.05))
+    decay = 1.0 if progress < 0.6 else 1 - 0.98 * (progress - 0.6) / 0.4
+    return peak * rise * decay
