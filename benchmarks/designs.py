@@ -1,7 +1,7 @@
 """Trains both designs of codec from nothing for the same CPU time, for `codec.py` to compare.
 
     python benchmarks/designs.py --store runs/train --seconds 600 -o runs/designs
-    python benchmarks/codec.py runs/designs/spectral/codec runs/designs/rave/codec --store runs/valid
+    python benchmarks/codec.py runs/designs/*/codec --store runs/valid
 
 CPU time and not wall time, so that other work on the machine takes nothing from either. All that
 training does counts: fitting the basis, measuring the latent, reading audio. Each design has the

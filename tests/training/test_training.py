@@ -16,6 +16,7 @@ from timbrel.codec.codec import Codec
 from timbrel.codec.rave import after_start
 from timbrel.codec.spectral import SpectralCodec, tiny
 from timbrel.data.pairs import Corruption, Pairs
+from timbrel.data.render.endless import Endless
 from timbrel.data.store import Store
 from timbrel.diffusion.guidance import Guidance
 from timbrel.errors import DataError, TrainingError
@@ -52,12 +53,15 @@ def same(first: torch.nn.Module, second: torch.nn.Module) -> bool:
     return all(torch.equal(a[name], b[name]) for name in a)
 
 
+@pytest.mark.parametrize("rendered", [False, True])
 def test_a_killed_codec_run_ends_with_the_same_weights(
-    small_store: Store, tmp_path: Path, kill_at
+    small_store: Store, tmp_path: Path, kill_at, rendered: bool
 ) -> None:
+    sounds = Endless(seconds=2.0) if rendered else small_store
+
     def train(folder: Path, **more: object) -> SpectralCodec:
         budget = Budget(steps=9)
-        return train_codec(small_store, folder, tiny(), QUICK_CODEC, budget, CPU, **more)
+        return train_codec(sounds, folder, tiny(), QUICK_CODEC, budget, CPU, **more)
 
     whole = train(tmp_path / "whole")
     # both after the waveform joined and after the adversary did
