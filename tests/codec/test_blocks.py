@@ -6,14 +6,21 @@ import soundfile
 import torch
 
 from command_line import timbrel
-from designs import DESIGNS
+from designs import random_rave
 from sounds import RATE, tone
 from timbrel.audio import Audio
 from timbrel.codec.blocks import read_blocks, reconstruct_blocks
 from timbrel.codec.codec import Codec
+from timbrel.codec.spectral import SpectralCodec, tiny
 
 
-@pytest.fixture(scope="module", params=DESIGNS)
+def untrained_spectral() -> Codec:
+    codec = SpectralCodec(tiny()).eval()
+    codec.basis.fit([torch.from_numpy(np.stack([tone(h, 1.0) for h in np.geomspace(80, 2e3, 30)]))])
+    return codec
+
+
+@pytest.fixture(scope="module", params=[untrained_spectral, random_rave])
 def codec(request: pytest.FixtureRequest) -> Codec:
     torch.manual_seed(0)
     made: Codec = request.param()

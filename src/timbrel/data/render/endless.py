@@ -45,7 +45,7 @@ class Endless:
 
     def describe(self) -> dict[str, object]:
         """What the audio depends on besides the seed, for JSON."""
-        presets = {font.path.name: len(font.presets()) for font in self.fonts}
+        presets = [[font.path.name, len(font.presets())] for font in self.fonts]
         shares = (self.synth_share, self.recorded, self.expressive, self.hybrids, self.mixes)
         return {"presets": presets, "seconds": self.seconds, "shares": list(shares)}
 
