@@ -9,7 +9,7 @@ from timbrel.errors import InputError
 
 
 def ablate(
-    study: Annotated[str, typer.Argument(help="method, scaling, or a .toml file.")],
+    study: Annotated[str, typer.Argument(help="method, scaling, timbres, or a .toml file.")],
     data: Annotated[Path, typer.Option(help="Store with latents.")],
     valid: Annotated[Path, typer.Option(help="Held-out store with latents.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the study.")],
