@@ -164,7 +164,7 @@ def test_a_run_goes_on_with_the_same_sounds_only(fonts: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--data", "render", "--workers", 0], "0 is not in the range"),
+        (["--data", "render", "--workers", 0], "--workers"),
         (["--data", "runs/store", "--workers", 2], "--workers belongs to --data render"),
         (["--data", "./render"], "render is not a store"),  # a folder, which is not there
     ],
