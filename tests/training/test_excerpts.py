@@ -1,9 +1,5 @@
 """Excerpts of renditions that are made while training."""
 
-import os
-import signal
-import subprocess
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +8,6 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from command_line import ENVIRONMENT, timbrel
 from soundfonts import write_font
 from timbrel.cli.train import app
 from timbrel.data.render import soundfont
@@ -176,22 +171,3 @@ def test_bad_options_are_refused_before_anything_is_made(
     assert code == 2
     assert words in said
     assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.slow
-def test_ctrl_c_ends_all_processes_and_the_run_goes_on(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "timbrel", "train", *TRAIN, "--workers", "2"]
-    command += ["--steps", "100000", "-o", str(tmp_path / "run")]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT, start_new_session=True
-    )
-    assert process.stdout is not None
-    assert "step" in process.stdout.readline()
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of them
-    assert process.wait() == 0
-    with pytest.raises(ProcessLookupError):
-        os.killpg(process.pid, 0)
-    newest = sorted((tmp_path / "run" / "checkpoints").iterdir())[-1]
-    steps = int(newest.stem.split("-")[1]) + 1
-    done = timbrel("train", *TRAIN, "--steps", steps, "-o", tmp_path / "run")
-    assert done.returncode == 0, done.stderr

@@ -7,7 +7,6 @@ a few items are ahead of what was taken: memory does not grow with the work.
 
 import logging
 import os
-import signal
 import threading
 import time
 from collections import deque
@@ -156,7 +155,6 @@ _SHARED: dict[str, tuple[Work[Any, Any, Any], Any]] = {}  # of this worker proce
 
 def _begin(work: Work[Any, Any, Any], shared: Any, parent: int) -> None:
     """In a process of the pool: remember what is shared, so that it is sent and loaded once."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of Ctrl-C the parent makes what it wants
     _SHARED[""] = work, shared
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
