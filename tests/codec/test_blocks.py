@@ -6,18 +6,25 @@ import soundfile
 import torch
 
 from command_line import timbrel
+from designs import random_rave
 from sounds import RATE, tone
 from timbrel.audio import Audio
 from timbrel.codec.blocks import read_blocks, reconstruct_blocks
+from timbrel.codec.codec import Codec
 from timbrel.codec.spectral import SpectralCodec, tiny
 
 
-@pytest.fixture(scope="module")
-def codec() -> SpectralCodec:
-    torch.manual_seed(0)
+def untrained_spectral() -> Codec:
     codec = SpectralCodec(tiny()).eval()
     codec.basis.fit([torch.from_numpy(np.stack([tone(h, 1.0) for h in np.geomspace(80, 2e3, 30)]))])
     return codec
+
+
+@pytest.fixture(scope="module", params=[untrained_spectral, random_rave])
+def codec(request: pytest.FixtureRequest) -> Codec:
+    torch.manual_seed(0)
+    made: Codec = request.param()
+    return made
 
 
 def noise(samples: int, channels: int = 1) -> np.ndarray:
@@ -29,8 +36,8 @@ def cut(audio: np.ndarray, size: int) -> list[np.ndarray]:
     return [audio[:, k : k + size] for k in range(0, audio.shape[1], size)]
 
 
-@pytest.mark.parametrize("samples", [3_000, 600_000])
-def test_blocks_come_back_as_the_whole_would(codec: SpectralCodec, samples: int) -> None:
+@pytest.mark.parametrize("samples", [1, 3_000, 300_000])
+def test_blocks_come_back_as_the_whole_would(codec: Codec, samples: int) -> None:
     audio = noise(samples)
     pairs = list(reconstruct_blocks(codec, iter(cut(audio, 44_100))))
     original, again = (np.concatenate(part, 1) for part in zip(*pairs, strict=True))

@@ -125,12 +125,53 @@ def test_exports_stream_as_they_code_the_whole(
         torch.testing.assert_close(together, codec.decode(whole), atol=1e-4, rtol=0)
 
 
+class NoTensor(Exported):
+    @torch.jit.export
+    def encode(self, x: Tensor) -> tuple[Tensor, int]:
+        return x, 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+class TooShort(Exported):
+    @torch.jit.export
+    def decode(self, z: Tensor) -> Tensor:
+        return z[:, :1]
+
+
+class FailsToDecode(Exported):
+    @torch.jit.export
+    def decode(self, z: Tensor) -> Tensor:
+        return z @ z
+
+
+class NotFinite(Exported):
+    @torch.jit.export
+    def encode(self, x: Tensor) -> Tensor:
+        return torch.log(-torch.ones(x.shape[0], 512, x.shape[2] // 512))
+
+
 @pytest.mark.parametrize(
-    ("module", "words"), [(NoCodec, "has no encode"), (WrongShape, "gives the shape")]
+    ("module", "words"),
+    [
+        (NoCodec, "has no encode"),
+        (WrongShape, "encode.. gives the shape"),
+        (NoTensor, "encode.. gives no tensor"),
+        (TooShort, "decode.. gives the shape"),
+        (FailsToDecode, "decode.. fails"),
+        (NotFinite, "not finite"),
+    ],
 )
 def test_what_is_no_codec_is_named(module: type[nn.Module], words: str, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=words):
         TorchScriptCodec(exported(module(), tmp_path / "c.ts"))
+
+
+def test_a_rate_that_is_no_number_is_not_taken_for_one(tmp_path: Path) -> None:
+    module = Exported()
+    module.sampling_rate = "high"
+    assert TorchScriptCodec(exported(module, tmp_path / "c.ts")).rate == RATE
 
 
 def test_a_file_that_is_not_torchscript_is_named(tmp_path: Path) -> None:

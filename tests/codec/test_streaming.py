@@ -1,12 +1,10 @@
 """Pieces of any size through any codec give what the whole gives."""
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from sounds import tone
-from timbrel.codec import rave, spectral
+from designs import DESIGNS
 from timbrel.codec.codec import Codec, Late, Windowed
 from timbrel.codec.filterbank import Filterbank
 
@@ -14,22 +12,7 @@ FRAMES = 30
 SIZES = [[1] * 30, [7, 1, 20, 2], [30], [4] * 7 + [2], [8, 8, 8, 6], [2] * 15]
 
 
-def random_spectral() -> Codec:
-    codec = spectral.SpectralCodec(spectral.tiny())
-    codec.basis.fit([torch.from_numpy(np.stack([tone(h, 1.0) for h in np.geomspace(80, 2e3, 30)]))])
-    for parameter in codec.decoder.leave.parameters():
-        torch.nn.init.normal_(parameter, std=0.01)
-    return codec.eval()
-
-
-def random_rave() -> Codec:
-    codec = rave.RaveCodec(rave.tiny())
-    audio = torch.from_numpy(np.stack([tone(h, 1.0) for h in np.geomspace(80, 2e3, 10)]))
-    codec.norm.measure([codec.encoder(codec.filterbank.split(audio[:, None, : 43 * 1024]))])
-    return codec.eval()
-
-
-@pytest.fixture(scope="module", params=[random_spectral, random_rave])
+@pytest.fixture(scope="module", params=DESIGNS)
 def codec(request: pytest.FixtureRequest) -> Codec:
     torch.manual_seed(0)
     made: Codec = request.param()

@@ -16,6 +16,7 @@ from timbrel.codec.codec import Codec
 from timbrel.codec.rave import after_start
 from timbrel.codec.spectral import SpectralCodec, tiny
 from timbrel.data.pairs import Corruption, Pairs
+from timbrel.data.render.endless import Endless
 from timbrel.data.store import Store
 from timbrel.diffusion.guidance import Guidance
 from timbrel.errors import DataError, TrainingError
@@ -28,7 +29,7 @@ from timbrel.serialize import load_codec
 from timbrel.training.codec import train_codec
 from timbrel.training.codec_objective import CodecTraining, SpectralObjective, rave_training
 from timbrel.training.course import learning_rate
-from timbrel.training.excerpts import Excerpts
+from timbrel.training.excerpts import StoreExcerpts
 from timbrel.training.listener import ListenerTraining, train_listener
 from timbrel.training.model import train_model
 from timbrel.training.objective import Objective
@@ -53,12 +54,15 @@ def same(first: torch.nn.Module, second: torch.nn.Module) -> bool:
     return all(torch.equal(a[name], b[name]) for name in a)
 
 
+@pytest.mark.parametrize("rendered", [False, True])
 def test_a_killed_codec_run_ends_with_the_same_weights(
-    small_store: Store, tmp_path: Path, kill_at
+    small_store: Store, tmp_path: Path, kill_at, rendered: bool
 ) -> None:
+    sounds = Endless(seconds=2.0) if rendered else small_store
+
     def train(folder: Path, **more: object) -> SpectralCodec:
         budget = Budget(steps=9)
-        return train_codec(small_store, folder, tiny(), QUICK_CODEC, budget, CPU, **more)
+        return train_codec(sounds, folder, tiny(), QUICK_CODEC, budget, CPU, **more)
 
     whole = train(tmp_path / "whole")
     # both after the waveform joined and after the adversary did
@@ -82,7 +86,7 @@ def test_a_killed_rave_run_ends_with_the_same_weights_and_a_measured_latent(
         with pytest.raises(Killed):
             train(tmp_path / f"cut-{last}", on_step=kill_at(last))
         assert same(train(tmp_path / f"cut-{last}"), whole)
-    sweep = Excerpts(small_store, 24 * 1024, training.seed).sweep(training.basis_minutes)
+    sweep = StoreExcerpts(small_store, 24 * 1024, training.seed).sweep(training.basis_minutes)
     with torch.no_grad():
         settled = torch.cat([after_start(whole.encode(audio[:, None])) for audio in sweep])
     torch.testing.assert_close(settled.std((0, 2)), torch.ones(whole.channels), atol=0.02, rtol=0)
@@ -196,7 +200,7 @@ def test_the_learning_rate_warms_up_and_ends_low() -> None:
 def test_training_improves_the_decoder_on_the_same_audio(
     small_store: Store, tiny_codec: SpectralCodec
 ) -> None:
-    audio = Excerpts(small_store, 24 * 1024, seed=9).batch(8, 0, 0)
+    audio = StoreExcerpts(small_store, 24 * 1024, seed=9).batch(8, 0, 0)
     untrained = SpectralCodec(tiny_codec.config)  # its decoder corrects nothing
     untrained.basis.load_state_dict(tiny_codec.basis.state_dict())
     with torch.no_grad():

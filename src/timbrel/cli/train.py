@@ -3,11 +3,14 @@
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from timbrel.errors import InputError
+
+if TYPE_CHECKING:
+    from timbrel.data.render.endless import Endless
 
 app = typer.Typer(
     help="Train a codec, a listener, a model; then assemble them. Runs resume by themselves.",
@@ -30,6 +33,7 @@ From = Annotated[Path | None, typer.Option("--from", help="Start from the weight
 
 
 PRECISIONS = ("fp32", "bf16")
+RENDER = "render"  # in place of a store
 
 
 def _choice(name: str, choices: Iterable[str], what: str = "preset") -> str:
@@ -40,7 +44,13 @@ def _choice(name: str, choices: Iterable[str], what: str = "preset") -> str:
 
 @app.command()
 def codec(
-    data: Data,
+    data: Annotated[
+        str,
+        typer.Option(
+            help="Store, from `timbrel prepare`; or render: sounds are rendered while training "
+            "(a store in a folder of that name is ./render)."
+        ),
+    ],
     output: Output,
     design: Annotated[
         str, typer.Option(help="spectral: fixed latent, fast; rave: learned latent, the paper's.")
@@ -59,6 +69,13 @@ def codec(
     batch: Annotated[int | None, typer.Option(help="Excerpts per step and process.")] = None,
     rate: Annotated[float | None, typer.Option(help="Learning rate. Default 1e-3.")] = None,
     precision: Precision = "fp32",
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Processes that render ahead, with --data render. Default 1: the one that trains.",
+        ),
+    ] = None,
     seed: Seed = 0,
     device: Device = "auto",
     start_from: From = None,
@@ -72,6 +89,8 @@ def codec(
     from timbrel.training.codec_objective import CodecTraining, rave_training
     from timbrel.training.run import Budget
 
+    if workers is not None and data != RENDER:
+        raise InputError("--workers belongs to --data render; of a store nothing is rendered")
     _choice(design, ("spectral", "rave"), "design")
     presets = rave.PRESETS if design == "rave" else spectral.PRESETS
     started = load_codec(folder_of(start_from)) if start_from else None
@@ -88,15 +107,31 @@ def codec(
         "seed": seed,
     }
     train_codec(
-        Store.open(data).part("train"),
+        _endless() if data == RENDER else Store.open(Path(data)).part("train"),
         output,
         config,
         replace(training, **{name: value for name, value in given.items() if value is not None}),
         Budget(steps, minutes),
         pick_device(device),
         started,
+        workers=workers or 1,
     )
     print(f"{output / 'codec'}: codec saved")
+
+
+def _endless() -> "Endless":
+    """Renditions with the sound fonts of this machine that are of free licence."""
+    from timbrel.data.render.endless import Endless
+    from timbrel.data.render.inspection import usable
+    from timbrel.data.render.soundfont import SoundFont, find_fonts
+
+    fonts = [font for path in find_fonts() if (font := SoundFont(path)).free]
+    if not fonts:
+        print(
+            "no sound font of free licence found (see `timbrel fonts`): "
+            "all timbres come from the synthesiser"
+        )
+    return Endless(tuple(usable(font) for font in fonts))
 
 
 @app.command()

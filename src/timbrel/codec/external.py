@@ -73,6 +73,10 @@ class ExternalCodec(Codec):
                 f"{self.source} is not a codec: decode() gives the shape {tuple(decoded.shape)}, "
                 f"not (batch, {self.audio_channels}, about {PROBE_SAMPLES})"
             )
+        if not (latent.isfinite().all() and decoded.isfinite().all()):
+            raise ModelError(
+                f"{self.source} is not a codec that works: what it gives is not finite (NaN)"
+            )
         # the ends may lose or gain a few samples, the hop is a whole number
         self.hop = round(decoded.shape[2] / latent.shape[2])
         self.channels = latent.shape[1]
@@ -231,8 +235,10 @@ def script_rate(module: Any) -> int:
     for name in ("get_sample_rate", "sampling_rate", "sample_rate", "sr"):
         value = getattr(module, name, None)
         if value is not None:
-            value = value() if callable(value) else value
-            rate = int(value)
+            try:
+                rate = int(value() if callable(value) else value)
+            except (RuntimeError, TypeError, ValueError):  # something else of that name
+                continue
             if 4_000 <= rate <= 384_000:
                 return rate
     return DEFAULT_RATE

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from timbrel.audio import SILENCE
 from timbrel.codec.codec import Codec, CodecStream, check_mono
 from timbrel.codec.filterbank import Filterbank
 from timbrel.nn.causal import CausalConv1d, Stream
@@ -21,6 +22,9 @@ from timbrel.nn.causal import CausalConv1d, Stream
 NOISE_FRAMES = 512  # latent frames after which the noise repeats (12 s)
 MOMENTUM = 0.05  # of the running estimate of the latent's variance, per step
 NOISE_TAPS = 8  # length of a noise filter, band samples
+LOUDEST = 4.0  # gain of a band, and of its noise: no latent makes a codec blow up
+SETTLED = 32  # frames of silence after which the encoder's layers have forgotten their start
+ALIKE = 0.02  # deviations from the latent of silence, in all channels, that count as silence
 
 
 @dataclass(frozen=True)
@@ -146,7 +150,7 @@ class NoiseBranch(nn.Module):
             (batch, bands, blocks * block).
         """
         batch, _, blocks = x.shape
-        gain = F.softplus(self.shape(x, stream).float())
+        gain = F.softplus(self.shape(x, stream).float()).clamp(max=LOUDEST)
         gain = gain.reshape(batch, self.bands, NOISE_TAPS // 2 + 1, blocks).transpose(2, 3)
         response = torch.fft.irfft(gain, NOISE_TAPS).roll(NOISE_TAPS // 2, -1)
         at = torch.arange(blocks * self.block, device=x.device) + first * self.block
@@ -202,7 +206,7 @@ class BandDecoder(nn.Module):
                 noise = self.noise(x, first * stride, stream)
         x = F.leaky_relu(x, 0.2)
         wave = torch.tanh(self.wave(x, stream).float())
-        return wave * F.softplus(self.gain(x, stream).float()).clamp(max=4.0) + noise
+        return wave * F.softplus(self.gain(x, stream).float()).clamp(max=LOUDEST) + noise
 
 
 class LatentNorm(nn.Module):
@@ -232,7 +236,7 @@ class LatentNorm(nn.Module):
             with torch.no_grad():
                 self.mean.lerp_(mean, MOMENTUM)
                 self.variance.lerp_(variance, MOMENTUM)
-        return (x - mean[:, None]) * torch.rsqrt(variance + 1e-10)[:, None]
+        return normalised(x, mean, variance)
 
     @torch.no_grad()
     def measure(self, latents: list[Tensor]) -> None:
@@ -242,6 +246,11 @@ class LatentNorm(nn.Module):
         self.mean.copy_(rows.mean(0))
         self.variance.copy_(rows.var(0))
         self.measured.fill_(True)
+
+
+def normalised(x: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
+    """(batch, channels, frames) -> zero mean and unit variance, if these are its own."""
+    return (x - mean[:, None]) * torch.rsqrt(variance + 1e-10)[:, None]
 
 
 def after_start(latent: Tensor) -> Tensor:
@@ -265,8 +274,18 @@ class RaveCodec(Codec):
     def encode(self, audio: Tensor) -> Tensor:
         """See `Codec`; a frame sees nothing beyond its end."""
         check_mono(audio)
-        padded = F.pad(audio, (0, -audio.shape[2] % self.hop))
-        return self.norm(self.encoder(self.filterbank.split(padded)))
+        stream = self.start_encoding(len(audio))
+        return torch.cat([stream.push(audio), stream.end()], 2)
+
+    @torch.no_grad()
+    def silence(self) -> Tensor:
+        """(1, channels, 1): the latent of silence, which is decoded to silence.
+
+        Learned layers with biases come near to it at best.
+        """
+        nothing = self.filterbank.synthesis.new_zeros(1, self.config.bands, SETTLED)
+        folded = nothing.repeat(1, 1, self.hop // self.config.bands)
+        return normalised(self.encoder(folded), self.norm.mean, self.norm.variance)[:, :, -1:]
 
     def waveform(self, bands: Tensor) -> Tensor:
         """Bands of whole frames -> (batch, 1, samples), in time with what was split."""
@@ -289,8 +308,9 @@ class RaveCodec(Codec):
 
 class _Encoding(CodecStream):
     def __init__(self, codec: RaveCodec) -> None:
-        self.codec, self.layers = codec, Stream()
+        self.codec, self.layers, self.silence = codec, Stream(), codec.silence()
         self.held: Tensor | None = None
+        self.quiet: Tensor | None = None  # (batch, 1): whether the frame before is
 
     def push(self, piece: Tensor) -> Tensor:
         codec = self.codec
@@ -300,7 +320,15 @@ class _Encoding(CodecStream):
         if size == 0:
             return held.new_zeros(len(held), codec.channels, 0)
         bands = codec.filterbank.split(held[:, :, :size], self.layers)
-        return codec.norm(codec.encoder(bands, self.layers))
+        latent = codec.norm(codec.encoder(bands, self.layers))
+        return torch.where(self._silent(held[:, 0, :size])[:, None], self.silence, latent)
+
+    def _silent(self, audio: Tensor) -> Tensor:
+        """(batch, frames): in which nothing sounds, nor rings from the frame before."""
+        quiet = audio.reshape(len(audio), -1, self.codec.hop).abs().amax(2) < SILENCE
+        before = quiet.new_ones(len(quiet), 1) if self.quiet is None else self.quiet
+        self.quiet = quiet[:, -1:]
+        return quiet & torch.cat([before, quiet[:, :-1]], 1)
 
     def end(self) -> Tensor:
         held = torch.zeros(1, 1, 0) if self.held is None else self.held
@@ -310,11 +338,14 @@ class _Encoding(CodecStream):
 class _Decoding(CodecStream):
     def __init__(self, codec: RaveCodec, batch: int) -> None:
         self.codec, self.layers, self.batch = codec, Stream(), batch
+        self.silence = codec.silence()
         self.frame = 0
 
     def push(self, piece: Tensor) -> Tensor:
         bands = self.codec.decoder(piece, self.frame, self.layers)
         self.frame += piece.shape[2]
+        sounds = ((piece - self.silence).abs() > ALIKE).any(1, keepdim=True)
+        bands = bands * sounds.repeat_interleave(self.codec.hop // self.codec.config.bands, 2)
         return self.codec.filterbank.join(bands, self.layers)
 
     def end(self) -> Tensor:

@@ -6,6 +6,7 @@ In both, discriminators can join at the end, and only the decoder learns from th
 """
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from timbrel.codec.codec import Codec
 from timbrel.codec.discriminator import Discriminator, discriminator_loss, generator_losses
+from timbrel.data.render.endless import Endless
 from timbrel.data.store import Store
 from timbrel.errors import TrainingError
 from timbrel.serialize import CodecConfig, build_codec, describe_codec, save_codec
@@ -26,14 +28,14 @@ from timbrel.training.diagnostics import (
     largest_score,
     silent_output,
 )
-from timbrel.training.excerpts import Excerpts
+from timbrel.training.excerpts import excerpts_of
 from timbrel.training.run import Budget, Ema, Run, generator, torch_generator
 
 LOG_EVERY = 50  # steps
 
 
 def train_codec(
-    store: Store,
+    sounds: Store | Endless,
     folder: Path,
     config: CodecConfig,
     training: CodecTraining,
@@ -41,11 +43,12 @@ def train_codec(
     device: torch.device,
     start_from: Codec | None = None,
     on_step: Callable[[int, float], None] | None = None,
+    workers: int = 1,
 ) -> Codec:
     """Train a codec; resumes the run in `folder` if there is one.
 
     Args:
-        store: audio at the codec's rate.
+        sounds: audio at the codec's rate: a store, or renditions made while training.
         folder: of the run.
         config: of the codec; its kind says the design.
         training: hyper-parameters.
@@ -53,6 +56,7 @@ def train_codec(
         device: where to compute.
         start_from: weights (and latent) to start a new run from.
         on_step: called after each step with the step and the share of the budget used.
+        workers: processes that render ahead; 1: this one does, between steps.
 
     Returns:
         The codec with its averaged weights, also saved in `folder/codec`.
@@ -60,14 +64,16 @@ def train_codec(
     Raises:
         TrainingError: the loss is not finite (the last good checkpoint is kept), or
             `start_from` has another configuration.
-        DataError: a store without items that are long enough.
+        DataError: no item of the store is long enough, or a process that rendered was killed.
     """
     torch.manual_seed(training.seed)
     codec = build_codec(config).to(device)
     objective = objective_of(codec, training, device)
-    excerpts = Excerpts(store, training.frames * codec.hop, training.seed)
+    excerpts = excerpts_of(sounds, training.frames * codec.hop, training.seed, workers)
     settings = {"kind": "codec", "codec": describe_codec(codec), "training": asdict(training)}
-    with Run(folder, settings) as run:
+    if isinstance(sounds, Endless):
+        settings["rendered"] = sounds.describe()
+    with Run(folder, settings) as run, closing(excerpts):
         discriminator = Discriminator(periods=objective.periods).to(device)
         judge = torch.optim.AdamW(discriminator.parameters(), lr=2e-4, betas=(0.8, 0.99))
         learns = [p for p in objective.learning(0.0).parameters() if p.requires_grad]

@@ -1,0 +1,81 @@
+"""Renditions without end: audio for training that no store has to hold."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from timbrel.data.render.plan import Plan, draw_plan
+from timbrel.data.render.renditions import RATE, play
+from timbrel.data.render.soundfont import SoundFont
+
+CHAPTER = 480  # renditions of a plan; then another is drawn
+Item = tuple[int, int, int]  # seed, stream, number
+
+
+@dataclass(frozen=True)
+class Endless:
+    """Streams of renditions with timbres of the training split: any number of any stream at once.
+
+    The shares are the defaults of `timbrel prepare render`, and some mixes.
+
+    Args:
+        fonts: without faulty presets (`inspection.usable`); none: the own synthesiser alone.
+        seconds: length of a rendition.
+    """
+
+    fonts: tuple[SoundFont, ...] = ()
+    seconds: float = 12.0
+    synth_share: float = 0.4
+    recorded: float = 0.3
+    expressive: float = 0.3
+    hybrids: float = 0.5
+    mixes: float = 0.05
+
+    @property
+    def rate(self) -> int:
+        """Hz."""
+        return RATE
+
+    @property
+    def length(self) -> int:
+        """Samples of a rendition."""
+        return round(self.seconds * RATE)
+
+    def describe(self) -> dict[str, object]:
+        """What the audio depends on besides the seed, for JSON."""
+        presets = [[font.path.name, len(font.presets())] for font in self.fonts]
+        shares = (self.synth_share, self.recorded, self.expressive, self.hybrids, self.mixes)
+        return {"presets": presets, "seconds": self.seconds, "shares": list(shares)}
+
+    def rendition(self, item: Item) -> np.ndarray:
+        """Mono samples (length,) float32, a pure function of (seed, stream, number)."""
+        seed, stream, number = item
+        chapter, place = divmod(number, CHAPTER)
+        plan, order = _chapter(self, seed, stream, chapter)
+        return play(plan, int(order[place]))[0]
+
+
+def render(endless: Endless, item: Item) -> Iterator[np.ndarray]:
+    """`Endless.rendition` for an engine."""
+    yield endless.rendition(item)
+
+
+@lru_cache(maxsize=2)  # neighbours of a chapter's end need both
+def _chapter(endless: Endless, seed: int, stream: int, chapter: int) -> tuple[Plan, np.ndarray]:
+    """A chapter's plan, and the order in which it is played: mixes do not come last."""
+    rng = np.random.default_rng([seed, stream, chapter])
+    plan = draw_plan(
+        int(rng.integers(2**31)),
+        CHAPTER,
+        "train",
+        list(endless.fonts),
+        endless.synth_share if endless.fonts else 1.0,
+        endless.seconds,
+        round(endless.mixes * CHAPTER),
+        endless.recorded,
+        endless.expressive,
+        endless.hybrids,
+    )
+    return plan, rng.permutation(CHAPTER)
