@@ -21,7 +21,7 @@ OCTAVES = 8
 HARMONICS = (0.5, 1, 2, 3, 4, 5, 6, 7)
 # Samples of analysis: long windows tell semitones apart, short ones see onsets.
 WINDOWS = (8_192, 2_048)
-ONSET_LEVEL = 0.6  # least probability of an onset: best note F1 on validation renders
+ONSET_LEVEL = 0.65  # least probability of an onset: best note F1 on validation renders
 BLOCK, MARGIN = 1024, 32  # frames heard at once, and beside them
 # Keys and frames that a block sees: one key's course, or two octaves around it.
 NEAR, FAR = (1, 9), (25, 3)
@@ -144,11 +144,12 @@ def hear_notes(listener: Listener, samples: Tensor, frame_rate: float) -> Notes:
     """
     hop = listener.hop
     frames = -(-samples.shape[1] // hop)
+    # out of silence, so that what sounds at the very beginning is seen to begin
+    samples = F.pad(samples, (MARGIN * hop, 0))
     parts = []
     for start in range(0, frames, BLOCK):
-        first, stop = max(0, start - MARGIN), min(start + BLOCK, frames)
-        piece = samples[:, first * hop : (start + BLOCK + MARGIN) * hop]
-        logits = listener(listener.features(piece))
-        parts.append(torch.sigmoid(logits[0, :, :, start - first : stop - first]).cpu())
+        piece = samples[:, start * hop : (start + BLOCK + 2 * MARGIN) * hop]
+        heard = listener(listener.features(piece))[0, :, :, MARGIN:]
+        parts.append(torch.sigmoid(heard[:, :, : min(BLOCK, frames - start)]).cpu())
     onset, sounding, velocity = torch.cat(parts, 2).numpy()
     return read_notes(onset, sounding, frame_rate, velocity, ONSET_LEVEL)
