@@ -180,7 +180,7 @@ def test_from_nothing_to_a_rendered_piece_by_the_documented_commands(
          "--preset", "tiny", "--steps", 5, "--batch", 2],
         ["train", "assemble", "--codec", codec / "codec", "--network", model / "model",
          "--listener", tmp_path / "listener" / "listener",
-         "-o", tmp_path / "mine", "--name", "mine"],
+         "-o", tmp_path / "mine", "--name", "mine", "--sampler", "multistep"],
         ["info", store],
         ["render", song, "--timbre", tone_file, "-o", tmp_path / "a.wav",
          "--model", tmp_path / "mine"],

@@ -316,6 +316,9 @@ def assemble(
     name: Annotated[str, typer.Option(help="Name of the model.")] = "model",
     licence: Annotated[str, typer.Option(help="Licence of the weights.")] = "unknown",
     steps: Annotated[int | None, typer.Option(min=1, help="Evaluations that it will use.")] = None,
+    sampler: Annotated[
+        str | None, typer.Option(help="That it will use: euler, heun or multistep.")
+    ] = None,
     guidance_structure: Annotated[float | None, typer.Option(help="That it will use.")] = None,
     guidance_timbre: Annotated[float | None, typer.Option(help="That it will use.")] = None,
     card: Annotated[
@@ -325,6 +328,7 @@ def assemble(
 ) -> None:
     """Put codec, network and listener together into one model folder for `--model`."""
     from timbrel.conditions.listener import ListenerConfig
+    from timbrel.diffusion.samplers import SAMPLERS
     from timbrel.model import folder_of
     from timbrel.serialize import assemble as write
     from timbrel.serialize import from_dict, load_codec, load_listener, load_network, read_config
@@ -336,7 +340,14 @@ def assemble(
         home = folder_of(listener)
         heard = load_listener(home, trained.rate, trained.hop)
         size = from_dict(ListenerConfig, read_config(home)["listener"], str(home))
-    sampling = {"steps": steps, "structure": guidance_structure, "timbre": guidance_timbre}
+    if sampler is not None:
+        _choice(sampler, SAMPLERS, "sampler")
+    sampling = {
+        "steps": steps,
+        "sampler": sampler,
+        "structure": guidance_structure,
+        "timbre": guidance_timbre,
+    }
     chosen = {name: value for name, value in sampling.items() if value is not None}
     about = {"name": name, "licence": licence, "sampling": chosen}
     text = None if card is None else card.read_text()
