@@ -140,7 +140,7 @@ def listener(
     output: Output,
     steps: Steps = None,
     minutes: Minutes = None,
-    precision: Annotated[str, typer.Option(help="fp32 or bf16.")] = "fp32",
+    precision: Precision = "fp32",
     seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
@@ -159,7 +159,7 @@ def listener(
         codec.rate,
         codec.hop,
         ListenerConfig(),
-        ListenerTraining(seed=seed, precision=_choice(precision, ("fp32", "bf16"), "precision")),
+        ListenerTraining(seed=seed, precision=_choice(precision, PRECISIONS, "precision")),
         Budget(steps, minutes),
         pick_device(device),
     )
@@ -277,7 +277,7 @@ def distil(
     minutes: Minutes = None,
     batch: Annotated[int, typer.Option(help="Items per step.")] = 16,
     rate: Annotated[float, typer.Option(help="Learning rate.")] = 3e-4,
-    precision: Annotated[str, typer.Option(help="fp32 or bf16.")] = "fp32",
+    precision: Precision = "fp32",
     seed: Seed = 0,
     device: Device = "auto",
 ) -> None:

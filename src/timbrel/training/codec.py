@@ -144,6 +144,11 @@ def train_codec(
             # step
             loss.backward()
             values["gradient"] = descent.move(course, objective.learning(progress))
+            if not torch.isfinite(values["gradient"]):
+                raise TrainingError(
+                    f"the codec's gradient is not finite at step {step}; the last good checkpoint "
+                    f"is in {run.checkpoints}; lower the learning rate"
+                )
             course.advance()
             # log, warn, checkpoint
             if course.step % LOG_EVERY == 0:

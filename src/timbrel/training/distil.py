@@ -271,6 +271,8 @@ def distil(
             # step
             loss.backward()
             values["gradient"] = descent.move(course)
+            if not torch.isfinite(values["gradient"]):
+                fail(run, course.step, batch, "gradient")
             course.advance()
             # log, checkpoint
             run.gather(values)

@@ -135,7 +135,8 @@ def train_listener(
             if not torch.isfinite(loss):
                 raise TrainingError(f"the listener's loss is not finite at step {step}")
             loss.backward()
-            descent.move(course)
+            if not torch.isfinite(descent.move(course)):
+                raise TrainingError(f"the listener's gradient is not finite at step {step}")
             course.advance()
             run.gather({"loss": loss})
             if course.step % 50 == 0 or course.progress >= 1:
