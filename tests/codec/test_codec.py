@@ -100,6 +100,25 @@ def test_integrated_phases_of_a_true_magnitude_rebuild_the_tone() -> None:
     assert chance > 0.3
 
 
+def test_gradients_through_the_waveform_are_those_of_finite_differences(
+    codec: SpectralCodec,
+) -> None:
+    # with the same phases, along the gradient and with weights that no direction favours
+    estimate = (0.05 * torch.rand(1, codec.stft.bins, 12)).log().double()
+    phase = 6.28 * torch.rand_like(estimate)
+    codec = SpectralCodec(codec.config).double()
+    weight = torch.randn_like(codec.frames_of_audio(estimate, phase))
+
+    def height(x: torch.Tensor) -> torch.Tensor:
+        return (codec.frames_of_audio(x, phase) * weight).sum()
+
+    (slope,) = torch.autograd.grad(height(estimate.requires_grad_()), estimate)
+    step = 1e-4 * slope / slope.norm()
+    with torch.no_grad():
+        risen = (height(estimate + step) - height(estimate - step)) / 2e-4
+    assert float(risen) == pytest.approx(float(slope.norm()), rel=1e-3)
+
+
 def test_silence_stays_silent_and_extremes_stay_finite(codec: SpectralCodec) -> None:
     with torch.inference_mode():
         quiet = codec.basis.log_magnitude(codec.encode(torch.zeros(1, 1, 20_000)))

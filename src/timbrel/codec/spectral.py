@@ -109,9 +109,10 @@ class SpectralCodec(Codec):
 
     def frames_of_audio(self, log_magnitude: Tensor, phase: Tensor) -> Tensor:
         """Log-magnitudes and phases (batch, bins, n) -> windowed frames (batch, n, n_fft)."""
-        magnitude = (log_magnitude.exp() - self.config.floor).clamp_min(0) * self.sign
-        spectrum = torch.polar(magnitude.transpose(1, 2), phase.transpose(1, 2))
-        pieces = torch.fft.irfft(spectrum, self.config.n_fft)
+        magnitude = (log_magnitude.exp() - self.config.floor).clamp_min(0)
+        # the gradient of `polar` is that of magnitudes, so the sign comes after it
+        spectrum = torch.polar(magnitude, phase) * self.sign
+        pieces = torch.fft.irfft(spectrum.transpose(1, 2), self.config.n_fft)
         return pieces * (self.stft.window * (self.gain / self.stft.overlap_gain()))
 
 

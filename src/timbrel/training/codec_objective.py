@@ -54,8 +54,7 @@ RAMP = 0.05  # share of the budget over which what joins a loss rises to its wei
 def risen(progress: float, begin: float) -> float:
     """How much of its weight a loss that joined at `begin` has, in [0, 1].
 
-    Adam's step is large while its second moment does not know a new, larger gradient: a loss
-    that joined at once threw a young decoder off for good.
+    Adam's steps are large while its second moment does not know a new, larger gradient.
     """
     return min(1.0, (progress - begin) / RAMP)
 
