@@ -74,7 +74,7 @@ def test_a_groove_is_played_by_a_pitched_sound_and_a_melody_by_a_kit(
 def test_kits_and_pitched_sounds_are_far_apart_as_timbres(
     player: Timbrel, kit: Audio, plucked: Audio
 ) -> None:
-    first, second = player.timbre(kit), player.timbre(plucked)
+    first, second = player.timbre(kit).vector, player.timbre(plucked).vector
     halves = [Audio(kit.samples[:, part], RATE) for part in (slice(0, 80_000), slice(80_000, None))]
-    a, b = (player.timbre(half) for half in halves)
+    a, b = (player.timbre(half).vector for half in halves)
     assert float((a * b).sum()) > float((first * second).sum()) + 0.3

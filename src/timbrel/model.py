@@ -13,6 +13,7 @@ from timbrel.audio import Audio
 from timbrel.codec.codec import Codec
 from timbrel.conditions.listener import Listener, hear_notes
 from timbrel.conditions.structure import RollEncoder
+from timbrel.conditions.timbre import Timbre
 from timbrel.diffusion.guidance import FEW_STEP_GUIDANCE, Guidance
 from timbrel.diffusion.samplers import SAMPLERS
 from timbrel.errors import InputError, ModelError
@@ -168,12 +169,18 @@ class Timbrel:
         audio = self._play(between, self.timbre(example), seconds, sampling, progress)
         return audio.with_loudness(LOUDNESS)
 
-    def timbre(self, example: Example) -> Tensor:
-        """The sound of an example: (1, timbre_dim), of unit length."""
+    def timbre(self, example: Example) -> Timbre:
+        """The sound of an example: one vector, and a memory of its notes."""
         audio = self._example(example)
         with torch.inference_mode():
             latent = self.codec.encode(self._tensor(audio)[:, None])
-            return self.network.timbre_encoder(latent)
+            heard = None
+            if self.network.recall is not None and self.listener is not None:
+                notes = self.listen(audio)
+                frames = latent.shape[2]
+                heard = torch.from_numpy(roll(notes, self.codec.frame_rate, frames))[None]
+                heard = heard.to(self.device)
+            return self.network.timbre(latent, heard)
 
     def notes(self, structure: Structure) -> Notes:
         """The notes of a MIDI file, or those heard in audio.
@@ -260,7 +267,7 @@ class Timbrel:
     def _play(
         self,
         between: StructureBetween,
-        timbre: Tensor,
+        timbre: Timbre,
         seconds: float,
         sampling: Sampling,
         progress: Progress | None,

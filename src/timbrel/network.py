@@ -11,8 +11,9 @@ from timbrel.codec.spectral import SpectralConfig
 from timbrel.codec.spectral import tiny as tiny_codec
 from timbrel.conditions.adversary import Adversary
 from timbrel.conditions.outline import Outline
+from timbrel.conditions.recall import Recall, RecallConfig
 from timbrel.conditions.structure import CqtEncoder, RollEncoder, Structure, StructureConfig
-from timbrel.conditions.timbre import TimbreConfig, TimbreEncoder
+from timbrel.conditions.timbre import Timbre, TimbreConfig, TimbreEncoder
 from timbrel.diffusion.objective import Objective, objective
 from timbrel.diffusion.unet import Conditions, UNet, UNetConfig
 from timbrel.spectra import ConstantQ
@@ -41,6 +42,7 @@ class ModelConfig:
     codec: SpectralConfig | LatentConfig = field(default_factory=SpectralConfig)
     timbre: TimbreConfig = field(default_factory=TimbreConfig)
     structure: StructureConfig = field(default_factory=StructureConfig)
+    recall: RecallConfig = field(default_factory=RecallConfig)
     denoiser: UNetConfig = field(default_factory=UNetConfig)
     window: int = 256  # latent frames made at once
     context: int = 32  # of these, frames that repeat the end of the window before
@@ -54,6 +56,7 @@ def tiny() -> ModelConfig:
         codec=tiny_codec(),
         timbre=TimbreConfig(width=48, blocks=2, dim=16),
         structure=StructureConfig(dim=48, blocks=1, width=64),
+        recall=RecallConfig(layers=1, width=48, blocks=1, heads=2),
         denoiser=UNetConfig(widths=(48, 64), embedding=64, heads=2, structure=48),
         window=64,
         context=16,
@@ -62,7 +65,7 @@ def tiny() -> ModelConfig:
 
 def small() -> ModelConfig:
     """The default: faster than real time on two cores."""
-    return ModelConfig()
+    return ModelConfig(recall=RecallConfig(layers=2))
 
 
 def base() -> ModelConfig:
@@ -70,6 +73,7 @@ def base() -> ModelConfig:
     return ModelConfig(
         timbre=TimbreConfig(width=256, blocks=6, dim=64),
         structure=StructureConfig(dim=256, blocks=3),
+        recall=RecallConfig(layers=3, width=384),
         denoiser=UNetConfig(widths=(288, 448, 640), blocks=2, embedding=512, heads=8),
     )
 
@@ -86,7 +90,12 @@ class Network(nn.Module):
         super().__init__()
         self.config = config
         channels, dim = config.codec.channels, config.structure.dim
-        self.timbre_encoder = TimbreEncoder(channels, config.timbre)
+        # codes of audio hold what the encoder chose, so only notes can be looked up
+        told = dim if config.recall.layers and config.structure.source == "notes" else 0
+        self.timbre_encoder = TimbreEncoder(channels, config.timbre, told)
+        self.recall: Recall | None = None
+        if told:
+            self.recall = Recall(channels, dim, config.recall)
         self.cqt: ConstantQ | None = None
         self.outline: Outline | None = None
         if config.structure.source == "cqt":
@@ -114,6 +123,13 @@ class Network(nn.Module):
         if self.outline is not None:
             self.outline.adopt(basis)
 
+    def begin_from(self, other: "Network") -> None:
+        """Take over weights; recall, if `other` has none, stays as it is and adds nothing."""
+        missing, unknown = self.load_state_dict(other.state_dict(), strict=False)
+        new = [name for name in missing if not name.startswith(("recall.", "timbre_encoder.notes"))]
+        if unknown or new:
+            raise ValueError(f"weights of another network: {(unknown + new)[0]}")
+
     @property
     def objective(self) -> Objective:
         """What the denoiser was trained on, and the schedule that fits it."""
@@ -123,8 +139,30 @@ class Network(nn.Module):
         """A discriminator D_zeta that fits this network (it is not part of the model)."""
         return Adversary(self.config.structure.dim, self.config.timbre.dim)
 
+    def timbre(self, latent: Tensor, roll: Tensor | None = None, learns: bool = True) -> Timbre:
+        """The sound of examples.
+
+        Args:
+            latent: (batch, channels, frames).
+            roll: (batch, 3, 128, frames) of the notes that were heard in them; an empty one,
+                or None: they are not known.
+            learns: whether gradients reach the timbre encoder.
+        """
+        code, recall, encoder = None, self.recall, self.structure_encoder
+        if recall is not None and roll is not None and isinstance(encoder, RollEncoder):
+            heard = roll.flatten(1).any(1)
+            with torch.no_grad():  # the structure encoder learns from what is to be played
+                code = encoder.code(roll, torch.zeros_like(heard)) * heard[:, None, None]
+        with torch.set_grad_enabled(learns and torch.is_grad_enabled()):
+            vector = self.timbre_encoder(latent, code)
+        if recall is None:
+            return Timbre(vector)
+        if code is None:
+            code = latent.new_zeros(len(latent), self.config.structure.dim, latent.shape[2])
+        return Timbre(vector, recall.remember(latent, code))
+
     def condition(
-        self, structure: Structure, timbre: Tensor, keep_structure: Tensor, keep_timbre: Tensor
+        self, structure: Structure, timbre: Timbre, keep_structure: Tensor, keep_timbre: Tensor
     ) -> Conditions:
         """What the denoiser is told; conditions may be absent, item by item.
 
@@ -133,19 +171,25 @@ class Network(nn.Module):
 
         Args:
             structure: of (batch, ...).
-            timbre: (batch, timbre_dim).
+            timbre: of (batch, ...).
             keep_structure: (batch,) bool.
             keep_timbre: (batch,) bool.
         """
         kept = keep_structure[:, None, None]
         code = torch.where(kept, structure.code, self.no_structure[:, None])
-        timbre = torch.where(keep_timbre[:, None], timbre, self.no_timbre)
+        vector = torch.where(keep_timbre[:, None], timbre.vector, self.no_timbre)
         batch, channels = len(timbre), self.config.codec.channels
-        guess = timbre.new_zeros(batch, channels, code.shape[2])
-        deviation = timbre.new_full((batch, channels, 1), self.config.deviation)
+        guess = vector.new_zeros(batch, channels, code.shape[2])
+        deviation = vector.new_full((batch, channels, 1), self.config.deviation)
         if self.outline is not None and structure.levels is not None:
             assert structure.drums is not None
-            drawn = self.outline(structure.levels, structure.drums, timbre)
+            # in full precision: levels span many octaves
+            with torch.autocast(vector.device.type, enabled=False):
+                drawn = self.outline(structure.levels, structure.drums, vector.float())
             guess = torch.where(kept, drawn, guess)
             deviation = torch.where(kept, self.outline.deviation, deviation)
-        return Conditions(code, timbre, guess, deviation)
+        both = kept & keep_timbre[:, None, None]
+        if self.recall is not None and timbre.memory is not None and both.any():
+            to_code, to_guess = self.recall(structure.code, timbre.memory)
+            code, guess = code + to_code * both, guess + to_guess * both
+        return Conditions(code, vector, guess, deviation)

@@ -45,7 +45,9 @@ def sampled(network: Network, codec: Codec, store: Store, steps: int) -> Tensor:
     batch = pairs_of(store, codec, network.config, TRAINING).batch(1, generator(5, 0, 0, 0))
     with torch.no_grad():
         structure = Objective(network, TRAINING, CPU).encode_structure(batch)
-        timbre = network.timbre_encoder(torch.from_numpy(batch.example))
+        timbre = network.timbre(
+            torch.from_numpy(batch.example), torch.from_numpy(batch.example_roll)
+        )
         context = torch.zeros(1, 1, TRAINING.frames)
         velocity = guided_velocity(network, structure, timbre, context, SCALES)
         x = torch.randn(batch.latent.shape, generator=torch.Generator().manual_seed(0))

@@ -52,7 +52,7 @@ def test_target_and_example_go_through_one_equaliser(equaliser: Equaliser) -> No
     rng = np.random.default_rng(1)
     latent = rng.standard_normal((12, 128, 6)).astype(np.float32)
     nothing = np.zeros(12)
-    batch = Batch(latent, nothing, nothing > 0, latent.copy(), nothing, None)
+    batch = Batch(latent, nothing, nothing > 0, latent.copy(), nothing, nothing, None)
     varied, again = (equaliser.vary(batch, np.random.default_rng(2)) for _ in range(2))
     moved = np.abs(varied.latent - latent).max((1, 2)) > 1e-3
     assert 2 < moved.sum() < 10

@@ -207,7 +207,7 @@ def test_reentry_listens_to_the_estimate_and_leaves_the_timbre_encoder_alone(
 def test_a_collapse_is_said_while_there_is_time(
     small_store: Store, tiny_codec: Codec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def collapsed(self: torch.nn.Module, latent: Tensor) -> Tensor:
+    def collapsed(self: torch.nn.Module, latent: Tensor, code: Tensor | None = None) -> Tensor:
         point = torch.nn.functional.normalize(torch.ones(len(latent), 16), dim=1)
         return point + 0 * sum(p.sum() for p in self.parameters())
 

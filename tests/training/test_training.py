@@ -339,7 +339,7 @@ def test_a_tiny_model_learns_to_follow_pitch_and_timbre(
     for index in pitched:
         example = torch.from_numpy(small_store.audio(index))[None, None]
         with torch.no_grad():
-            timbre = network.timbre_encoder(tiny_codec.encode(example))
+            timbre = network.timbre(tiny_codec.encode(example))
         for pitch, other in ((60, 66), (67, 61), (72, 78)):
             notes = Notes.from_rows([(0.1, 1.2, pitch, 100)])
 

@@ -83,10 +83,14 @@ class RollEncoder(nn.Module):
             roll: (batch, 3, 128, frames) of onset, sounding, velocity.
             drums: (batch,) bool; pitches of drum tracks name instruments.
         """
+        return Structure(self.code(roll, drums), self.envelopes(roll), drums)
+
+    def code(self, roll: Tensor, drums: Tensor) -> Tensor:
+        """The learned part alone: (batch, structure_dim, frames)."""
         x = self.enter(roll.flatten(1, 2)) + self.drums[:, None] * drums[:, None, None]
         for block in self.blocks:
             x = block(x)
-        return Structure(x, self.envelopes(roll), drums)
+        return x
 
 
 class CqtEncoder(nn.Module):

@@ -23,6 +23,8 @@ from timbrel.roll import roll
 
 # Frames before the target whose notes are read too: they may still ring.
 WARMUP = 40
+# Share of examples whose notes are kept from the encoder.
+UNKNOWN_NOTES = 0.1
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class Batch:
     roll: np.ndarray  # (batch, 3, 128, WARMUP + frames) float32: its notes, with a run-in
     drums: np.ndarray  # (batch,) bool
     example: np.ndarray  # (batch, channels, example_frames): the same timbre, other notes
+    # (batch, 3, 128, example_frames): its notes, as a listener could hear them; empty: not known
+    example_roll: np.ndarray
     identity: np.ndarray  # (batch,) int64: timbre number
     # the target's score by another timbre, where structure comes from audio: one of
     source_audio: np.ndarray | None  # (batch, samples)
@@ -150,12 +154,13 @@ class Pairs:
     def batch(self, size: int, rng: np.random.Generator) -> Batch:
         """Draw `size` items."""
         rows = [self._item(rng) for _ in range(size)]
-        latent, notes, drums, example, identity, source = zip(*rows, strict=True)
+        latent, notes, drums, example, heard, identity, source = zip(*rows, strict=True)
         return Batch(
             latent=np.stack(latent),
             roll=np.stack(notes),
             drums=np.array(drums),
             example=np.stack(example),
+            example_roll=np.stack(heard),
             identity=np.array(identity),
             source_audio=np.stack(source) if self.with_source and not self.spectra else None,
             source_spectrum=np.stack(source) if self.with_source and self.spectra else None,
@@ -163,7 +168,7 @@ class Pairs:
 
     def _item(
         self, rng: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray, bool, np.ndarray, int, np.ndarray | None]:
+    ) -> tuple[np.ndarray, np.ndarray, bool, np.ndarray, np.ndarray, int, np.ndarray | None]:
         number = int(rng.integers(len(self.identities)))
         identity = self.identities[number]
         items, targets = self.passages[identity], self.targets[identity]
@@ -182,7 +187,24 @@ class Pairs:
         begin = (start - WARMUP) / self.frame_rate
         rolled = roll(notes, self.frame_rate, WARMUP + self.frames, begin)
         source = self._source(target, start, rng) if self.with_source else None
-        return latent, rolled, bool(self.store.items[target].drums), other, number, source
+        drums = bool(self.store.items[target].drums)
+        heard = self._heard_roll(example, elsewhere, rng)
+        return latent, rolled, drums, other, heard, number, source
+
+    def _heard_roll(self, example: int, start: int, rng: np.random.Generator) -> np.ndarray:
+        """(3, 128, example_frames): notes of an example with as many faults as a listener makes."""
+        item, faults = self.store.items[example], rng.random()
+        if item.drums or item.notes == "none" or rng.random() < UNKNOWN_NOTES:
+            return np.zeros((3, 128, self.example_frames), np.float32)
+        notes = self.store.notes(example).corrupt(
+            rng,
+            jitter_seconds=0.03 * faults,
+            drop=0.4 * faults,
+            extra=0.3 * faults,
+            octave=0.1 * faults,
+            stretch=0.5 * faults,
+        )
+        return roll(notes, self.frame_rate, self.example_frames, start / self.frame_rate)
 
     def _alone(self, identity: str) -> bool:
         """Whether targets of a timbre find their example in themselves."""

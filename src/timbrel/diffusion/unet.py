@@ -46,6 +46,12 @@ class Conditions:
             self.code[items], self.timbre[items], self.guess[items], self.deviation[items]
         )
 
+    def float(self) -> "Conditions":
+        """In single precision."""
+        return Conditions(
+            self.code.float(), self.timbre.float(), self.guess.float(), self.deviation.float()
+        )
+
 
 @dataclass(frozen=True)
 class Shortcut:

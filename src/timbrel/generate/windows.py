@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from timbrel.conditions.structure import CqtEncoder, RollEncoder, Structure
+from timbrel.conditions.timbre import Timbre
 from timbrel.diffusion.guidance import Guidance, combine
 from timbrel.diffusion.samplers import SAMPLERS, Velocity
 from timbrel.diffusion.unet import Shortcut
@@ -48,7 +49,7 @@ def windows(frames: int, window: int, context: int) -> Iterator[tuple[int, int, 
 
 
 def guided_velocity(
-    network: Network, structure: Structure, timbre: Tensor, context: Tensor, guidance: Guidance
+    network: Network, structure: Structure, timbre: Timbre, context: Tensor, guidance: Guidance
 ) -> Velocity:
     """The denoiser under guidance; only branches with a factor are computed, in one batch.
 
@@ -57,16 +58,16 @@ def guided_velocity(
     Args:
         network: trained.
         structure: of one item.
-        timbre: (1, timbre_dim).
+        timbre: of one example.
         context: (1, 1, frames) mask of given frames.
         guidance: scales.
     """
     few_step = network.config.denoiser.few_step
     branches = Guidance(1, 1).branches() if few_step else guidance.branches()
     count = len(branches)
-    present = torch.tensor([[s, t] for s, t, _ in branches], device=timbre.device)
+    present = torch.tensor([[s, t] for s, t, _ in branches], device=timbre.vector.device)
     conditions = network.condition(
-        structure.expand(count), timbre.expand(count, -1), present[:, 0], present[:, 1]
+        structure.expand(count), timbre.expand(count), present[:, 0], present[:, 1]
     )
     masks = context.expand(count, -1, -1)
 
@@ -134,7 +135,7 @@ def generate(
     network: Network,
     structure_between: StructureBetween,
     frames: int,
-    timbre: Tensor,
+    timbre: Timbre,
     sampling: Sampling,
 ) -> Iterator[Tensor]:
     """Latents of a piece, window by window.
@@ -144,13 +145,13 @@ def generate(
         structure_between: gives what is played between two frames, see `structure_of_rolls`
             and `structure_of_audio`.
         frames: length of the piece.
-        timbre: (1, timbre_dim), or (frames, timbre_dim) for one that changes.
+        timbre: of one example.
         sampling: steps, guidance, seed.
 
     Yields:
         (1, latent_channels, n): consecutive frames, `frames` in all.
     """
-    device = timbre.device
+    device = timbre.vector.device
     config = network.config
     channels = config.codec.channels
     source = torch.Generator(device="cpu").manual_seed(sampling.seed)
@@ -167,8 +168,7 @@ def generate(
         context[:, :, :given] = 1
         before = torch.zeros(1, channels, length, device=device)
         before[:, :, :given] = made[:, :, made.shape[2] - given :]
-        vector = timbre if len(timbre) == 1 else timbre[(start + stop) // 2][None]
-        velocity = guided_velocity(network, structure, vector, context, sampling.guidance)
+        velocity = guided_velocity(network, structure, timbre, context, sampling.guidance)
         made = SAMPLERS[sampling.sampler](
             velocity,
             noise.to(device),

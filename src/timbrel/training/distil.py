@@ -17,6 +17,7 @@ from torch.func import functional_call
 
 from timbrel.codec.codec import Codec
 from timbrel.conditions.structure import Structure
+from timbrel.conditions.timbre import Timbre
 from timbrel.data.pairs import Batch
 from timbrel.data.store import Store
 from timbrel.diffusion.guidance import FEW_STEP_GUIDANCE, nested
@@ -118,7 +119,7 @@ class Lesson:
                     x[plain],
                     moment[plain],
                     structure.part(plain),
-                    timbre[plain],
+                    timbre.part(plain),
                     context[plain],
                     [scale[plain] for scale in scales],
                 )
@@ -136,15 +137,13 @@ class Lesson:
         error = velocity_loss(estimate, wanted, self.student.channel_weight, context) / size
         return {"velocity": error[plain].sum(), "shortcut": error[jumps].sum()}
 
-    def _codes(self, batch: Batch) -> tuple[Structure, Tensor]:
+    def _codes(self, batch: Batch) -> tuple[Structure, Timbre]:
         """Of the batch, by the encoders."""
         with self.objective.fast():
-            example = torch.from_numpy(batch.example).to(self.device)
-            timbre = self.teacher.timbre_encoder(example).float()
-            return self.objective.encode_structure(batch), timbre
+            return self.objective.encode_structure(batch), self.objective.encode_timbre(batch)
 
     def _conditions(
-        self, structure: Structure, timbre: Tensor, with_structure: bool, with_timbre: bool
+        self, structure: Structure, timbre: Timbre, with_structure: bool, with_timbre: bool
     ) -> Conditions:
         """Of one branch for all items."""
         shape = (len(timbre),)
@@ -159,7 +158,7 @@ class Lesson:
         x: Tensor,
         moment: Tensor,
         structure: Structure,
-        timbre: Tensor,
+        timbre: Timbre,
         context: Tensor,
         scales: list[Tensor],
     ) -> Tensor:

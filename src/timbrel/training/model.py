@@ -100,7 +100,7 @@ def train_model(
         if state is not None:
             network.load_state_dict(state["network"])
         elif start_from is not None:
-            network.load_state_dict(start_from.state_dict())
+            network.begin_from(start_from)
         optimiser = torch.optim.AdamW(network.parameters(), betas=(0.9, 0.99), weight_decay=0.01)
         descent = Descent(network, optimiser, training.peak_rate, 0.999)
         rivalry = Rivalry(network, training, run.ranks)
@@ -229,8 +229,10 @@ def check_start(network: Network, start_from: Network) -> None:
     Raises:
         TrainingError: another configuration, or another codec's latents; says which.
     """
+    # latents are the same for any decoder, and recall adds nothing until it has learned
+    free = ("codec.decoder", "recall") if start_from.recall is None else ("codec.decoder",)
     for name, (wanted, found) in differences(asdict(network.config), asdict(start_from.config)):
-        if not name.startswith("codec.decoder"):  # latents are the same for any decoder
+        if not name.startswith(free):
             raise TrainingError(
                 f"the weights to start from have {name} = {found}, not {wanted}; choose the "
                 "preset and codec that they were made with"
@@ -280,7 +282,7 @@ def preview(objective: Objective, codec: Codec, pairs: Pairs) -> np.ndarray:
     batch = pairs.batch(2, rng)
     network, device = objective.network, objective.device
     structure = objective.encode_structure(batch)
-    timbre = network.timbre_encoder(torch.from_numpy(batch.example).to(device))
+    timbre = objective.encode_timbre(batch)
     truth = torch.from_numpy(batch.latent).to(device)
     context = torch.zeros(len(truth), 1, truth.shape[2], device=device)
     kept = torch.ones(len(truth), dtype=torch.bool, device=device)

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from timbrel.conditions.structure import CqtEncoder, Structure
-from timbrel.conditions.timbre import contrastive_loss
+from timbrel.conditions.timbre import Timbre, contrastive_loss
 from timbrel.data.pairs import WARMUP, Batch
 from timbrel.diffusion.objective import interpolate, velocity, velocity_loss
 from timbrel.errors import TrainingError
@@ -58,11 +58,19 @@ class Objective:
         drums = torch.from_numpy(batch.drums).to(self.device)
         return encoder(roll, drums).after(WARMUP)
 
+    def encode_timbre(self, batch: Batch, learns: bool = True) -> Timbre:
+        """Of the batch's examples; of the vector, gradients flow only if it `learns`."""
+        example = torch.from_numpy(batch.example).to(self.device)
+        heard = torch.from_numpy(batch.example_roll).to(self.device)
+        with self.fast():
+            timbre = self.network.timbre(example, heard, learns)
+        return replace(timbre, vector=timbre.vector.float())
+
     def codes(self, batch: Batch) -> dict[str, Tensor]:
         """The batch's timbre and structure codes, for a step that is the adversary's alone."""
         with torch.no_grad(), self.fast():
-            timbre = self.network.timbre_encoder(torch.from_numpy(batch.example).to(self.device))
-            return {"timbre": timbre.float(), "structure": self.encode_structure(batch).code}
+            timbre = self.encode_timbre(batch).vector
+            return {"timbre": timbre, "structure": self.encode_structure(batch).code}
 
     def losses(
         self,
@@ -91,11 +99,9 @@ class Objective:
         def normal(*shape: int) -> Tensor:
             return torch.randn(shape, generator=source, device=device)
 
-        example = torch.from_numpy(batch.example).to(device)
         learns = (stage == 1 or not cfg.freeze_timbre) and torch.is_grad_enabled()
-        with torch.set_grad_enabled(learns), self.fast():
-            timbre = net.timbre_encoder(example).float()
-        values: dict[str, Tensor] = {"timbre": timbre}
+        timbre = self.encode_timbre(batch, learns)
+        values: dict[str, Tensor] = {"timbre": timbre.vector}
         keep_timbre = uniform(size) >= cfg.drop_timbre
         if stage == 1:
             structure = Structure(
@@ -116,8 +122,9 @@ class Objective:
             identity = torch.from_numpy(batch.identity).to(device)
             with self.fast():
                 own = net.timbre_encoder(latent).float()
-            values["contrastive"] = contrastive_loss(timbre, own, identity)
-        conditions = net.condition(structure, timbre, keep_structure, keep_timbre)
+            values["contrastive"] = contrastive_loss(timbre.vector, own, identity)
+        with self.fast():
+            conditions = net.condition(structure, timbre, keep_structure, keep_timbre).float()
         moment = net.objective.draw_times(size, source, device)
         noisy, noise, context = self.noised(latent, moment, source)
         with self.fast():
@@ -129,7 +136,7 @@ class Objective:
             values["outline"] = misfit[keep_structure].sum() / size
         if cfg.reentry and torch.is_grad_enabled():
             clean = torch.where(context > 0, latent, noisy - moment[:, None, None] * estimate)
-            again = self.reentry(clean, timbre, 1 - moment)
+            again = self.reentry(clean, timbre.vector, 1 - moment)
             values["reentry"] = again[keep_timbre].sum() / size
         if stage == 2:
             values |= branch_losses(per_item.detach(), keep_structure, keep_timbre)

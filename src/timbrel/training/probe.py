@@ -16,6 +16,7 @@ from torch import Tensor
 
 from timbrel.conditions.listener import Listener, hear_notes
 from timbrel.conditions.structure import RollEncoder, Structure
+from timbrel.conditions.timbre import Timbre
 from timbrel.data.pairs import WARMUP
 from timbrel.data.store import Store
 from timbrel.diffusion.guidance import Guidance
@@ -221,7 +222,7 @@ def spread_over_seeds(network: Network, passages: ProbeSet, device: torch.device
     for p in chosen[:NOISY_ITEMS]:
         read = _from_notes if network.cqt is None else _from_audio
         structure = read(network, passages, [p], device)
-        timbre = network.timbre_encoder(passages.latent(p)[None].to(device))
+        timbre = _timbre(network, passages, [p], device)
         for seed in range(SEEDS):
             sampling = Sampling(4, Guidance(1.0, 1.0), seed)
             pieces = generate(network, structure.between, passages.frames, timbre, sampling)
@@ -235,7 +236,15 @@ def _timbres(
     network: Network, passages: ProbeSet, todo: list[Passage], device: torch.device
 ) -> Tensor:
     """(items, timbre_dim)."""
-    return _pieces(lambda p: network.timbre_encoder(_stack(passages.latent, p, device)), todo)
+    return _pieces(lambda part: _timbre(network, passages, part, device).vector, todo)
+
+
+def _timbre(
+    network: Network, passages: ProbeSet, part: list[Passage], device: torch.device
+) -> Timbre:
+    """Of the passages themselves, with their written notes."""
+    rolls = _stack(passages.roll, part, device)[..., WARMUP:]
+    return network.timbre(_stack(passages.latent, part, device), rolls)
 
 
 def _stack(
