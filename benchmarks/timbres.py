@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from timbrel.conditions.timbre import Timbre
 from timbrel.data.pairs import WARMUP
 from timbrel.data.store import Store
 from timbrel.model import folder_of
@@ -59,8 +60,9 @@ def errors(network: Network, targets: Tensor, rolls: Tensor, examples: Tensor) -
     all_of_them = torch.ones(len(targets), dtype=torch.bool)
     structure = network.structure_encoder(rolls, ~all_of_them).after(WARMUP)
 
-    def error(timbre: Tensor) -> Tensor:
-        guess = network.condition(structure, timbre, all_of_them, all_of_them).guess
+    def error(vector: Tensor) -> Tensor:
+        # without a memory of the example: what the vector alone says
+        guess = network.condition(structure, Timbre(vector), all_of_them, all_of_them).guess
         weighted = network.channel_weight[:, None] * (guess - targets).square()
         return weighted.mean((1, 2))
 
