@@ -55,7 +55,7 @@ def cases(timbre: Timbre, example: Audio) -> list[Case]:
 
 def run(*arguments: object) -> None:
     print("timbrel", *arguments, flush=True)
-    subprocess.run([sys.executable, "-m", "timbrel", *map(str, arguments)], check=True)
+    subprocess.run([sys.executable, "-m", "timbrel.cli", *map(str, arguments)], check=True)
 
 
 def main() -> None:

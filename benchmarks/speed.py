@@ -58,7 +58,7 @@ def main() -> None:
     print(
         f"{torch.get_num_threads()} threads\n\n| what | seconds | times real time |\n|---|---|---|"
     )
-    command = [sys.executable, "-m", "timbrel", "--help"]
+    command = [sys.executable, "-m", "timbrel.cli", "--help"]
     helping = median_seconds(lambda: subprocess.run(command, capture_output=True, check=True))
     print(f"| `timbrel --help` | {helping:.2f} | |")
     print(f"| load the model (torch imported) | {loading:.2f} | |")

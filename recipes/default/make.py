@@ -92,7 +92,7 @@ def run(command: list[str], until: float) -> bool:
         Whether it was finished.
     """
     print(f"\n$ timbrel {shlex.join(command)}", flush=True)
-    process = subprocess.Popen([sys.executable, "-m", "timbrel", *command])
+    process = subprocess.Popen([sys.executable, "-m", "timbrel.cli", *command])
     try:
         code = process.wait(max(until - time.monotonic(), 0))
     except (subprocess.TimeoutExpired, KeyboardInterrupt) as interruption:

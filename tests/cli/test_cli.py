@@ -214,7 +214,7 @@ def test_two_processes_train_one_model(tmp_path: Path) -> None:
     ):
         assert timbrel(*arguments).returncode == 0
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2",
-               "--master-port", "29713", "-m", "timbrel", "train", "model", "--data", store,
+               "--master-port", "29713", "-m", "timbrel.cli", "train", "model", "--data", store,
                "--codec", codec / "codec", "-o", tmp_path / "model", "--preset", "tiny",
                "--steps", "4", "--batch", "2", "--device", "cpu"]  # fmt: skip
     done = subprocess.run(

@@ -79,7 +79,7 @@ def test_bad_questions_get_one_sentence_and_leave_nothing_behind(
 
 
 def test_a_listening_test_is_served_until_ctrl_c(report: Path) -> None:
-    command = [sys.executable, "-m", "timbrel", "listen", str(report), "--port", "0"]
+    command = [sys.executable, "-m", "timbrel.cli", "listen", str(report), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as running:
         assert running.stdout is not None
         address = running.stdout.readline().split()[2]

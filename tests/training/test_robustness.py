@@ -216,7 +216,7 @@ def test_a_run_of_two_processes_goes_on_with_one(
     attach_latents(small_store, tiny_codec, CPU)
     save_codec(tiny_codec, tmp_path / "codec")
     arguments = [
-        "-m", "timbrel", "train", "model", "--data", small_store.path, "--codec",
+        "-m", "timbrel.cli", "train", "model", "--data", small_store.path, "--codec",
         tmp_path / "codec", "-o", tmp_path / "run", "--preset", "tiny", "--batch", "2",
         "--device", "cpu",
     ]  # fmt: skip

@@ -1,5 +1,0 @@
-"""`python -m timbrel`, for torchrun."""
-
-from timbrel.cli.main import main
-
-main()
