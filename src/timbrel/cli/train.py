@@ -17,7 +17,9 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-Data = Annotated[Path, typer.Option("--data", help="Store, from `timbrel prepare`.")]
+Data = Annotated[
+    list[Path], typer.Option("--data", help="Store, from `timbrel prepare`; may be repeated.")
+]
 Output = Annotated[
     Path, typer.Option("-o", "--output", help="Folder of the run; resumed if it exists.")
 ]
@@ -45,10 +47,10 @@ def _choice(name: str, choices: Iterable[str], what: str = "preset") -> str:
 @app.command()
 def codec(
     data: Annotated[
-        str,
+        list[str],
         typer.Option(
-            help="Store, from `timbrel prepare`; or render: sounds are rendered while training "
-            "(a store in a folder of that name is ./render)."
+            help="Store, from `timbrel prepare`, may be repeated; or render: sounds are rendered "
+            "while training (a store in a folder of that name is ./render)."
         ),
     ],
     output: Output,
@@ -82,14 +84,17 @@ def codec(
 ) -> None:
     """Train a codec, or, with --from, go on with one, on your own recordings for example."""
     from timbrel.codec import rave, spectral
-    from timbrel.data.store import Store
+    from timbrel.data.joined import open_all
     from timbrel.model import folder_of, pick_device
     from timbrel.serialize import CodecConfig, load_codec
     from timbrel.training.codec import train_codec
     from timbrel.training.codec_objective import CodecTraining, rave_training
     from timbrel.training.run import Budget
 
-    if workers is not None and data != RENDER:
+    rendered = RENDER in data
+    if rendered and len(data) > 1:
+        raise InputError("--data render stands alone: render a store to train on both")
+    if workers is not None and not rendered:
         raise InputError("--workers belongs to --data render; of a store nothing is rendered")
     _choice(design, ("spectral", "rave"), "design")
     presets = rave.PRESETS if design == "rave" else spectral.PRESETS
@@ -107,7 +112,7 @@ def codec(
         "seed": seed,
     }
     train_codec(
-        _endless() if data == RENDER else Store.open(Path(data)).part("train"),
+        _endless() if rendered else open_all(data, "train"),
         output,
         config,
         replace(training, **{name: value for name, value in given.items() if value is not None}),
@@ -147,14 +152,14 @@ def listener(
     """Train the network that hears notes in audio."""
     from timbrel.codec.spectral import SpectralConfig
     from timbrel.conditions.listener import ListenerConfig
-    from timbrel.data.store import Store
+    from timbrel.data.joined import open_all
     from timbrel.model import pick_device
     from timbrel.training.listener import ListenerTraining, train_listener
     from timbrel.training.run import Budget
 
     codec = SpectralConfig()
     train_listener(
-        Store.open(data).part("train").with_notes(),
+        open_all(data, "train").with_notes(),
         output,
         codec.rate,
         codec.hop,
@@ -218,6 +223,7 @@ def model(
     ] = None,
 ) -> None:
     """Train the encoders and the denoiser."""
+    from timbrel.data.joined import open_all
     from timbrel.data.select import select
     from timbrel.data.store import Store
     from timbrel.model import folder_of, pick_device
@@ -250,7 +256,7 @@ def model(
     if midi_faults is not None:
         changes["corruption"] = replace(chosen.training.corruption, share=midi_faults)
     train_model(
-        select(Store.open(data).part("train"), chosen.data),
+        select(open_all(data, "train"), chosen.data),
         Store.open(valid).part("valid") if valid else None,
         trained,
         output,
@@ -282,7 +288,7 @@ def distil(
     device: Device = "auto",
 ) -> None:
     """Make a few-step model of a trained one, with guidance folded in."""
-    from timbrel.data.store import Store
+    from timbrel.data.joined import open_all
     from timbrel.model import folder_of, pick_device
     from timbrel.serialize import load_codec, load_network
     from timbrel.training.distil import Distillation
@@ -291,7 +297,7 @@ def distil(
     from timbrel.training.settings import ModelTraining
 
     train(
-        Store.open(data).part("train"),
+        open_all(data, "train"),
         load_codec(folder_of(codec or start_from)),
         output,
         load_network(folder_of(start_from)),

@@ -117,7 +117,7 @@ class Store:
             return self
         if split not in found:
             raise DataError(f"{self.path} has no items for {split}, only for {', '.join(found)}")
-        return self._with([item for item in self.items if item.split == split])
+        return self.subset(found[split])
 
     def with_notes(self) -> "Store":
         """The items whose notes are known.
@@ -125,17 +125,14 @@ class Store:
         Raises:
             DataError: there are none.
         """
-        items = [item for item in self.items if item.notes != "none"]
-        if not items:
+        known = [index for index, item in enumerate(self.items) if item.notes != "none"]
+        if not known:
             raise DataError(f"no item of {self.path} has notes; prepare it with --transcribe")
-        return self._with(items)
+        return self.subset(known)
 
     def subset(self, indices: Sequence[int]) -> "Store":
         """The items of these indices, in this order."""
-        return self._with([self.items[i] for i in indices])
-
-    def _with(self, items: list[Item]) -> "Store":
-        return Store(self.path, items, whole=False)
+        return Store(self.path, [self.items[i] for i in indices], whole=False)
 
     @property
     def hours(self) -> float:

@@ -1,0 +1,100 @@
+"""Several stores as one, for training: renders and recordings, single sounds and whole pieces."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from timbrel.data.store import Store
+from timbrel.errors import DataError
+from timbrel.notes import Notes
+
+
+class JoinedStore(Store):
+    """The items of some stores, one store after the other.
+
+    Timbres and scores of different stores are different, whatever their names.
+
+    Args:
+        stores: at least one.
+        chosen: (number of the store, index in it) of every item; None: all of them.
+
+    Raises:
+        DataError: their audio has different rates.
+    """
+
+    def __init__(
+        self, stores: Sequence[Store], chosen: Sequence[tuple[int, int]] | None = None
+    ) -> None:
+        self.stores = list(stores)
+        if chosen is None:
+            chosen = [(k, i) for k, store in enumerate(stores) for i in range(len(store))]
+        self.chosen = list(chosen)
+        count, items = len(self.stores), []
+        for k, i in self.chosen:
+            item = self.stores[k].items[i]
+            # numbers of scores stay whole and distinct
+            own = {"identity": f"{k}/{item.identity}", "score": item.score * count + k}
+            items.append(replace(item, **own))  # type: ignore[arg-type]
+        rates = {str(store.path): store.items[0].rate for store in self.stores}
+        if len(set(rates.values())) > 1:
+            listed = ", ".join(f"{path} at {rate} Hz" for path, rate in rates.items())
+            raise DataError(f"stores of different rates cannot be trained on together: {listed}")
+        super().__init__(Path("+".join(rates)), items, whole=False)
+
+    def subset(self, indices: Sequence[int]) -> "JoinedStore":
+        """See `Store`."""
+        return JoinedStore(self.stores, [self.chosen[i] for i in indices])
+
+    def audio(self, index: int, start: int = 0, length: int | None = None) -> np.ndarray:
+        """See `Store`."""
+        store, place = self._find(index)
+        return store.audio(place, start, length)
+
+    def is_intact(self, index: int) -> bool:
+        """See `Store`."""
+        store, place = self._find(index)
+        return store.is_intact(place)
+
+    def notes(self, index: int) -> Notes:
+        """See `Store`."""
+        store, place = self._find(index)
+        return store.notes(place)
+
+    def array(self, kind: str, index: int) -> np.ndarray:
+        """See `Store`."""
+        store, place = self._find(index)
+        return store.array(kind, place)
+
+    def maker(self, kind: str) -> str:
+        """What made the arrays of a kind in all of the stores; "" if nothing did in all."""
+        makers = {store.maker(kind) for store in self.stores}
+        return makers.pop() if len(makers) == 1 else ""
+
+    def check(self, kind: str, maker: str) -> None:
+        """See `Store`; names the store that is at fault."""
+        for store in self.stores:
+            store.check(kind, maker)
+
+    def attach(self, kind: str, maker: str, arrays: Iterator[np.ndarray]) -> None:
+        """Refused: arrays are added to one store at a time."""
+        raise DataError(f"{kind} can only be added to a single store, not to {self.path}")
+
+    def _find(self, index: int) -> tuple[Store, int]:
+        number, place = self.chosen[index]
+        return self.stores[number], place
+
+
+def open_all(paths: Sequence[str | Path], split: str) -> Store:
+    """The part of some stores that is of one split; a single store as it is.
+
+    Raises:
+        DataError: one of them is no store or has nothing for this split, is given twice, or
+            their rates differ.
+    """
+    twice = sorted({str(path) for path in paths if list(paths).count(path) > 1})
+    if twice:
+        raise DataError(f"{twice[0]} is given twice")
+    parts = [Store.open(path).part(split) for path in paths]
+    return parts[0] if len(parts) == 1 else JoinedStore(parts)
