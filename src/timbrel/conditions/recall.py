@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from timbrel.nn.attention import attend
 from timbrel.nn.causal import ConvNeXtBlock
 
 
@@ -49,7 +50,7 @@ class RecallLayer(nn.Module):
             part.unflatten(2, (self.heads, -1)).transpose(1, 2)
             for part in (self.query(h), self.key(known), self.value(known))
         )
-        h = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+        h = attend(query, key, value).transpose(1, 2).flatten(2)
         out: Tensor = self.block(x + self.leave(h).transpose(1, 2))
         return out
 

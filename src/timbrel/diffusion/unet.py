@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from timbrel.diffusion.guidance import FEW_STEP_GUIDANCE
 from timbrel.diffusion.objective import gaussian_velocity
+from timbrel.nn.attention import attend
 from timbrel.nn.causal import ChannelNorm
 
 
@@ -123,7 +124,7 @@ class Attention(nn.Module):
         h = self.enter(self.norm(x.transpose(1, 2)))
         h = h.reshape(batch, frames, 3, self.heads, channels // self.heads)
         query, key, value = h.permute(2, 0, 3, 1, 4)
-        h = F.scaled_dot_product_attention(query, key, value)
+        h = attend(query, key, value)
         h = h.transpose(1, 2).reshape(batch, frames, channels)
         return x + self.leave(h).transpose(1, 2)
 
