@@ -29,6 +29,7 @@ from timbrel.training.diagnostics import (
     silent_output,
 )
 from timbrel.training.excerpts import excerpts_of
+from timbrel.training.optimiser import Optimiser
 from timbrel.training.run import Budget, Ema, Run, generator, torch_generator
 
 LOG_EVERY = 50  # steps
@@ -76,7 +77,7 @@ def train_codec(
     with Run(folder, settings) as run, closing(excerpts):
         discriminator = Discriminator(periods=objective.periods).to(device)
         judge = torch.optim.AdamW(discriminator.parameters(), lr=2e-4, betas=(0.8, 0.99))
-        learns = [p for p in objective.learning(0.0).parameters() if p.requires_grad]
+        learning = objective.learning(0.0)  # all that ever learns, whatever is resumed
         state = run.latest()
         if state is not None:
             codec.load_state_dict(state["codec"])
@@ -92,7 +93,7 @@ def train_codec(
             numbers = objective.begin(excerpts)
             if numbers:
                 run.log(0, numbers)
-        optimiser = torch.optim.AdamW(learns, betas=(0.8, 0.99))
+        optimiser = Optimiser(learning, training.optimiser, betas=(0.8, 0.99))
         descent = Descent(codec, optimiser, training.peak_rate, 0.999)
         course, watch = Course(run, budget, state), Watch()
         if state is not None:

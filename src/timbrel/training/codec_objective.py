@@ -31,6 +31,7 @@ class CodecTraining:
     batch: int = 16  # excerpts per step and process
     frames: int = 32  # latent frames of an excerpt
     peak_rate: float = 1e-3  # learning rate after warm-up
+    optimiser: str = "muon"  # of matrices, with AdamW for the rest; "adamw": of all
     seed: int = 0
     latent_noise: float = 0.25  # largest std of noise on the latent: it will read a denoiser's
     precision: str = "fp32"  # of convolutions and products: "fp32" or "bf16"

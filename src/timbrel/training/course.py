@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from timbrel.training.optimiser import Optimiser
 from timbrel.training.run import Budget, Ema, Run
 
 LARGEST_GRADIENT = 1.0  # norm; larger ones are scaled down
@@ -70,7 +71,7 @@ class Descent:
     """
 
     def __init__(
-        self, module: nn.Module, optimiser: torch.optim.Optimizer, peak_rate: float, decay: float
+        self, module: nn.Module, optimiser: Optimiser, peak_rate: float, decay: float
     ) -> None:
         self.module, self.optimiser, self.peak_rate = module, optimiser, peak_rate
         self.ema = Ema(module, decay)
@@ -86,14 +87,12 @@ class Descent:
             Norm of the gradient; if it is not finite, nothing was moved.
         """
         learning = learning or self.module
-        for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(course.step, course.progress, self.peak_rate)
         course.run.ranks.average_gradients(learning)
         norm = nn.utils.clip_grad_norm_(learning.parameters(), LARGEST_GRADIENT)
         if torch.isfinite(norm):
-            self.optimiser.step()
+            self.optimiser.step(learning_rate(course.step, course.progress, self.peak_rate))
             self.ema.update(self.module, course.step)
-        self.optimiser.zero_grad(set_to_none=True)
+        self.module.zero_grad()
         return norm
 
     def state_dict(self) -> dict[str, Any]:

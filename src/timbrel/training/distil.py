@@ -30,6 +30,7 @@ from timbrel.training.course import Course, Descent
 from timbrel.training.latents import codec_id
 from timbrel.training.model import fail, pairs_of
 from timbrel.training.objective import Objective
+from timbrel.training.optimiser import Optimiser
 from timbrel.training.run import Budget, Ema, Run, generator, torch_generator
 from timbrel.training.settings import ModelTraining
 
@@ -245,7 +246,7 @@ def distil(
         state = run.latest()
         if state is not None:
             denoiser.load_state_dict(state["denoiser"])
-        optimiser = torch.optim.AdamW(denoiser.parameters(), betas=(0.9, 0.99), weight_decay=0.0)
+        optimiser = Optimiser(denoiser, training.optimiser, weight_decay=0.0)
         descent = Descent(denoiser, optimiser, training.peak_rate, 0.998)
         course = Course(run, budget, state)
         if state is not None:

@@ -15,6 +15,7 @@ from timbrel.errors import DataError, TrainingError
 from timbrel.roll import roll
 from timbrel.serialize import save_listener
 from timbrel.training.course import Course, Descent
+from timbrel.training.optimiser import Optimiser
 from timbrel.training.run import Budget, Run, generator
 
 
@@ -114,7 +115,7 @@ def train_listener(
         state = run.latest()
         if state is not None:
             listener.load_state_dict(state["listener"])
-        optimiser = torch.optim.AdamW(listener.parameters())
+        optimiser = Optimiser(listener, "adamw", betas=(0.9, 0.999))  # it has hardly a matrix
         descent = Descent(listener, optimiser, training.peak_rate, 0.998)
         course = Course(run, budget, state)
         if state is not None:

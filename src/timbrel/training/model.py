@@ -26,6 +26,7 @@ from timbrel.training.disentanglement import warnings_of
 from timbrel.training.equaliser import Equaliser
 from timbrel.training.latents import codec_id, latent_deviation
 from timbrel.training.objective import BRANCHES, Objective
+from timbrel.training.optimiser import Optimiser
 from timbrel.training.probe import ProbeSet, probe
 from timbrel.training.rivalry import Rivalry
 from timbrel.training.run import (
@@ -101,7 +102,7 @@ def train_model(
             network.load_state_dict(state["network"])
         elif start_from is not None:
             network.begin_from(start_from)
-        optimiser = torch.optim.AdamW(network.parameters(), betas=(0.9, 0.99), weight_decay=0.01)
+        optimiser = Optimiser(network, training.optimiser)
         descent = Descent(network, optimiser, training.peak_rate, 0.999)
         rivalry = Rivalry(network, training, run.ranks)
         course, best = Course(run, budget, state), float("inf")

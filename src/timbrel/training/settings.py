@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from timbrel.conditions.adversary import CONFUSIONS
 from timbrel.data.pairs import Corruption
 from timbrel.errors import TrainingError
+from timbrel.training.optimiser import OPTIMISERS
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,7 @@ class ModelTraining:
     frames: int = 128  # latent frames of a target, 3 s
     example_frames: int = 128  # latent frames of a timbre example
     peak_rate: float = 1e-3  # learning rate after warm-up
+    optimiser: str = "muon"  # of matrices, with AdamW for the rest; "adamw": of all
     seed: int = 0
     # where items come from
     same_clip: bool = False  # target, structure and example from one recording, as in the paper
@@ -48,7 +50,8 @@ class ModelTraining:
     precision: str = "fp32"  # of convolutions and products: "fp32" or "bf16"
 
     def __post_init__(self) -> None:
-        for name, choices in (("confusion", CONFUSIONS), ("precision", ("fp32", "bf16"))):
+        named = {"confusion": CONFUSIONS, "precision": ("fp32", "bf16"), "optimiser": OPTIMISERS}
+        for name, choices in named.items():
             if getattr(self, name) not in choices:
                 raise TrainingError(
                     f"{name} is '{getattr(self, name)}'; it can be {' or '.join(choices)}"
