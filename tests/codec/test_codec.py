@@ -100,6 +100,18 @@ def test_integrated_phases_of_a_true_magnitude_rebuild_the_tone() -> None:
     assert chance > 0.3
 
 
+@pytest.mark.parametrize("hz", [82.4, 117.3, 233.1, 466.2, 1003.0])
+def test_integrated_phases_of_a_true_magnitude_keep_pitch_to_a_cent(hz: float) -> None:
+    stft = Stft(2048, 512)
+    magnitude = stft(torch.from_numpy(tone(hz, 3.0))[None]).abs()
+    integrator = PhaseIntegrator(2048, 512)
+    phase, _ = integrator((magnitude + 1e-5).log(), integrator.initial_state(1))
+    sign = (1 - 2 * (torch.arange(1025) % 2))[:, None]
+    again = stft.inverse(torch.polar(magnitude, phase) * sign)[0].numpy()
+    found = estimate_hz(again[RATE // 2 :], hz * 0.98, hz * 1.02)
+    assert 1200 * abs(np.log2(found / hz)) < 1
+
+
 def test_gradients_through_the_waveform_are_those_of_finite_differences(
     codec: SpectralCodec,
 ) -> None:
