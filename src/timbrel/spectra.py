@@ -12,6 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
+# Responses below this are nothing, but products with them take the processor's slow path.
+SMALLEST = 1e-6
+
+
 def frame_count(samples: int, hop: int) -> int:
     """Number of frames that cover `samples`: `ceil(samples / hop)`."""
     return -(-samples // hop)
@@ -152,7 +156,8 @@ class ConstantQ(nn.Module):
         time = torch.arange(length, dtype=torch.float64) / rate
         wave = window * torch.exp(2j * math.pi * hz * time)
         response = torch.fft.fft(wave, n_fft)[: n_fft // 2 + 1].abs()
-        return (response / response.pow(2).sum().sqrt()).float()
+        kernel = (response / response.pow(2).sum().sqrt()).float()
+        return kernel * (kernel > SMALLEST)
 
     def forward(self, audio: Tensor) -> Tensor:
         """(batch, samples) -> (batch, bins, ceil(samples / hop)), log(1 + 100 * magnitude)."""
@@ -164,7 +169,8 @@ class ConstantQ(nn.Module):
         spectrum = torch.stft(
             padded, self.n_fft, hop, window=window, center=False, return_complex=True
         )[..., :frames]
-        power = spectrum.abs().square() / window.sum().square()
-        magnitude = torch.einsum("kb,nbt->nkt", self.kernels.square(), power).sqrt()
+        # squares of parts, and scaled last: no roots of millions of bins, no denormal products
+        power = spectrum.real.square() + spectrum.imag.square()
+        magnitude = (self.kernels.square() @ power).sqrt() / window.sum()
         averaged = F.avg_pool1d(magnitude, self.frames_per_hop)
         return torch.log1p(100 * averaged)
