@@ -11,7 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-
 # Responses below this are nothing, but products with them take the processor's slow path.
 SMALLEST = 1e-6
 
