@@ -1,4 +1,4 @@
-"""Trains both designs of codec from nothing for the same CPU time, for `codec.py` to compare.
+"""Trains the designs of codec from nothing for the same CPU time, for `codec.py` to compare.
 
     python benchmarks/designs.py --store runs/train --seconds 600 -o runs/designs
     python benchmarks/codec.py runs/designs/*/codec --store runs/valid
@@ -10,7 +10,7 @@ defaults of `timbrel train codec`, and its schedules stretch over its share.
 
 import argparse
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -23,6 +23,7 @@ from timbrel.training.run import Budget
 
 DESIGNS = {
     "spectral": (spectral.small, CodecTraining()),
+    "residual": (lambda: replace(spectral.small(), residual=256), CodecTraining()),
     "rave": (rave.small, rave_training()),
 }
 

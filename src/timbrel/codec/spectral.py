@@ -1,7 +1,7 @@
 """The spectral codec, the default: a fixed latent, and a decoder that need not know phase.
 
-Encoding is a fixed basis (`basis`), decoding a learned log-spectrum (`decoder`), a phase
-integrator (`phase`) and an inverse STFT.
+Encoding is a fixed basis (`basis`), in a codec that asks for it with a learned `residual`;
+decoding is a learned log-spectrum (`decoder`), a phase integrator (`phase`) and an inverse STFT.
 """
 
 import math
@@ -15,6 +15,7 @@ from timbrel.codec.basis import SpectralBasis
 from timbrel.codec.codec import Codec, CodecStream, Windowed, check_mono
 from timbrel.codec.decoder import Decoder, DecoderConfig
 from timbrel.codec.phase import PhaseIntegrator, PhaseState
+from timbrel.codec.residual import Residual
 from timbrel.nn.causal import Stream
 from timbrel.spectra import overlap_add
 
@@ -34,6 +35,7 @@ class SpectralConfig:
     channels: int = 128  # latent channels
     floor: float = 2e-4  # added to magnitudes before the logarithm
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
+    residual: int = 0  # channels of the network that adds to the basis; 0: the basis alone
 
 
 def tiny() -> SpectralConfig:
@@ -49,7 +51,8 @@ def small() -> SpectralConfig:
 
 def base() -> SpectralConfig:
     """For a GPU."""
-    return SpectralConfig(decoder=DecoderConfig(width=640, blocks=8, fine_width=384, fine_blocks=4))
+    decoder = DecoderConfig(width=640, blocks=8, fine_width=384, fine_blocks=4)
+    return SpectralConfig(decoder=decoder, residual=256)
 
 
 PRESETS = {"tiny": tiny, "small": small, "base": base}
@@ -75,6 +78,9 @@ class SpectralCodec(Codec):
             config.floor,
         )
         self.stft = self.basis.stft
+        self.residual: Residual | None = None
+        if config.residual:
+            self.residual = Residual(self.stft.bins, config.stack, config.channels, config.residual)
         self.decoder = Decoder(config.channels, self.stft.bins, config.stack, config.decoder)
         self.phase = PhaseIntegrator(config.n_fft, self.stft.hop)
         # A phase is relative to its frame's centre, an FFT's to the frame's start.
@@ -85,19 +91,32 @@ class SpectralCodec(Codec):
     def encode(self, audio: Tensor) -> Tensor:
         """See `Codec`; a frame sees half a window (23 ms) beyond its end."""
         check_mono(audio)
-        return self.basis.encode(audio[:, 0])
+        return self.project(self.basis.magnitude(audio[:, 0]))
+
+    def project(self, magnitude: Tensor, layers: Stream | None = None) -> Tensor:
+        """Magnitudes (batch, bins, frames * stack) -> latent (batch, channels, frames)."""
+        latent = self.basis.project(self.basis.log_bands(magnitude))
+        if self.residual is None:
+            return latent
+        return latent + self.residual(self.dropped(magnitude, latent), layers)
+
+    def dropped(self, magnitude: Tensor, latent: Tensor) -> Tensor:
+        """What the basis's guess from its latent lacks: (batch, bins, frames * stack)."""
+        return torch.log(magnitude + self.config.floor) - self.basis.log_magnitude(latent)
 
     def start_encoding(self, batch: int) -> CodecStream:
         """See `Codec`; frames come one hop late, when their windows are full."""
-        return Windowed(self.encode, self.hop, 1, 1, self.channels)
+        return EncoderStream(self)
 
     def start_stream(self, batch: int) -> CodecStream:
         """See `Codec`."""
         return DecoderStream(self, batch)
 
     def latent_tensors(self) -> Iterator[Tensor]:
-        """The basis; a decoder may be trained further."""
+        """The basis, and what adds to it; a decoder may be trained further."""
         yield from (self.basis.mean, self.basis.components, self.basis.deviation)
+        if self.residual is not None:
+            yield from self.residual.state_dict().values()
 
     def log_magnitude(self, latent: Tensor, layers: Stream | None = None) -> Tensor:
         """(batch, channels, frames) -> log(magnitude + floor), (batch, bins, frames * stack)."""
@@ -114,6 +133,40 @@ class SpectralCodec(Codec):
         spectrum = torch.polar(magnitude, phase) * self.sign
         pieces = torch.fft.irfft(spectrum.transpose(1, 2), self.config.n_fft)
         return pieces * (self.stft.window * (self.gain / self.stft.overlap_gain()))
+
+
+class EncoderStream(CodecStream):
+    """Audio -> latents: the samples that a window still needs, and the residual's past."""
+
+    def __init__(self, codec: SpectralCodec) -> None:
+        self.codec, self.layers = codec, Stream()
+        width = codec.stft.bins * codec.config.stack
+        self.spectra = Windowed(self._folded, codec.hop, 1, 1, width)
+
+    def push(self, piece: Tensor) -> Tensor:
+        """(batch, 1, any length) -> latents of the frames that are complete."""
+        return self._latent(self.spectra.push(piece))
+
+    def end(self) -> Tensor:
+        """Latents of what is left."""
+        return self._latent(self.spectra.end())
+
+    def _folded(self, audio: Tensor) -> Tensor:
+        """Magnitudes of whole latent frames: (batch, bins * stack, frames)."""
+        check_mono(audio)
+        magnitude = self.codec.basis.magnitude(audio[:, 0])
+        batch, bins, frames = magnitude.shape
+        stack = self.codec.config.stack
+        folded = magnitude.reshape(batch, bins, frames // stack, stack).transpose(2, 3)
+        return folded.reshape(batch, bins * stack, frames // stack)
+
+    def _latent(self, folded: Tensor) -> Tensor:
+        batch, _, frames = folded.shape
+        if frames == 0:
+            return folded.new_zeros(batch, self.codec.channels, 0)
+        stack, bins = self.codec.config.stack, self.codec.stft.bins
+        magnitude = folded.reshape(batch, bins, stack, frames).transpose(2, 3)
+        return self.codec.project(magnitude.reshape(batch, bins, -1), self.layers)
 
 
 class DecoderStream(CodecStream):

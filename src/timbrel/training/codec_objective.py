@@ -49,6 +49,7 @@ class CodecTraining:
     complex_weight: float = 10.0  # phase: without it tones of a small codec warble
 
 
+RESIDUAL_PULL = 0.01  # weight of the square of what a residual adds: latents stay near the basis
 RAMP = 0.05  # share of the budget over which what joins a loss rises to its weight
 
 
@@ -147,17 +148,27 @@ class SpectralObjective(CodecObjective):
         return {"basis/variance_kept": self.codec.basis.fit(x.to(self.device) for x in sweep)}
 
     def learning(self, progress: float) -> nn.Module:
-        """The decoder: the latent is fixed throughout, so those of a store stay valid."""
-        return self.codec.decoder
+        """The decoder; until the latent is fixed, the residual too (the basis learns nothing)."""
+        return self.codec if self._moves() else self.codec.decoder
+
+    def freezes(self, progress: float) -> bool:
+        """Once, if there is a residual: when the adversary joins, or in the last three tenths."""
+        return self._moves() and progress >= min(self.training.adversarial_from, 0.7)
 
     def freeze(self, excerpts: Excerpts) -> None:
-        """Nothing: the basis is fixed before training begins."""
+        """The residual stays as it is from now on."""
+        assert self.codec.residual is not None
+        self.codec.residual.fixed.fill_(True)
+
+    def _moves(self) -> bool:
+        """Whether the latent may still change."""
+        return self.codec.residual is not None and not bool(self.codec.residual.fixed)
 
     def step(self, audio: Tensor, noise: Tensor, source: torch.Generator, progress: float) -> Step:
         """See `CodecObjective`."""
         codec, training = self.codec, self.training
         spectral, latent, estimate = self.decoder_loss(audio, noise)
-        found = Step(spectral, {"loss/log_magnitude": spectral}, latent)
+        found = Step(spectral, {"loss/log_magnitude": spectral}, latent.detach())
         if progress >= training.waveform_from:
             cut = codec.config.decoder.kernel * codec.hop
             found.output = self.waveform(estimate)[:, cut : audio.shape[1]]
@@ -172,14 +183,20 @@ class SpectralObjective(CodecObjective):
         """Log-magnitude loss of a batch (batch, samples), its latent, and the estimate."""
         codec = self.codec
         magnitude = codec.basis.magnitude(audio)
+        target = torch.log(magnitude + codec.config.floor)
         latent = codec.basis.project(codec.basis.log_bands(magnitude))
+        pull = latent.new_zeros(())
+        if codec.residual is not None:
+            with torch.set_grad_enabled(self._moves()), self.fast():
+                moved = codec.residual(target - codec.basis.log_magnitude(latent)).float()
+            latent, pull = latent + moved, RESIDUAL_PULL * moved.square().mean()
         with self.fast():
             correction = codec.decoder(latent + noise).float()
         estimate = codec.corrected(latent + noise, correction)
-        target = torch.log(magnitude + codec.config.floor)
         # causal layers have no past in the first frames of an excerpt
         warm = codec.config.decoder.kernel * codec.config.stack
-        return self.log_loss(estimate[..., warm:], target[..., warm:]), latent, estimate
+        loss = self.log_loss(estimate[..., warm:], target[..., warm:])
+        return loss + pull, latent, estimate
 
     def waveform(self, estimate: Tensor) -> Tensor:
         """Log-magnitudes -> (batch, samples); gradients flow through the magnitudes."""
