@@ -1,10 +1,10 @@
-"""What is the memory of an example worth?
+"""What is the memory of an example worth, and what the notes that the timbre encoder is told?
 
     python benchmarks/recall.py default --data runs/valid
 
 Held-out loss of the denoiser (`valid/both` of a training) with all that the model has of the
-example, and without the memory. A model came to rely on what is taken away, so the difference
-is an upper bound.
+example; with a timbre vector that was not told its notes; and without the memory. A model
+came to rely on what is taken away, so the differences are upper bounds.
 """
 
 import argparse
@@ -24,11 +24,19 @@ from timbrel.training.objective import Objective
 from timbrel.training.settings import ModelTraining
 
 BATCHES = 4
-Change = Callable[[Timbre], Timbre]
+Change = Callable[[Objective, Batch, Timbre], Timbre]
+
+
+def untold(objective: Objective, batch: Batch, timbre: Timbre) -> Timbre:
+    """The vector as it is when no notes are known."""
+    example = torch.from_numpy(batch.example)
+    return replace(timbre, vector=objective.network.timbre_encoder(example))
+
 
 CHANGES: dict[str, Change] = {
-    "all": lambda timbre: timbre,
-    "no memory": lambda timbre: replace(timbre, memory=None),
+    "all": lambda _objective, _batch, timbre: timbre,
+    "vector not told the notes": untold,
+    "no memory": lambda _objective, _batch, timbre: replace(timbre, memory=None),
 }
 
 
@@ -39,7 +47,7 @@ class Changed(Objective):
 
     def encode_timbre(self, batch: Batch, learns: bool = True) -> Timbre:
         """See `Objective`."""
-        return CHANGES[self.name](super().encode_timbre(batch, learns))
+        return CHANGES[self.name](self, batch, super().encode_timbre(batch, learns))
 
 
 def main() -> None:

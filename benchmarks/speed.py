@@ -64,6 +64,8 @@ def main() -> None:
     print(f"| load the model (torch imported) | {loading:.2f} | |")
     rendering = median_seconds(lambda: player.render(piece(60), example, length=60))
     print(f"| render 60 s of MIDI, four voices | {rendering:.1f} | {60 / rendering:.0f} |")
+    short = median_seconds(lambda: player.render(piece(12), example, length=12))
+    print(f"| render 12 s, the example heard first | {short:.2f} | {12 / short:.0f} |")
     with torch.inference_mode():
         latent = codec.encode(noise)
         encoding = median_seconds(lambda: codec.encode(noise))
