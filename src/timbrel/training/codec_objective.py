@@ -68,7 +68,12 @@ def rave_training() -> CodecTraining:
     lower rate keeps steady; the adversary is part of the method.
     """
     return CodecTraining(
-        batch=8, peak_rate=6e-4, adversarial_from=0.7, adversarial_weight=1.0, judge_every=2
+        batch=8,
+        peak_rate=6e-4,
+        optimiser="adamw",  # RAVE's own; Muon was not tried on waveforms
+        adversarial_from=0.7,
+        adversarial_weight=1.0,
+        judge_every=2,
     )
 
 

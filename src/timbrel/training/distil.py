@@ -246,7 +246,7 @@ def distil(
         state = run.latest()
         if state is not None:
             denoiser.load_state_dict(state["denoiser"])
-        optimiser = Optimiser(denoiser, training.optimiser, weight_decay=0.0)
+        optimiser = Optimiser(denoiser, "adamw", weight_decay=0.0)
         descent = Descent(denoiser, optimiser, training.peak_rate, 0.998)
         course = Course(run, budget, state)
         if state is not None:
