@@ -1,14 +1,13 @@
-"""What is the memory of an example worth, and what the notes that the timbre encoder is told?
+"""What is the memory of an example worth?
 
     python benchmarks/recall.py default --data runs/valid
 
 Held-out loss of the denoiser (`valid/both` of a training) with all that the model has of the
-example; with a timbre vector that was not told its notes; and without the memory. A model
-came to rely on what is taken away, so the differences are upper bounds.
+example, and without its memory. A model came to rely on what is taken away, so the difference
+is an upper bound.
 """
 
 import argparse
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,30 +23,14 @@ from timbrel.training.objective import Objective
 from timbrel.training.settings import ModelTraining
 
 BATCHES = 4
-Change = Callable[[Objective, Batch, Timbre], Timbre]
 
 
-def untold(objective: Objective, batch: Batch, timbre: Timbre) -> Timbre:
-    """The vector as it is when no notes are known."""
-    example = torch.from_numpy(batch.example)
-    return replace(timbre, vector=objective.network.timbre_encoder(example))
-
-
-CHANGES: dict[str, Change] = {
-    "all": lambda _objective, _batch, timbre: timbre,
-    "vector not told the notes": untold,
-    "no memory": lambda _objective, _batch, timbre: replace(timbre, memory=None),
-}
-
-
-class Changed(Objective):
-    """An objective that takes a part of the timbre away."""
-
-    name = "all"
+class WithoutMemory(Objective):
+    """An objective that knows the vector of an example and no more."""
 
     def encode_timbre(self, batch: Batch, learns: bool = True) -> Timbre:
         """See `Objective`."""
-        return CHANGES[self.name](self, batch, super().encode_timbre(batch, learns))
+        return replace(super().encode_timbre(batch, learns), memory=None)
 
 
 def main() -> None:
@@ -60,9 +43,8 @@ def main() -> None:
     codec, network = load_codec(folder), load_network(folder)
     training = ModelTraining(example_frames=256)
     pairs = pairs_of(Store.open(arguments.data), codec, network.config, training)
-    for name in CHANGES:
-        objective = Changed(network, training, torch.device("cpu"))
-        objective.name = name
+    for name, kind in (("all", Objective), ("no memory", WithoutMemory)):
+        objective = kind(network, training, torch.device("cpu"))
         print(f"{validate(objective, pairs, BATCHES)['valid/both']:.4f}  {name}", flush=True)
 
 

@@ -1,5 +1,6 @@
 """All learned parts together, and the conditions as the denoiser takes them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -16,6 +17,7 @@ from timbrel.conditions.structure import CqtEncoder, RollEncoder, Structure, Str
 from timbrel.conditions.timbre import Timbre, TimbreConfig, TimbreEncoder
 from timbrel.diffusion.objective import Objective, objective
 from timbrel.diffusion.unet import Conditions, UNet, UNetConfig
+from timbrel.errors import ModelError
 from timbrel.spectra import ConstantQ
 
 
@@ -91,10 +93,9 @@ class Network(nn.Module):
         self.config = config
         channels, dim = config.codec.channels, config.structure.dim
         # codes of audio hold what the encoder chose, so only notes can be looked up
-        told = dim if config.recall.layers and config.structure.source == "notes" else 0
-        self.timbre_encoder = TimbreEncoder(channels, config.timbre, told)
+        self.timbre_encoder = TimbreEncoder(channels, config.timbre)
         self.recall: Recall | None = None
-        if told:
+        if config.recall.layers and config.structure.source == "notes":
             self.recall = Recall(channels, dim, config.recall)
         self.cqt: ConstantQ | None = None
         self.outline: Outline | None = None
@@ -126,7 +127,7 @@ class Network(nn.Module):
     def begin_from(self, other: "Network") -> None:
         """Take over weights; recall, if `other` has none, stays as it is and adds nothing."""
         missing, unknown = self.load_state_dict(other.state_dict(), strict=False)
-        new = [name for name in missing if not name.startswith(("recall.", "timbre_encoder.notes"))]
+        new = [name for name in missing if not name.startswith("recall.")]
         if unknown or new:
             raise ValueError(f"weights of another network: {(unknown + new)[0]}")
 
@@ -144,22 +145,22 @@ class Network(nn.Module):
 
         Args:
             latent: (batch, channels, frames).
-            roll: (batch, 3, 128, frames) of the notes that were heard in them; an empty one,
-                or None: they are not known.
+            roll: (batch, 3, 128, frames) of the notes that were heard in them, for the memory
+                alone: the vector should know no pitch; an empty one, or None: not known.
             learns: whether gradients reach the timbre encoder.
         """
-        code, recall, encoder = None, self.recall, self.structure_encoder
-        if recall is not None and roll is not None and isinstance(encoder, RollEncoder):
+        with torch.set_grad_enabled(learns and torch.is_grad_enabled()):
+            vector = self.timbre_encoder(latent)
+        encoder = self.structure_encoder
+        if self.recall is None or not isinstance(encoder, RollEncoder):
+            return Timbre(vector)
+        if roll is None:
+            code = latent.new_zeros(len(latent), self.config.structure.dim, latent.shape[2])
+        else:
             heard = roll.flatten(1).any(1)
             with torch.no_grad():  # the structure encoder learns from what is to be played
                 code = encoder.code(roll, torch.zeros_like(heard)) * heard[:, None, None]
-        with torch.set_grad_enabled(learns and torch.is_grad_enabled()):
-            vector = self.timbre_encoder(latent, code)
-        if recall is None:
-            return Timbre(vector)
-        if code is None:
-            code = latent.new_zeros(len(latent), self.config.structure.dim, latent.shape[2])
-        return Timbre(vector, recall.remember(latent, code))
+        return Timbre(vector, self.recall.remember(latent, code))
 
     def condition(
         self, structure: Structure, timbre: Timbre, keep_structure: Tensor, keep_timbre: Tensor
@@ -193,3 +194,26 @@ class Network(nn.Module):
             to_code, to_guess = self.recall(structure.code, timbre.memory)
             code, guess = code + to_code * both, guess + to_guess * both
         return Conditions(code, vector, guess, deviation)
+
+
+@torch.no_grad()
+def mean_of(networks: Sequence[Network]) -> Network:
+    """The network with the mean of some networks' weights (Wortsman et al., 2022, uniform soup).
+
+    It is better than each of them where one was trained on from another: both then lie in one
+    basin, and what each has forgotten the other knows.
+
+    Raises:
+        ModelError: their configurations differ.
+    """
+    mean = Network(networks[0].config)
+    states = [network.state_dict() for network in networks]
+    if any(network.config != mean.config for network in networks):
+        raise ModelError(
+            "networks of different configurations have no mean; give those that were trained on "
+            "from one another"
+        )
+    mean.load_state_dict(
+        {name: sum(state[name] for state in states) / len(states) for name in states[0]}
+    )
+    return mean.eval()

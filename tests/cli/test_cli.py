@@ -174,7 +174,7 @@ def test_from_nothing_to_a_rendered_piece_by_the_documented_commands(
     steps: list[list[object]] = [
         ["prepare", "render", "-o", store, "--count", 24, "--synth-share", 1],
         ["train", "codec", "--data", store, "-o", codec, "--preset", "tiny", "--steps", 5],
-        ["prepare", "latents", store, "--codec", codec / "codec"],
+        ["prepare", "latents", store, "--codec", codec / "codec", "--workers", 2],
         ["train", "listener", "--data", store, "-o", tmp_path / "listener", "--steps", 2],
         ["train", "model", "--data", store, "--codec", codec / "codec", "-o", model,
          "--preset", "tiny", "--steps", 5, "--batch", 2],
@@ -188,6 +188,8 @@ def test_from_nothing_to_a_rendered_piece_by_the_documented_commands(
         ["prepare", "heard", store, "--model", tmp_path / "mine"],
         ["train", "model", "--from", tmp_path / "mine", "--data", store, "-o", tmp_path / "tuned",
          "--recipe", "heard-notes", "--steps", 3, "--batch", 2],
+        ["train", "assemble", "--codec", codec / "codec", "--network", model / "model",
+         "--network", tmp_path / "tuned" / "model", "-o", tmp_path / "mean"],
         # and the paper's way, from audio
         ["prepare", "spectra", store],
         ["train", "model", "--data", store, "--codec", codec / "codec", "-o", tmp_path / "paper",

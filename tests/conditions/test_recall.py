@@ -58,6 +58,15 @@ def test_an_example_without_notes_is_one_whose_notes_are_not_known() -> None:
     assert (told(network, known) - told(network, unknown)).abs().max() > 1e-3
 
 
+def test_the_notes_of_the_example_reach_its_memory_alone() -> None:
+    network, latent = Network(tiny()), torch.randn(1, 32, FRAMES)
+    one, other = (network.timbre(latent, played(pitch)) for pitch in (60, 72))
+    assert torch.equal(one.vector, other.vector)
+    assert one.memory is not None
+    assert other.memory is not None
+    assert not torch.equal(one.memory, other.memory)
+
+
 def test_equal_notes_find_each_other_before_anything_is_learned() -> None:
     layer = RecallLayer(48, 2)
     layer.block = torch.nn.Identity()

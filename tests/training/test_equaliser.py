@@ -26,7 +26,7 @@ def chord() -> np.ndarray:
 
 def test_it_does_to_latents_what_a_filter_does_to_audio(equaliser: Equaliser) -> None:
     codec = load_codec(DEFAULT)
-    gain = np.interp(equaliser.places, [0, 7], [8.0, -8.0])
+    gain = np.linspace(8.0, -8.0, 256)
     edges = codec.basis.bank.argmax(1).numpy() * 44_100 / 2048  # peak of each band, Hz
     spectrum = np.fft.rfft(chord())
     hz = np.fft.rfftfreq(44_100, 1 / 44_100)
@@ -46,6 +46,16 @@ def test_no_gain_and_silence_change_nothing(equaliser: Equaliser) -> None:
     silence = codec.encode(torch.zeros(1, 1, 9_216))[0].numpy()
     loud = equaliser.apply(silence, np.full(256, 6.0))
     np.testing.assert_allclose(loud, silence, atol=0.05)
+
+
+def test_wider_dynamics_make_notes_fade_sooner_in_every_band(equaliser: Equaliser) -> None:
+    codec = load_codec(DEFAULT)
+    latent = codec.encode(torch.from_numpy(chord())[None, None])[0, :, 4:-4].numpy()
+    wide = equaliser.apply(latent, np.zeros(256), 1.5)
+    levels = [(equaliser.inverse @ x)[:, [2, -2]] for x in (latent, wide)]  # log-bands
+    loud = levels[0][:, 0] + equaliser.mean[:, 0] > np.log(20 * equaliser.floor)
+    before, after = (np.diff(x, axis=1)[loud].mean() for x in levels)
+    assert 1.3 < after / before < 1.7
 
 
 def test_target_and_example_go_through_one_equaliser(equaliser: Equaliser) -> None:

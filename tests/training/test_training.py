@@ -255,6 +255,23 @@ def test_conditions_are_dropped_independently_all_through_stage_two(
         assert seen[f"branch/{name}"] / 300 == pytest.approx(share, abs=0.09)
 
 
+def test_the_time_at_which_samplers_begin_is_trained_in_its_share(
+    small_store: Store, tiny_codec: SpectralCodec
+) -> None:
+    network, times = Network(tiny_model()), []
+    network.denoiser.register_forward_pre_hook(lambda _, inputs: times.append(inputs[1]))
+    pairs = Pairs(small_store, tiny_codec.frame_rate, 16, 16, 0, Corruption())
+    batch = pairs.batch(40, np.random.default_rng(0))
+    for share in (0.0, 0.25):
+        training = ModelTraining(batch=40, frames=16, example_frames=16, pure_noise=share)
+        times.clear()
+        with torch.no_grad():
+            for step in range(8):
+                source = torch_generator(np.random.default_rng(step), CPU)
+                Objective(network, training, CPU).losses(batch, source, stage=2)
+        assert float((torch.cat(times) == 1).float().mean()) == pytest.approx(share, abs=0.08)
+
+
 def test_stage_one_ignores_structure_and_stage_two_freezes_timbre(
     small_store: Store, tiny_codec: SpectralCodec
 ) -> None:

@@ -99,6 +99,7 @@ def latents(
         bool, typer.Option("--trust", help="Run a TorchScript codec: it is code.")
     ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
+    workers: Workers = 1,
     engine: EngineName = "local",
 ) -> None:
     """Encode every item of STORE, so that a model can be trained on it."""
@@ -114,7 +115,7 @@ def latents(
             load_codec(folder_of(codec), trust),
             None if device == "auto" else pick_device(device),
             lambda share: bar.update(task, completed=share),
-            pick_engine(engine),
+            pick_engine(engine, workers),
         )
     print(f"{store}: latents attached")
 

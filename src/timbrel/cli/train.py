@@ -314,7 +314,10 @@ def assemble(
     codec: Annotated[
         str, typer.Option(help="The codec that it was trained with; a folder, or 'default'.")
     ],
-    network: Annotated[Path, typer.Option(help="Folder that `train model` saved.")],
+    network: Annotated[
+        list[Path],
+        typer.Option(help="Folder that `train model` saved; repeated: the mean of their weights."),
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Model folder to write.")],
     listener: Annotated[
         str | None, typer.Option(help="Folder that `train listener` saved, or 'default'.")
@@ -336,6 +339,7 @@ def assemble(
     from timbrel.conditions.listener import ListenerConfig
     from timbrel.diffusion.samplers import SAMPLERS
     from timbrel.model import folder_of
+    from timbrel.network import mean_of
     from timbrel.serialize import assemble as write
     from timbrel.serialize import from_dict, load_codec, load_listener, load_network, read_config
     from timbrel.training.run import write_text
@@ -357,7 +361,8 @@ def assemble(
     chosen = {name: value for name, value in sampling.items() if value is not None}
     about = {"name": name, "licence": licence, "sampling": chosen}
     text = None if card is None else card.read_text()
-    write(output, trained, load_network(network), heard, size, about)
+    mean = mean_of([load_network(folder) for folder in network])
+    write(output, trained, mean, heard, size, about)
     if text is not None:
         write_text(output / "card.md", text)
     print(f"{output}: model written")

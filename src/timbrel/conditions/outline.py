@@ -24,6 +24,10 @@ RELEASE_SECONDS = (0.05, 0.05, 0.05, 0.05, 0.05, 0.6)
 SWELL_SECONDS, SWELL_RELEASE = 0.15, 0.15
 ENVELOPES = len(HELD_SECONDS) + 1
 HARMONICS = 40
+# Partials between harmonics, in quarters of the fundamental up to the twelfth: those of bells,
+# stiff strings, frequency modulation. A band is rarely narrower than such a step.
+BETWEEN = tuple(k / 4 for k in range(2, 48) if k % 4)
+RATIOS = (*range(1, HARMONICS + 1), *BETWEEN)  # of all partials to the fundamental
 BAND_KNOTS = 24  # of filters and noise, over frequency bands; linear between
 PITCH_KNOTS = 8  # of levels over pitch
 # Magnitude of one note at full velocity; renders peak here.
@@ -107,14 +111,14 @@ class Outline(nn.Module):
             codec.channels,
             codec.floor,
         )
-        self.register_buffer("lobes", harmonic_lobes(basis.bank, codec), persistent=False)
+        self.register_buffer("lobes", partial_lobes(basis.bank, codec), persistent=False)
         self.register_buffer("band_knots", hats(codec.bands, BAND_KNOTS), persistent=False)
         self.register_buffer("pitch_knots", hats(128, PITCH_KNOTS), persistent=False)
         self.register_buffer("projection", torch.zeros(codec.channels, codec.bands))
         self.register_buffer("offset", torch.zeros(codec.channels))
         # entries of a unit vector are small; bring them to unit size
         self.scale = math.sqrt(timbre_dim)
-        self.sizes = [ENVELOPES * n for n in (HARMONICS, BAND_KNOTS, BAND_KNOTS, PITCH_KNOTS)]
+        self.sizes = [ENVELOPES * n for n in (len(RATIOS), BAND_KNOTS, BAND_KNOTS, PITCH_KNOTS)]
         self.sizes.append(BAND_KNOTS)
         self.choose = nn.Sequential(
             nn.Linear(timbre_dim, 256), nn.SiLU(), nn.Linear(256, sum(self.sizes))
@@ -128,7 +132,8 @@ class Outline(nn.Module):
         last = self.choose[-1]
         assert isinstance(last, nn.Linear)
         nn.init.normal_(last.weight, std=0.01)
-        partials = -1.5 * torch.log(torch.arange(1, HARMONICS + 1))
+        harmonics = -1.5 * torch.log(torch.arange(1, HARMONICS + 1))
+        partials = torch.cat([harmonics, torch.full((len(BETWEEN),), -7.0)])
         filters, noise = torch.zeros(self.sizes[1]), torch.full((self.sizes[2],), -8.0)
         levels = torch.full((self.sizes[3],), -math.log(ENVELOPES))
         room = torch.full((self.sizes[4],), -9.0)
@@ -205,7 +210,7 @@ def hats(points: int, knots: int) -> Tensor:
     return (1 - (place - torch.arange(knots)).abs()).clamp_min(0)
 
 
-def harmonic_lobes(bank: Tensor, codec: SpectralConfig) -> Tensor:
+def partial_lobes(bank: Tensor, codec: SpectralConfig) -> Tensor:
     """Magnitudes of single partials in the codec's bands, with the window's main lobe.
 
     Args:
@@ -213,13 +218,13 @@ def harmonic_lobes(bank: Tensor, codec: SpectralConfig) -> Tensor:
         codec: its configuration.
 
     Returns:
-        (HARMONICS, 128, bands); zero for partials above half the sampling rate.
+        (len(RATIOS), 128, bands); zero for partials above half the sampling rate.
     """
     hz = 440 * 2 ** ((torch.arange(128, dtype=torch.float64) - 69) / 12)
     bins = torch.arange(codec.n_fft // 2 + 1, dtype=torch.float64)
     lobes = []
-    for harmonic in range(1, HARMONICS + 1):
-        centre = (harmonic * hz * codec.n_fft / codec.rate)[:, None]
+    for ratio in RATIOS:
+        centre = (ratio * hz * codec.n_fft / codec.rate)[:, None]
         distance = bins - centre
         # transform of a Hann window, relative to its peak
         lobe = torch.sinc(distance) / (1 - distance.square()).where(

@@ -52,16 +52,11 @@ class TimbreEncoder(nn.Module):
     Args:
         channels: latent channels.
         config: sizes.
-        structure_dim: channels of the code of the notes that it is told; 0: it is told none.
     """
 
-    def __init__(self, channels: int, config: TimbreConfig, structure_dim: int = 0) -> None:
+    def __init__(self, channels: int, config: TimbreConfig) -> None:
         super().__init__()
         self.enter = nn.Conv1d(channels, config.width, 1)
-        self.notes: nn.Conv1d | None = None
-        if structure_dim:
-            self.notes = nn.Conv1d(structure_dim, config.width, 1, bias=False)
-            nn.init.zeros_(self.notes.weight)
         self.blocks = nn.ModuleList(ConvNeXtBlock(config.width) for _ in range(config.blocks))
         self.attention = nn.Sequential(
             nn.Conv1d(config.width, config.width // 2, 1),
@@ -72,19 +67,9 @@ class TimbreEncoder(nn.Module):
             nn.LayerNorm(2 * config.width), nn.Linear(2 * config.width, config.dim)
         )
 
-    def forward(self, latent: Tensor, code: Tensor | None = None) -> Tensor:
-        """Encode an example.
-
-        Args:
-            latent: (batch, channels, frames).
-            code: (batch, structure_dim, frames) of the notes heard in it; None: not known.
-
-        Returns:
-            (batch, timbre_dim), of unit length.
-        """
+    def forward(self, latent: Tensor) -> Tensor:
+        """Encode an example: (batch, channels, frames) -> (batch, timbre_dim), of unit length."""
         x = self.enter(latent)
-        if self.notes is not None and code is not None:
-            x = x + self.notes(code)
         for index, block in enumerate(self.blocks):
             x = block(x)
             if index % 2 == 1 and x.shape[-1] > 1:

@@ -126,6 +126,7 @@ class Objective:
         with self.fast():
             conditions = net.condition(structure, timbre, keep_structure, keep_timbre).float()
         moment = net.objective.draw_times(size, source, device)
+        moment = torch.where(uniform(size) < cfg.pure_noise, 1.0, moment)
         noisy, noise, context = self.noised(latent, moment, source)
         with self.fast():
             estimate = net.denoiser(noisy, moment, conditions, context).float()

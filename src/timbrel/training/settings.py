@@ -40,7 +40,8 @@ class ModelTraining:
     adversary_delay: float = 0.0  # share of the budget between stage 1 and the adversary
     adversary_ramp: float = 0.2  # share of the budget over which its weight rises
     adversary_every: int = 1  # n > 1: every n-th step is the adversary's alone; 1: all are shared
-    # context, noise
+    # noise, context
+    pure_noise: float = 0.2  # share of items that are noise alone: there the conditions decide
     context_share: float = 0.5  # share of items whose first frames are given
     context_frames: int = 32  # most frames given
     context_noise: float = 0.1  # largest std of noise on given frames: they will be our own
@@ -62,6 +63,7 @@ class ModelTraining:
             "drop_timbre",
             "heard",
             "equalise",
+            "pure_noise",
             "context_share",
         )
         for name in (*shares, "adversary_delay", "adversary_ramp"):
