@@ -100,11 +100,30 @@ def test_drum_tracks_are_left_out_unless_there_is_nothing_else(player: Timbrel) 
     assert player.notes(both.drums()).pitch.tolist() == [36]
 
 
+def test_less_temperature_leaves_less_to_chance(player: Timbrel) -> None:
+    timbre = player.timbre(EXAMPLE)
+    silence = structure_of_rolls(player.network, lambda a, b: torch.zeros(3, 128, b - a))
+
+    def apart(temperature: float) -> float:
+        one, other = (
+            torch.cat([*generate(player.network, silence, 100, timbre, sampling)], 2)
+            for sampling in (Sampling(2, seed=seed, temperature=temperature) for seed in (0, 1))
+        )
+        return float((one - other).abs().mean())
+
+    assert apart(0) == 0
+    assert 0 < apart(0.5) < 0.8 * apart(1)
+    asked = {"steps": 2, "length": 1.0}
+    still, other = (player.render(NOTES, EXAMPLE, temperature=0, seed=s, **asked) for s in (0, 1))
+    np.testing.assert_array_equal(still.samples, other.samples)
+
+
 def test_options_out_of_range_are_refused(player: Timbrel) -> None:
     for words, options in (
         ("steps is 0", {"steps": 0}),
         ("guidance-timbre is nan", {"guidance_timbre": float("nan")}),
         ("guidance-structure is -1", {"guidance_structure": -1.0}),
+        ("temperature is 3", {"temperature": 3.0}),
         ("octave is 'up'", {"octave": "up"}),
         ("length is -2", {"length": -2.0}),
         ("seed is -1", {"seed": -1}),

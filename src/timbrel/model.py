@@ -125,6 +125,7 @@ class Timbrel:
         guidance_timbre: float | None = None,
         seed: int = 0,
         sampler: str | None = None,
+        temperature: float | None = None,
         octave: str = "keep",
         length: float | None = None,
         progress: Progress | None = None,
@@ -139,6 +140,8 @@ class Timbrel:
             guidance_timbre: how strongly the example steers; 1 as trained.
             seed: of the noise; equal seeds give equal audio.
             sampler: "euler", "heun" or "multistep"; None: the model's own.
+            temperature: how much chance there is, from 0 to 2; 1 as trained. Less is clearer
+                and nearer to the example, more is livelier (docs/decisions/0018).
             octave: "keep" plays notes where they are written, "fit" moves them by whole
                 octaves towards the register heard in the example.
             length: seconds; default is the last note's end and its tail.
@@ -150,7 +153,9 @@ class Timbrel:
         Raises:
             InputError: a file or an option that cannot be used.
         """
-        sampling = self._sampling(steps, guidance_structure, guidance_timbre, seed, sampler)
+        sampling = self._sampling(
+            steps, guidance_structure, guidance_timbre, seed, sampler, temperature
+        )
         if octave not in ("keep", "fit"):
             raise InputError(f"octave is '{octave}'; it can be keep or fit")
         if length is not None and not 0 < length < float("inf"):
@@ -319,6 +324,7 @@ class Timbrel:
         timbre: float | None,
         seed: int,
         sampler: str | None,
+        temperature: float | None,
     ) -> Sampling:
         """Options with the model's defaults filled in."""
         default = self.about.get("sampling", {})
@@ -339,7 +345,12 @@ class Timbrel:
         sampler = default.get("sampler", Sampling.sampler) if sampler is None else sampler
         if sampler not in SAMPLERS:
             raise InputError(f"sampler is '{sampler}'; it can be {', '.join(SAMPLERS)}")
-        return Sampling(steps, Guidance(float(structure), float(timbre)), seed, sampler)
+        if temperature is None:
+            temperature = float(default.get("temperature", Sampling.temperature))
+        if not 0 <= temperature <= 2:
+            raise InputError(f"temperature is {temperature}; give a number from 0 to 2")
+        guidance = Guidance(float(structure), float(timbre))
+        return Sampling(steps, guidance, seed, sampler, temperature)
 
 
 def _name(structure: Structure) -> str:

@@ -58,7 +58,7 @@ def tiny() -> ModelConfig:
         codec=tiny_codec(),
         timbre=TimbreConfig(width=48, blocks=2, dim=16),
         structure=StructureConfig(dim=48, blocks=1, width=64),
-        recall=RecallConfig(layers=1, width=48, blocks=1, heads=2),
+        recall=RecallConfig(layers=1, width=48, blocks=1, heads=2, uncertainty=True),
         denoiser=UNetConfig(widths=(48, 64), embedding=64, heads=2, structure=48),
         window=64,
         context=16,
@@ -67,7 +67,7 @@ def tiny() -> ModelConfig:
 
 def small() -> ModelConfig:
     """The default: faster than real time on two cores."""
-    return ModelConfig(recall=RecallConfig(layers=2))
+    return ModelConfig(recall=RecallConfig(layers=2, uncertainty=True))
 
 
 def base() -> ModelConfig:
@@ -75,7 +75,7 @@ def base() -> ModelConfig:
     return ModelConfig(
         timbre=TimbreConfig(width=256, blocks=6, dim=64),
         structure=StructureConfig(dim=256, blocks=3),
-        recall=RecallConfig(layers=3, width=384),
+        recall=RecallConfig(layers=3, width=384, uncertainty=True),
         denoiser=UNetConfig(widths=(288, 448, 640), blocks=2, embedding=512, heads=8),
     )
 
@@ -125,7 +125,7 @@ class Network(nn.Module):
             self.outline.adopt(basis)
 
     def begin_from(self, other: "Network") -> None:
-        """Take over weights; recall, if `other` has none, stays as it is and adds nothing."""
+        """Take over weights; what `other` lacks of recall stays as it is and adds nothing."""
         missing, unknown = self.load_state_dict(other.state_dict(), strict=False)
         new = [name for name in missing if not name.startswith("recall.")]
         if unknown or new:
@@ -188,11 +188,14 @@ class Network(nn.Module):
             with torch.autocast(vector.device.type, enabled=False):
                 drawn = self.outline(structure.levels, structure.drums, vector.float())
             guess = torch.where(kept, drawn, guess)
-            deviation = torch.where(kept, self.outline.deviation, deviation)
+            deviation = torch.where(kept, self.outline.deviation(), deviation)
         both = kept & keep_timbre[:, None, None]
         if self.recall is not None and timbre.memory is not None and both.any():
-            to_code, to_guess = self.recall(structure.code, timbre.memory)
-            code, guess = code + to_code * both, guess + to_guess * both
+            found = self.recall(structure.code, timbre.memory)
+            code, guess = code + found.code * both, guess + found.guess * both
+            if self.outline is not None and found.log_deviation is not None:
+                change = found.log_deviation.float()
+                deviation = torch.where(both, self.outline.deviation(change), deviation)
         return Conditions(code, vector, guess, deviation)
 
 

@@ -119,6 +119,7 @@ def test_a_bad_timbre_is_refused_alike(kind: str, song: Path, tmp_path: Path) ->
         (["-o", "{tmp}/a.mp4"], "must end in .wav or .flac"),
         (["-o", "{tmp}/a.wav", "--steps", "0"], "steps is 0"),
         (["-o", "{tmp}/a.wav", "--guidance-timbre", "nan"], "--guidance-timbre is nan"),
+        (["-o", "{tmp}/a.wav", "--temperature", "-1"], "temperature is -1"),
         (["-o", "{tmp}/a.wav", "--length", "inf"], "--length is inf"),
         (["-o", "{tmp}/a.wav", "--octave", "up"], "octave is 'up'"),
         (["-o", "{tmp}/a.wav", "--model", "{tmp}/nomodel"], "no model at"),

@@ -94,7 +94,7 @@ def test_recall_learns_to_look_up_what_no_vector_could_hold() -> None:
         notes = torch.eye(12)
         example = torch.take_along_dim(sounds, order[..., None], 1).transpose(1, 2)
         memory = recall.remember(example, notes[order].transpose(1, 2))
-        guess = recall(notes[wanted].transpose(1, 2), memory)[1]
+        guess = recall(notes[wanted].transpose(1, 2), memory).guess
         right = torch.take_along_dim(sounds, wanted[..., None], 1).transpose(1, 2)
         return (guess - right).square().mean()
 
@@ -106,8 +106,33 @@ def test_recall_learns_to_look_up_what_no_vector_could_hold() -> None:
     assert float(loss.detach()) < 0.4  # 1 without the example
 
 
-def test_recall_can_be_added_to_a_model_that_had_none() -> None:
-    old = Network(replace(tiny(), recall=RecallConfig()))
+def test_a_guess_of_notes_that_the_example_never_plays_is_known_to_be_worse() -> None:
+    config = RecallConfig(layers=1, width=48, blocks=1, heads=2, uncertainty=True)
+    recall = Recall(8, 12, config)
+    optimiser = torch.optim.Adam(recall.parameters(), 3e-3)
+    source = torch.Generator().manual_seed(0)
+    for _ in range(400):
+        sounds = torch.randn(16, 12, 8, generator=source)
+        known = torch.rand(16, 12, generator=source).argsort(1)[:, :6]  # half of the notes
+        example = torch.take_along_dim(sounds, known[..., None], 1).transpose(1, 2)
+        notes = torch.eye(12)
+        found = recall(
+            notes.expand(16, -1, -1), recall.remember(example, notes[known].transpose(1, 2))
+        )
+        assert found.log_deviation is not None
+        error = (found.guess - sounds.transpose(1, 2)).square()
+        fit = 0.5 * error.detach() * (-2 * found.log_deviation).exp() + found.log_deviation
+        optimiser.zero_grad()
+        (error + fit).mean().backward()
+        optimiser.step()
+    heard = torch.zeros(16, 12, dtype=torch.bool).scatter(1, known, True)[:, None].expand(-1, 8, -1)
+    deviation = found.log_deviation.detach().exp()
+    assert float(deviation[heard].mean()) < 0.8 * float(deviation[~heard].mean())
+
+
+@pytest.mark.parametrize("before", [RecallConfig(), replace(tiny().recall, uncertainty=False)])
+def test_what_an_older_model_lacks_of_recall_can_be_added(before: RecallConfig) -> None:
+    old = Network(replace(tiny(), recall=before))
     new = Network(tiny())
     new.begin_from(old)
     latent = torch.randn(1, 32, FRAMES)

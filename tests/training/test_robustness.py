@@ -131,6 +131,11 @@ def test_weights_of_another_size_or_codec_are_refused_by_what_differs(
     with pytest.raises(TrainingError, match="another codec"):
         check_start(network, other)
     check_start(network, network)
+    certain = Network(replace(tiny(), recall=replace(tiny().recall, uncertainty=False)))
+    certain.adopt(tiny_codec.basis)
+    check_start(network, certain)
+    with pytest.raises(TrainingError, match=r"recall\.uncertainty = True, not False"):
+        check_start(certain, network)
 
 
 def test_fine_tuning_begins_with_the_weights_it_was_given(

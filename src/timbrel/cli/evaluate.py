@@ -34,6 +34,7 @@ def evaluate(
     steps: Annotated[int | None, typer.Option(help="Denoiser evaluations.")] = None,
     guidance_structure: Annotated[float | None, typer.Option(help="See render.")] = None,
     guidance_timbre: Annotated[float | None, typer.Option(help="See render.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="See render.")] = None,
     font: Annotated[
         list[Path] | None, typer.Option(help="Sound font; may be repeated. Default: all found.")
     ] = None,
@@ -71,6 +72,7 @@ def evaluate(
         "steps": steps,
         "guidance_structure": guidance_structure,
         "guidance_timbre": guidance_timbre,
+        "temperature": temperature,
     }
     job = Job(
         protocol=asked,

@@ -24,6 +24,9 @@ def render(
     guidance_timbre: Annotated[
         float | None, typer.Option(help="How strongly the sound steers; 1 as trained.")
     ] = None,
+    temperature: Annotated[
+        float | None, typer.Option(help="How much chance, 0 to 2; less is nearer to the sound.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same file.")] = 0,
     sampler: Annotated[
         str | None, typer.Option(help="euler, heun or multistep; default: the model's own.")
@@ -43,6 +46,7 @@ def render(
     for name, value in (
         ("--guidance-structure", guidance_structure),
         ("--guidance-timbre", guidance_timbre),
+        ("--temperature", temperature),
         ("--length", length),
     ):
         if value is not None and not math.isfinite(value):
@@ -68,6 +72,7 @@ def render(
             guidance_timbre=guidance_timbre,
             seed=seed,
             sampler=sampler,
+            temperature=temperature,
             octave=octave,
             length=length,
             progress=lambda share: bar.update(task, completed=share),

@@ -330,6 +330,7 @@ def assemble(
     ] = None,
     guidance_structure: Annotated[float | None, typer.Option(help="That it will use.")] = None,
     guidance_timbre: Annotated[float | None, typer.Option(help="That it will use.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="That it will use.")] = None,
     card: Annotated[
         Path | None, typer.Option(help="Model card (Markdown) to put beside it.")
     ] = None,
@@ -357,6 +358,7 @@ def assemble(
         "sampler": sampler,
         "structure": guidance_structure,
         "timbre": guidance_timbre,
+        "temperature": temperature,
     }
     chosen = {name: value for name, value in sampling.items() if value is not None}
     about = {"name": name, "licence": licence, "sampling": chosen}

@@ -147,10 +147,16 @@ class Outline(nn.Module):
         self.projection.copy_(stacked.sum(1) / basis.deviation[:, None])
         self.offset.copy_((basis.components @ basis.mean) / basis.deviation)
 
-    @property
-    def deviation(self) -> Tensor:
-        """(channels, 1): expected distance of the latent from the guess."""
-        return self.log_deviation.clamp(-3, 1).exp()[:, None]
+    def deviation(self, change: Tensor | float = 0.0) -> Tensor:
+        """Expected distance of the latent from the guess.
+
+        Args:
+            change: (batch, channels, frames), of its logarithm.
+
+        Returns:
+            (channels, 1), or as `change`.
+        """
+        return (self.log_deviation[:, None] + change).clamp(-3, 1).exp()
 
     def forward(self, levels: Tensor, drums: Tensor, timbre: Tensor) -> Tensor:
         """Draw the notes.
@@ -191,16 +197,18 @@ class Outline(nn.Module):
         by_pitch = (levels @ self.pitch_knots[pitches].T).exp()
         return shaped * by_pitch[..., None], (chosen[4] @ self.band_knots.T).exp()
 
-    def loss(self, guess: Tensor, latent: Tensor, weight: Tensor) -> Tensor:
+    @staticmethod
+    def loss(guess: Tensor, deviation: Tensor, latent: Tensor, weight: Tensor) -> Tensor:
         """(batch,): weighted squared error, and the likelihood that fits `deviation`.
 
         Args:
             guess: (batch, channels, frames).
+            deviation: (batch, channels, frames), what the guess is said to be off.
             latent: (batch, channels, frames), the truth.
             weight: (channels,), mean 1.
         """
         error = (guess - latent).square()
-        fit = 0.5 * error.detach() / self.deviation.square() + self.deviation.log()
+        fit = 0.5 * error.detach() / deviation.square() + deviation.log()
         return (error * weight[:, None] + 0.1 * fit).mean((1, 2))
 
 

@@ -5,7 +5,8 @@ high ones, or a struck one from one that has rung for a second, is in the exampl
 every frame that is to be played looks up the frames of the example in which like notes
 sounded (attention from content to reference, as in Attentron, Choi et al., 2020, and
 FragmentVC, Lin et al., 2021). It is done once per window, not once per step of the sampler
-(docs/decisions/0015).
+(docs/decisions/0015). What was found also tells how far the first guess can be trusted: of a
+note that the example has, far; of one that it never plays, less (docs/decisions/0018).
 """
 
 from dataclasses import dataclass
@@ -25,6 +26,23 @@ class RecallConfig:
     width: int = 192  # channels
     blocks: int = 2  # ConvNeXt blocks that read the example
     heads: int = 6  # of attention
+    uncertainty: bool = False  # whether it says, frame by frame, how far off the guess is
+
+
+@dataclass(frozen=True)
+class Recalled:
+    """What was found, to be added where notes and example are known.
+
+    Attributes:
+        code: (batch, structure_dim, frames), to the structure code.
+        guess: (batch, channels, frames), to the first guess of the latent.
+        log_deviation: (batch, channels, frames), to the logarithm of the guess's deviation;
+            None: the same deviation everywhere.
+    """
+
+    code: Tensor
+    guess: Tensor
+    log_deviation: Tensor | None
 
 
 class RecallLayer(nn.Module):
@@ -76,6 +94,11 @@ class Recall(nn.Module):
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)
         self.sizes = [structure_dim, channels]
+        self.uncertainty: nn.Linear | None = None
+        if config.uncertainty:
+            self.uncertainty = nn.Linear(width, channels)
+            nn.init.zeros_(self.uncertainty.weight)
+            nn.init.zeros_(self.uncertainty.bias)
 
     def remember(self, latent: Tensor, code: Tensor) -> Tensor:
         """Read an example.
@@ -94,7 +117,7 @@ class Recall(nn.Module):
             x = block(x)
         return x
 
-    def forward(self, code: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, code: Tensor, memory: Tensor) -> Recalled:
         """Look up notes.
 
         Args:
@@ -102,12 +125,13 @@ class Recall(nn.Module):
             memory: (batch, width, remembered) of the example.
 
         Returns:
-            What to add to the code, and to the guess (batch, channels, frames); an untrained
-            one adds nothing.
+            What to add; an untrained one adds nothing.
         """
         x = self.notes(code)
         for layer in self.layers:
             x = layer(x, memory)
-        added = self.leave(self.norm(x.transpose(1, 2))).transpose(1, 2)
-        to_code, to_guess = added.split(self.sizes, 1)
-        return to_code, to_guess
+        found = self.norm(x.transpose(1, 2))
+        to_code, to_guess = self.leave(found).transpose(1, 2).split(self.sizes, 1)
+        if self.uncertainty is None:
+            return Recalled(to_code, to_guess, None)
+        return Recalled(to_code, to_guess, self.uncertainty(found).transpose(1, 2))

@@ -123,10 +123,10 @@ def gaussian_velocity(
         x: (batch, channels, frames) noisy latent.
         time: (batch,).
         guess: (batch, channels, frames).
-        deviation: (batch, channels, 1) of the latent from the guess.
+        deviation: (batch, channels, 1 or frames) of the latent from the guess.
 
     Returns:
-        Mean (batch, channels, frames) and standard deviation (batch, channels, 1).
+        Mean (batch, channels, frames) and standard deviation, shaped as `deviation`.
     """
     t = time[:, None, None]
     variance = deviation.square()

@@ -33,7 +33,7 @@ class Conditions:
         code: (batch, structure_dim, frames) of the structure.
         timbre: (batch, timbre_dim).
         guess: (batch, channels, frames), what the latent is near to.
-        deviation: (batch, channels, 1), how near.
+        deviation: (batch, channels, 1 or frames), how near.
     """
 
     code: Tensor

@@ -38,6 +38,7 @@ class Setting:
         steps: evaluations of the denoiser; None: as asked or as the model prefers.
         guidance_structure: how strongly the notes steer; None: likewise.
         guidance_timbre: how strongly the example steers; None: likewise.
+        temperature: how much chance there is; None: likewise.
         example_seconds: length of the example that is rendered.
         example_part: share of it that is given, where it is loudest.
         example_noise: dB by which the example given is louder than white noise in it.
@@ -58,6 +59,7 @@ class Setting:
     steps: int | None = None
     guidance_structure: float | None = None
     guidance_timbre: float | None = None
+    temperature: float | None = None
     example_seconds: float = 6.0
     example_part: float = 1.0
     example_noise: float | None = None
@@ -86,7 +88,7 @@ class Setting:
     @property
     def sampling(self) -> dict[str, float]:
         """Options of `Timbrel.render` that are set."""
-        names = ("steps", "guidance_structure", "guidance_timbre")
+        names = ("steps", "guidance_structure", "guidance_timbre", "temperature")
         found = {name: getattr(self, name) for name in names}
         return {name: value for name, value in found.items() if value is not None}
 

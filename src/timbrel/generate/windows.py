@@ -32,6 +32,7 @@ class Sampling:
     guidance: Guidance = field(default_factory=Guidance)
     seed: int = 0
     sampler: str = "euler"  # one of SAMPLERS
+    temperature: float = 1.0  # of the noise; below 1 outputs stay nearer to what is expected
 
 
 def windows(frames: int, window: int, context: int) -> Iterator[tuple[int, int, int]]:
@@ -146,7 +147,7 @@ def generate(
             and `structure_of_audio`.
         frames: length of the piece.
         timbre: of one example.
-        sampling: steps, guidance, seed.
+        sampling: steps, guidance, seed, temperature.
 
     Yields:
         (1, latent_channels, n): consecutive frames, `frames` in all.
@@ -171,7 +172,7 @@ def generate(
         velocity = guided_velocity(network, structure, timbre, context, sampling.guidance)
         made = SAMPLERS[sampling.sampler](
             velocity,
-            noise.to(device),
+            sampling.temperature * noise.to(device),
             before,
             context,
             network.objective.schedule,

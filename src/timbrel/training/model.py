@@ -230,10 +230,13 @@ def check_start(network: Network, start_from: Network) -> None:
     Raises:
         TrainingError: another configuration, or another codec's latents; says which.
     """
-    # latents are the same for any decoder, and recall adds nothing until it has learned
-    free = ("codec.decoder", "recall") if start_from.recall is None else ("codec.decoder",)
+    free = ["codec.decoder"]  # latents are the same for any
+    if start_from.recall is None:
+        free.append("recall")  # adds nothing until it has learned
+    elif not start_from.config.recall.uncertainty:
+        free.append("recall.uncertainty")  # likewise
     for name, (wanted, found) in differences(asdict(network.config), asdict(start_from.config)):
-        if not name.startswith(free):
+        if not name.startswith(tuple(free)):
             raise TrainingError(
                 f"the weights to start from have {name} = {found}, not {wanted}; choose the "
                 "preset and codec that they were made with"

@@ -133,7 +133,9 @@ class Objective:
         per_item = velocity_loss(estimate, velocity(latent, noise), net.channel_weight, context)
         values["flow"] = (net.objective.weight(moment) * per_item).mean()
         if net.outline is not None and stage == 2:
-            misfit = net.outline.loss(conditions.guess, latent, net.channel_weight)
+            misfit = net.outline.loss(
+                conditions.guess, conditions.deviation, latent, net.channel_weight
+            )
             values["outline"] = misfit[keep_structure].sum() / size
         if cfg.reentry and torch.is_grad_enabled():
             clean = torch.where(context > 0, latent, noisy - moment[:, None, None] * estimate)
