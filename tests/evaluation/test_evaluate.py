@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,15 @@ from timbrel.evaluation.given import write_cases
 from timbrel.evaluation.hearing import Hearing
 from timbrel.evaluation.protocol import Setting, protocol_names, read_protocol, slowed
 from timbrel.evaluation.report import write_report
-from timbrel.evaluation.run import Job, Record, evaluate, judge, read_records
+from timbrel.evaluation.run import (
+    Job,
+    Record,
+    claim,
+    evaluate,
+    judge,
+    read_records,
+    weights_id,
+)
 from timbrel.evaluation.scores import WHY
 from timbrel.evaluation.systems import EXAMPLE, SOURCE, TRUTH, model_rows
 from timbrel.evaluation.tables import identified
@@ -270,6 +279,28 @@ def test_files_of_anybody_are_judged_and_missing_ones_count_as_failures(tmp_path
     assert found["silent.flac"].scores["note_f1"] == 0
     assert found["silent.flac"].scores["silent_share"] == 1
     assert "missing.wav" in (folder / "index.html").read_text()
+
+
+def test_files_made_anew_are_not_taken_for_those_that_were_judged(tmp_path: Path) -> None:
+    manifest = write_manifest(tmp_path)
+    folder, outputs = tmp_path / "report", tmp_path / "out"
+    job = Job(manifest=str(manifest), outputs=(str(outputs),))
+    claim(folder, job.settings())
+    claim(folder, job.settings())
+    Audio(tone(440, 2.0)[None], RATE).write(outputs / "good.wav")
+    with pytest.raises(InputError, match="other settings"):
+        claim(folder, job.settings())
+
+
+def test_a_model_that_samples_otherwise_is_another_model(tiny_model: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny_model, copy)
+    before = weights_id(str(copy))
+    assert before == weights_id(str(tiny_model))
+    config = json.loads((copy / "config.json").read_text())
+    config["about"]["sampling"] = {"temperature": 0.5}
+    (copy / "config.json").write_text(json.dumps(config))
+    assert weights_id(str(copy)) != before
 
 
 def odd_outputs() -> dict[str, Audio]:

@@ -121,8 +121,17 @@ class Job:
 
     def settings(self) -> dict[str, Any]:
         """What makes two runs the same."""
-        model = None if self.model is None else f"{self.model} {weights_id(self.model)}"
-        return {**asdict(self), "fonts": [Path(f).name for f in self.fonts], "model": model}
+        judged = [f"{folder} {content_id(Path(folder).iterdir())}" for folder in self.outputs]
+        asked = None
+        if self.manifest is not None:
+            asked = f"{self.manifest} {content_id([Path(self.manifest)])}"
+        return {
+            **asdict(self),
+            "fonts": [Path(f).name for f in self.fonts],
+            "manifest": asked,
+            "outputs": judged,
+            "model": None if self.model is None else f"{self.model} {weights_id(self.model)}",
+        }
 
 
 def folder_name(folder: str) -> str:
@@ -130,8 +139,18 @@ def folder_name(folder: str) -> str:
     return Path(folder).resolve().name
 
 
+def content_id(paths: Iterable[Path]) -> str:
+    """Short hash of what files hold, and of their names."""
+    digest = hashlib.sha256()
+    for path in sorted(paths):
+        if path.is_file():
+            digest.update(path.name.encode() + b"\0")
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:12]
+
+
 def weights_id(model: str) -> str:
-    """Short hash of a model's weights.
+    """Short hash of a model's weights, and of how it samples.
 
     Raises:
         ModelError: there is no model.
@@ -141,10 +160,7 @@ def weights_id(model: str) -> str:
 
     folder = folder_of(model)
     read_config(folder)
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
+    return content_id([folder / "config.json", *folder.glob("*.safetensors")])
 
 
 def read_records(folder: Path) -> list[Record]:
