@@ -1,4 +1,4 @@
-"""What codecs keep, and what they cost: prints the tables of docs/results.md.
+"""What codecs keep, and what they cost: prints the tables of docs/codec.md.
 
     timbrel prepare render -o runs/valid --count 192 --split valid --seed 2 --synth-share 0.3
     python benchmarks/codec.py default runs/codec/codec --store runs/valid \\

@@ -118,7 +118,7 @@ def row(player: Timbrel, asked: list[Question], make: Make) -> str:
     scores, outputs = [], []
     for question in asked:
         latent = make(question)
-        samples = player.codec.decode(latent)[0, :, player.codec.delay :].numpy()
+        samples = player.codec.decode(latent)[0].numpy()
         audio = Audio(samples, player.codec.rate)
         out, truth = heard(audio), question.case.truth
         assert truth is not None

@@ -15,7 +15,7 @@ import torch
 
 from timbrel.data.render.scores import draw_score
 from timbrel.evaluation.statistics import mean_interval
-from timbrel.generate.windows import Sampling, generate, structure_of_rolls, windows
+from timbrel.generate.windows import generate, structure_of_rolls, windows
 from timbrel.model import Timbrel, load
 from timbrel.notes import Notes
 from timbrel.roll import roll
@@ -35,7 +35,9 @@ def changes(player: Timbrel, notes: Notes, example: Path) -> np.ndarray:
     structure = structure_of_rolls(player.network, roll_between)
     frames = round(SECONDS * rate)
     timbre = player.timbre(example)
-    latent = torch.cat(list(generate(player.network, structure, frames, timbre, Sampling())), 2)
+    latent = torch.cat(
+        list(generate(player.network, structure, frames, timbre, player.sampling())), 2
+    )
     weight = player.network.channel_weight[:, None]
     return (latent.diff(dim=2).square() * weight).mean(1).sqrt()[0].numpy()
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -6,13 +7,13 @@ import torch
 
 from sounds import RATE, tone
 from timbrel.audio import Audio
-from timbrel.codec.spectral import SpectralConfig
+from timbrel.codec.spectral import SpectralCodec, SpectralConfig
 from timbrel.diffusion.guidance import Guidance
 from timbrel.errors import InputError, ModelError
 from timbrel.generate.windows import Sampling, generate, structure_of_rolls, windows
 from timbrel.model import TAIL_SECONDS, Timbrel, load
 from timbrel.notes import Notes
-from timbrel.serialize import load_codec, load_network
+from timbrel.serialize import assemble, load_codec, load_listener, load_network
 
 
 @pytest.fixture(scope="module")
@@ -198,3 +199,49 @@ def test_devices_that_are_not_there_are_refused() -> None:
 
     with pytest.raises(InputError, match="device 'warp'"):
         pick_device("warp")
+
+
+def test_only_files_of_a_model_are_replaced(player: Timbrel, tmp_path: Path) -> None:
+    for name in ("mine.safetensors", "listener.safetensors", "network-1.safetensors"):
+        (tmp_path / name).write_bytes(b"?")
+    assemble(tmp_path, player.codec, player.network, None, None, {"name": "other"})
+    assert (tmp_path / "mine.safetensors").read_bytes() == b"?"
+    assert not (tmp_path / "listener.safetensors").exists()
+    assert load(tmp_path, "cpu").listener is None
+
+
+def test_parts_that_do_not_belong_together_are_not_put_together(
+    player: Timbrel, tiny_model: Path, tmp_path: Path
+) -> None:
+    other = SpectralCodec(replace(player.codec.config, channels=16))
+    with pytest.raises(ModelError, match="codec with channels = 32, this one has 16"):
+        assemble(tmp_path / "a", other, player.network, None, None, {})
+    stranger = SpectralCodec(player.codec.config)
+    stranger.basis.deviation.copy_(torch.rand(32) + 0.5)
+    with pytest.raises(ModelError, match="latents of another codec"):
+        assemble(tmp_path / "a", stranger, player.network, None, None, {})
+    assert not (tmp_path / "a").exists()
+    with pytest.raises(ModelError, match="trained for a hop of 1024, the codec has 2048"):
+        load_listener(tiny_model, 44_100, 2048)
+
+
+def test_without_a_listener_a_register_cannot_be_heard(
+    player: Timbrel, tone_file: Path, tmp_path: Path
+) -> None:
+    assemble(tmp_path, player.codec, player.network, None, None, {})
+    deaf = load(tmp_path, "cpu")
+    with pytest.raises(ModelError, match="leave out --octave fit"):
+        deaf.render(Notes.from_rows([(0, 0.5, 60, 90)]), tone_file, octave="fit")
+    with pytest.raises(ModelError, match="give a MIDI file"):
+        deaf.notes(tone_file)
+
+
+def test_a_recording_is_heard_as_loud_in_stereo_as_in_mono(player: Timbrel) -> None:
+    left = tone(330, 2.0)[None]
+    heard = [
+        player.listen(Audio(samples, RATE))
+        for samples in (left, np.concatenate([left, left]), np.concatenate([left, 0 * left]))
+    ]
+    for other in heard[1:]:
+        assert other.pitch.tolist() == heard[0].pitch.tolist()
+        assert other.velocity.tolist() == heard[0].velocity.tolist()

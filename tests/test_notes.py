@@ -44,6 +44,13 @@ def test_a_tempo_change_moves_only_what_follows(tmp_path: Path) -> None:
     assert notes.offset == pytest.approx([0.5, 1.5])
 
 
+def test_of_two_tempos_at_one_tick_the_last_holds(tmp_path: Path) -> None:
+    note = [(0, b"\x90\x3c\x50"), (480, b"\x80\x3c\x00")]
+    for first, last in ((120, 60), (60, 120)):
+        notes = read(tmp_path, midi([[(0, tempo(first)), (0, tempo(last)), *note]], kind=0))
+        assert notes.offset == pytest.approx([60 / last])
+
+
 def test_running_status_and_velocity_zero_end_notes(tmp_path: Path) -> None:
     events = [(0, b"\x90\x3c\x50"), (480, b"\x3c\x00"), (0, b"\x3e\x60"), (480, b"\x3e\x00")]
     notes = read(tmp_path, midi([events], kind=0))

@@ -1,4 +1,4 @@
-"""The default model from nothing: data, codec, listener, model, few steps, evaluation.
+"""The default model from nothing: data, codec, listener, model, few steps, evaluation, card.
 
     python recipes/default/make.py recipes/default/two-cores.toml -o runs/default
 
@@ -19,11 +19,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from card import write_card
+
 from timbrel.data.render.soundfont import SoundFont, find_fonts
 
 PATIENCE = 60  # seconds that a stopped stage has to save what it did
 SEEDS = {"train": 1, "valid": 2}
-SECTIONS = ("render", "codec", "listener", "model", "distil", "sampling", "evaluate")
+SECTIONS = ("render", "codec", "listener", "model", "sampling", "evaluate")  # "distil" if wanted
 
 
 def arguments(**options: Any) -> list[str]:
@@ -69,9 +71,12 @@ def stages(config: dict[str, Any], out: Path) -> Iterator[tuple[str, list[list[s
     yield "listener", [["train", "listener", *data, "-o", f"{out / 'listener'}", *more]]
     more = [*valid, *arguments(codec=codec, **config["model"])]
     yield "model", [["train", "model", *data, "-o", f"{out / 'model'}", *more]]
-    more = ["--from", f"{out / 'model/model'}", *arguments(codec=codec, **config["distil"])]
-    yield "distil", [["train", "distil", *data, "-o", f"{out / 'distil'}", *more]]
-    more = arguments(codec=codec, network=out / "distil/model", listener=listener)
+    network = out / "model/model"
+    if "distil" in config:
+        more = ["--from", f"{network}", *arguments(codec=codec, **config["distil"])]
+        yield "distil", [["train", "distil", *data, "-o", f"{out / 'distil'}", *more]]
+        network = out / "distil/model"
+    more = arguments(codec=codec, network=network, listener=listener)
     more += arguments(name="timbrel-small", licence="MIT", **config["sampling"])
     yield "assemble", [["train", "assemble", "-o", f"{out / 'timbrel-small'}", *more]]
     for protocol in config["evaluate"]["protocols"]:
@@ -147,7 +152,9 @@ def main() -> None:
                 print(f"\nstopped in stage '{name}'; the same command goes on from there")
                 return
         (done / name).touch()
-    print(f"\nall done: {options.output / 'timbrel-small'}")
+    commands = [words for _, part in stages(config, options.output) for words in part]
+    card = write_card(options.output, commands, config["render"])
+    print(f"\nall done: {options.output / 'timbrel-small'}; its card is {card}")
 
 
 if __name__ == "__main__":

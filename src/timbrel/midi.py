@@ -192,7 +192,8 @@ class _Clock:
     """Ticks -> seconds under tempo changes."""
 
     def __init__(self, score: Any) -> None:
-        tempos = sorted((int(t.time), float(t.qpm)) for t in score.tempos)
+        # of several at one tick the last holds: programs write a default before the real one
+        tempos = sorted(((int(t.time), float(t.qpm)) for t in score.tempos), key=lambda t: t[0])
         if not tempos or tempos[0][0] > 0:
             tempos.insert(0, (0, 120.0))
         per_quarter = int(score.ticks_per_quarter)

@@ -153,7 +153,7 @@ class Timbrel:
         Raises:
             InputError: a file or an option that cannot be used.
         """
-        sampling = self._sampling(
+        sampling = self.sampling(
             steps, guidance_structure, guidance_timbre, seed, sampler, temperature
         )
         if octave not in ("keep", "fit"):
@@ -217,8 +217,48 @@ class Timbrel:
         if self.listener is None:
             reads = "MIDI only: give a MIDI file" if self.reads_notes else "audio, not by notes"
             raise ModelError(f"this model takes structure from {reads}")
-        samples = self._tensor(audio.with_loudness(EXAMPLE_LOUDNESS))
+        samples = self._tensor(audio.mono().with_loudness(EXAMPLE_LOUDNESS))
         return hear_notes(self.listener, samples, self.codec.frame_rate)
+
+    def sampling(
+        self,
+        steps: int | None = None,
+        guidance_structure: float | None = None,
+        guidance_timbre: float | None = None,
+        seed: int = 0,
+        sampler: str | None = None,
+        temperature: float | None = None,
+    ) -> Sampling:
+        """The options of `render` with the model's defaults filled in.
+
+        Raises:
+            InputError: an option that this model cannot do.
+        """
+        default = self.about.get("sampling", {})
+        steps = int(default.get("steps", Sampling.steps)) if steps is None else steps
+        structure, timbre = guidance_structure, guidance_timbre
+        structure = default.get("structure", Guidance.structure) if structure is None else structure
+        timbre = default.get("timbre", Guidance.timbre) if timbre is None else timbre
+        if not 1 <= steps <= 1000:
+            raise InputError(f"steps is {steps}; give a whole number from 1 to 1000")
+        few_step = self.network.config.denoiser.few_step
+        least, most = FEW_STEP_GUIDANCE if few_step else (0, 20)
+        for name, value in (("guidance-structure", structure), ("guidance-timbre", timbre)):
+            if not least <= value <= most:
+                raise InputError(
+                    f"{name} is {value}; this model takes numbers from {least:g} to {most:g}"
+                )
+        if not 0 <= seed < 2**63:
+            raise InputError(f"seed is {seed}; give a whole number from 0 up")
+        sampler = default.get("sampler", Sampling.sampler) if sampler is None else sampler
+        if sampler not in SAMPLERS:
+            raise InputError(f"sampler is '{sampler}'; it can be {', '.join(SAMPLERS)}")
+        if temperature is None:
+            temperature = float(default.get("temperature", Sampling.temperature))
+        if not 0 <= temperature <= 2:
+            raise InputError(f"temperature is {temperature}; give a number from 0 to 2")
+        guidance = Guidance(float(structure), float(timbre))
+        return Sampling(steps, guidance, seed, sampler, temperature)
 
     def info(self) -> dict[str, Any]:
         """Parameters, rates, and what the model card says in short."""
@@ -266,7 +306,7 @@ class Timbrel:
             )
         if not isinstance(structure, Audio):
             structure = Audio.read(structure, minimum_seconds=0.1, reject_silence=True)
-        samples = self._tensor(structure.with_loudness(EXAMPLE_LOUDNESS))
+        samples = self._tensor(structure.mono().with_loudness(EXAMPLE_LOUDNESS))
         return structure_of_audio(self.network, samples), structure.seconds
 
     def _play(
@@ -311,46 +351,20 @@ class Timbrel:
         return torch.from_numpy(np.ascontiguousarray(mono.samples)).to(self.device)
 
     def _octaves_apart(self, notes: Notes, example: Audio) -> int:
-        """Octaves from the notes' register to the one heard in the example."""
+        """Octaves from the notes' register to the one heard in the example.
+
+        Raises:
+            ModelError: the model has no listener.
+        """
+        if self.listener is None:
+            raise ModelError(
+                "this model cannot hear the example's register, as it has no listener; leave out "
+                "--octave fit"
+            )
         heard = self.listen(example)
         if len(heard) == 0:
             return 0
         return round(float(np.median(heard.pitch) - np.median(notes.pitch)) / 12)
-
-    def _sampling(
-        self,
-        steps: int | None,
-        structure: float | None,
-        timbre: float | None,
-        seed: int,
-        sampler: str | None,
-        temperature: float | None,
-    ) -> Sampling:
-        """Options with the model's defaults filled in."""
-        default = self.about.get("sampling", {})
-        steps = int(default.get("steps", Sampling.steps)) if steps is None else steps
-        structure = default.get("structure", Guidance.structure) if structure is None else structure
-        timbre = default.get("timbre", Guidance.timbre) if timbre is None else timbre
-        if not 1 <= steps <= 1000:
-            raise InputError(f"steps is {steps}; give a whole number from 1 to 1000")
-        few_step = self.network.config.denoiser.few_step
-        least, most = FEW_STEP_GUIDANCE if few_step else (0, 20)
-        for name, value in (("guidance-structure", structure), ("guidance-timbre", timbre)):
-            if not least <= value <= most:
-                raise InputError(
-                    f"{name} is {value}; this model takes numbers from {least:g} to {most:g}"
-                )
-        if not 0 <= seed < 2**63:
-            raise InputError(f"seed is {seed}; give a whole number from 0 up")
-        sampler = default.get("sampler", Sampling.sampler) if sampler is None else sampler
-        if sampler not in SAMPLERS:
-            raise InputError(f"sampler is '{sampler}'; it can be {', '.join(SAMPLERS)}")
-        if temperature is None:
-            temperature = float(default.get("temperature", Sampling.temperature))
-        if not 0 <= temperature <= 2:
-            raise InputError(f"temperature is {temperature}; give a number from 0 to 2")
-        guidance = Guidance(float(structure), float(timbre))
-        return Sampling(steps, guidance, seed, sampler, temperature)
 
 
 def _name(structure: Structure) -> str:

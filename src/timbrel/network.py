@@ -1,14 +1,15 @@
 """All learned parts together, and the conditions as the denoiser takes them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from timbrel.codec.basis import SpectralBasis
 from timbrel.codec.codec import Codec
-from timbrel.codec.spectral import SpectralConfig
+from timbrel.codec.spectral import SpectralCodec, SpectralConfig
 from timbrel.codec.spectral import tiny as tiny_codec
 from timbrel.conditions.adversary import Adversary
 from timbrel.conditions.outline import Outline
@@ -59,7 +60,9 @@ def tiny() -> ModelConfig:
         timbre=TimbreConfig(width=48, blocks=2, dim=16),
         structure=StructureConfig(dim=48, blocks=1, width=64),
         recall=RecallConfig(layers=1, width=48, blocks=1, heads=2, uncertainty=True),
-        denoiser=UNetConfig(widths=(48, 64), embedding=64, heads=2, structure=48),
+        denoiser=UNetConfig(
+            widths=(48, 64), embedding=64, heads=2, structure=48, standardised=True
+        ),
         window=64,
         context=16,
     )
@@ -67,7 +70,9 @@ def tiny() -> ModelConfig:
 
 def small() -> ModelConfig:
     """The default: faster than real time on two cores."""
-    return ModelConfig(recall=RecallConfig(layers=2, uncertainty=True))
+    return ModelConfig(
+        recall=RecallConfig(layers=2, uncertainty=True), denoiser=UNetConfig(standardised=True)
+    )
 
 
 def base() -> ModelConfig:
@@ -76,7 +81,9 @@ def base() -> ModelConfig:
         timbre=TimbreConfig(width=256, blocks=6, dim=64),
         structure=StructureConfig(dim=256, blocks=3),
         recall=RecallConfig(layers=3, width=384, uncertainty=True),
-        denoiser=UNetConfig(widths=(288, 448, 640), blocks=2, embedding=512, heads=8),
+        denoiser=UNetConfig(
+            widths=(288, 448, 640), blocks=2, embedding=512, heads=8, standardised=True
+        ),
     )
 
 
@@ -125,11 +132,16 @@ class Network(nn.Module):
             self.outline.adopt(basis)
 
     def begin_from(self, other: "Network") -> None:
-        """Take over weights; what `other` lacks of recall stays as it is and adds nothing."""
+        """Take over weights; what older versions lack adds nothing until it has learned."""
         missing, unknown = self.load_state_dict(other.state_dict(), strict=False)
-        new = [name for name in missing if not name.startswith("recall.")]
+        added = ("recall.", "denoiser.enter_standardised.")
+        new = [name for name in missing if not name.startswith(added)]
         if unknown or new:
             raise ValueError(f"weights of another network: {(unknown + new)[0]}")
+        entry = self.denoiser.enter_standardised
+        if entry is not None and other.denoiser.enter_standardised is None:
+            nn.init.zeros_(entry.weight)
+            nn.init.zeros_(cast(Tensor, entry.bias))
 
     @property
     def objective(self) -> Objective:
@@ -197,6 +209,30 @@ class Network(nn.Module):
                 change = found.log_deviation.float()
                 deviation = torch.where(both, self.outline.deviation(change), deviation)
         return Conditions(code, vector, guess, deviation)
+
+
+def check_codec(network: Network, codec: Codec) -> None:
+    """Refuse a codec whose latents the network does not know; its decoder may be any.
+
+    Raises:
+        ModelError: says what differs.
+    """
+    trained, given = asdict(network.config.codec), asdict(latent_config(codec))
+    trained.pop("decoder", None)
+    for name, value in trained.items():
+        if given.get(name) != value:
+            raise ModelError(
+                f"the network was trained on a codec with {name} = {value}, this one has "
+                f"{given.get(name)}; give the codec that it was trained with"
+            )
+    if isinstance(codec, SpectralCodec):
+        # the basis enters the network by its channels' weights; they are stored in half precision
+        weight = codec.basis.deviation / codec.basis.deviation.mean()
+        if not torch.allclose(network.channel_weight, weight, rtol=1e-2):
+            raise ModelError(
+                "the network was trained on latents of another codec; give the codec that it was "
+                "trained with"
+            )
 
 
 @torch.no_grad()

@@ -21,8 +21,9 @@ from timbrel.codec.rave import RaveCodec, RaveConfig
 from timbrel.codec.spectral import SpectralCodec, SpectralConfig
 from timbrel.conditions.listener import Listener, ListenerConfig
 from timbrel.errors import ModelError
-from timbrel.network import ModelConfig, Network
+from timbrel.network import ModelConfig, Network, check_codec
 
+STEMS = ("codec", "network", "listener")  # of weight files
 FORMAT = 1  # raised when old programs can no longer read what new ones write
 LARGEST_FILE = 15 * 2**20  # bytes; bigger weights are split over several files
 
@@ -71,10 +72,10 @@ def _names(kind: Any) -> set[str]:
 def save_folder(
     folder: Path, config: Mapping[str, Any], weights: Mapping[str, Mapping[str, Tensor]]
 ) -> None:
-    """Write a model folder in one step: the old one stays until the new one is complete.
+    """Write a model folder: first beside it, then, when all is there, file by file into it.
 
     Args:
-        folder: replaced if it exists; other files in it are kept.
+        folder: made, or written into; files that are not of a model are kept.
         config: JSON-able.
         weights: file stem -> tensors; float tensors are stored as float16.
     """
@@ -87,9 +88,10 @@ def save_folder(
     document = {"format": FORMAT, **config}
     (temporary / "config.json").write_text(json.dumps(document, indent=1) + "\n")
     folder.mkdir(exist_ok=True)
-    for old in folder.glob("*.safetensors"):
-        if not (temporary / old.name).exists():
-            old.unlink()
+    for stem in STEMS:
+        for old in weight_files(folder, stem):
+            if not (temporary / old.name).exists():
+                old.unlink()
     for path in sorted(temporary.iterdir()):
         os.replace(path, folder / path.name)
     shutil.rmtree(temporary)
@@ -135,15 +137,19 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
+def weight_files(folder: Path, stem: str) -> list[Path]:
+    """The files over which the weights of `stem` are spread, in order."""
+    more = sorted(folder.glob(f"{stem}-*.safetensors"))
+    return sorted(folder.glob(f"{stem}.safetensors")) + more
+
+
 def read_weights(folder: Path, stem: str) -> dict[str, Tensor]:
     """All tensors saved under `stem`, as float32.
 
     Raises:
         ModelError: no such file, or a damaged one, by name.
     """
-    paths = sorted(folder.glob(f"{stem}.safetensors")) + sorted(
-        folder.glob(f"{stem}-*.safetensors")
-    )
+    paths = weight_files(folder, stem)
     if not paths:
         raise ModelError(f"{folder} is incomplete: {stem}.safetensors is missing; get it again")
     weights: dict[str, Tensor] = {}
@@ -277,11 +283,18 @@ def load_listener(folder: Path, rate: int, hop: int) -> Listener:
     """Read the listener of a listener or model folder.
 
     Raises:
-        ModelError: see `read_config` and `read_weights`.
+        ModelError: see `read_config` and `read_weights`; it was trained for another rate or hop.
     """
     config = read_config(folder)
     if "listener" not in config:
         raise ModelError(f"{folder} holds no listener, so it cannot read notes from audio")
+    made_for = config["model"]["codec"] if "model" in config else config
+    for name, wanted in (("rate", rate), ("hop", hop)):
+        if made_for[name] != wanted:
+            raise ModelError(
+                f"the listener in {folder} was trained for a {name} of {made_for[name]}, the codec "
+                f"has {wanted}; train one with `timbrel train listener`, or leave it out"
+            )
     size = from_dict(ListenerConfig, config["listener"], str(folder / "config.json"))
     listener = Listener(rate, hop, size)
     load_weights(listener, read_weights(folder, "listener"), folder)
@@ -305,7 +318,11 @@ def assemble(
         listener: needed to take structure from audio.
         size: of the listener.
         about: name, licence, training, scores: shown by `timbrel info`.
+
+    Raises:
+        ModelError: the network was trained on another codec's latents.
     """
+    check_codec(network, codec)
     config: dict[str, Any] = {
         "kind": "model",
         "about": dict(about),

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from timbrel.ablation.study import Setting, read_study, run_study
+from timbrel.ablation.study import Setting, last_line, read_study, run_study
 from timbrel.ablation.table import table
 from timbrel.data.store import Store
 from timbrel.errors import InputError
@@ -84,3 +84,20 @@ def test_a_recipe_that_was_stopped_is_not_taken_for_done(
     other = Setting(**{**vars(setting), "budget": Budget(steps=4)})
     with pytest.raises(InputError, match="steps = 3, not 4"):
         run_study(study, other, tmp_path / "out", CPU)
+    log = tmp_path / "out/ours/run/metrics.jsonl"
+    log.write_text('{"progress": 0.5}\n{"prog')  # as a kill may leave it
+    assert last_line(tmp_path / "out/ours") == {"progress": 0.5}
+
+
+def test_a_folder_asks_one_question(setting: Setting, tmp_path: Path) -> None:
+    study = read_study(write_study(tmp_path, "ours"))
+    home = tmp_path / "out"
+    (home / "ours/model").mkdir(parents=True)
+    (home / "ours/model/config.json").touch()
+    (home / "study.json").write_text('{"data": "elsewhere"}')
+    with pytest.raises(InputError, match="a study with base = None"):
+        run_study(study, setting, home, CPU)
+    (home / "study.json").unlink()
+    (home / "ours/recipe.json").write_text('{"model": {}}')
+    with pytest.raises(InputError, match="a recipe with data = None"):
+        run_study(study, setting, home, CPU)

@@ -55,6 +55,7 @@ def test_a_folder_of_files_gets_a_report_and_a_comparison(tmp_path: Path) -> Non
     ("arguments", "words"),
     [
         (["evaluate"], "say what to judge"),
+        (["evaluate", "default", "--steps", "0"], "steps is 0"),
         (["evaluate", "default", "--protocol", "none"], "choose one of"),
         (["evaluate", "--outputs", "."], "needs --manifest"),
         (["evaluate", "--outputs", "nowhere", "--manifest", "m"], "is not a folder"),

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from command_line import timbrel
 from sounds import RATE, tone
 from timbrel.audio import Audio
+from timbrel.cli.info import describe
 from timbrel.codec.external import ExternalCodec, HuggingFaceCodec, TorchScriptCodec
 from timbrel.data.store import Store
 from timbrel.errors import ModelError
 from timbrel.model import load
-from timbrel.network import latent_config
+from timbrel.network import Network, latent_config
 from timbrel.network import tiny as tiny_model
 from timbrel.notes import Notes
 from timbrel.serialize import assemble, describe_codec, load_codec, save_codec
@@ -217,6 +218,15 @@ def test_encodec_and_dac_are_read_from_what_transformers_saves(
         assert codec.decode(latent).shape == (1, 1, latent.shape[2] * hop)
         # quantisation is left out, so what comes back depends on all of the latent
         assert not torch.equal(codec.decode(latent), codec.decode(latent + 1e-3))
+
+
+def test_what_a_model_on_torchscript_is_can_be_asked_with_trust(tmp_path: Path) -> None:
+    codec = load_codec(exported(Exported(), tmp_path / "c.ts"), trust=True)
+    network = Network(replace(tiny_model(), codec=latent_config(codec)))
+    assemble(tmp_path / "model", codec, network, None, None, {"name": "other"})
+    with pytest.raises(ModelError, match="--trust"):
+        describe(str(tmp_path / "model"))
+    assert describe(str(tmp_path / "model"), trust=True)["latent_channels"] == codec.channels
 
 
 def test_other_models_of_transformers_are_refused_by_kind(tmp_path: Path) -> None:

@@ -89,6 +89,15 @@ def test_other_rates_channels_and_lengths_come_back_as_they_were(tmp_path: Path)
     assert np.isfinite(again.samples).all()
 
 
+def test_more_channels_than_a_format_can_hold_are_said_to_be_so(tmp_path: Path) -> None:
+    save_codec(random_rave(), tmp_path / "codec")
+    Audio(np.stack([tone(330, 1.0)] * 9), RATE).write(tmp_path / "nine.wav")
+    output = tmp_path / "nine.flac"
+    with pytest.raises(InputError, match=r"nine.flac cannot be written: FLAC .* 9 channels"):
+        reconstruct(tmp_path / "nine.wav", output, str(tmp_path / "codec"), False, "cpu")
+    assert not output.exists()
+
+
 def test_nan_is_refused_and_leaves_no_file(codec: Codec, tmp_path: Path) -> None:
     save_codec(codec, tmp_path / "codec")
     samples = np.stack([tone(330, 3.0)] * 2, 1)

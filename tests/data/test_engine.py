@@ -1,11 +1,15 @@
 """The same work here, in processes and on a local Ray cluster."""
 
+import functools
 import itertools
+import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -157,3 +161,50 @@ def test_a_ray_cluster_does_the_same_as_this_process(
         attach_latents(Store.open(rendered), tiny_codec, engine=engine)
     assert contents(tmp_path / "recorded-here") == contents(tmp_path / "recorded-there")
     assert contents(tmp_path / "rendered-here") == contents(tmp_path / "rendered-there")
+
+
+def test_processes_work_and_end_with_their_parent_however_they_are_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Python 3.14 forks from a server; 3.11 to 3.13 fork, or spawn where there is no fork
+    for method in ("fork", "forkserver"):
+        context = multiprocessing.get_context(method)
+        pool = functools.partial(ProcessPoolExecutor, mp_context=context)
+        monkeypatch.setattr("timbrel.data.engine.ProcessPoolExecutor", pool)
+        assert list(Local(2).run(count_up, 100, range(6))) == EXPECTED
+
+
+@pytest.mark.slow
+def test_workers_do_not_outlive_a_program_that_was_killed(tmp_path: Path) -> None:
+    script = tmp_path / "work.py"
+    script.write_text(
+        "import os, sys, time\n"
+        "from timbrel.data.engine import Local\n"
+        "def work(shared, item):\n"
+        "    open(f'{sys.argv[1]}/{os.getpid()}', 'w').close()\n"
+        "    time.sleep(60)\n"
+        "    return [item]\n"
+        "if __name__ == '__main__':\n"
+        "    list(Local(2).run(work, None, range(4)))\n"
+    )
+    folder = tmp_path / "pids"
+    folder.mkdir()
+    program = subprocess.Popen([sys.executable, str(script), str(folder)])
+    until = time.monotonic() + 60
+    while len(list(folder.iterdir())) < 2 and time.monotonic() < until:
+        time.sleep(0.1)
+    program.kill()
+    program.wait()
+    pids = [int(path.name) for path in folder.iterdir()]
+    assert len(pids) == 2
+    while any(map(running, pids)) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not any(map(running, pids))
+
+
+def running(pid: int) -> bool:
+    """Whether a process is there, and not one that has ended and waits to be collected."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

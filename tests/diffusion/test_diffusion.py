@@ -1,10 +1,13 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from timbrel.diffusion.guidance import Guidance, combine
-from timbrel.diffusion.objective import RectifiedFlow
+from timbrel.diffusion.objective import RectifiedFlow, interpolate, standardised
 from timbrel.diffusion.samplers import euler
 from timbrel.diffusion.unet import Conditions, Shortcut, UNet, UNetConfig
+from timbrel.network import Network, tiny
 
 
 @pytest.mark.parametrize(
@@ -26,7 +29,8 @@ def test_guidance_is_the_nested_formula() -> None:
 
 def unet() -> UNet:
     torch.manual_seed(0)
-    net = UNet(8, 6, 4, UNetConfig(widths=(16, 24), embedding=32, heads=2))
+    sizes = UNetConfig(widths=(16, 24), embedding=32, heads=2, standardised=True)
+    net = UNet(8, 6, 4, sizes)
     for parameter in net.parameters():
         if parameter.abs().sum() == 0:
             torch.nn.init.normal_(parameter, std=0.05)
@@ -74,6 +78,37 @@ def test_items_of_a_batch_do_not_see_each_other() -> None:
     torch.testing.assert_close(evaluate(net, values)[:1], alone, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("time", [0.02, 0.4, 1.0])
+def test_a_latent_as_far_off_as_it_is_said_to_be_is_one_deviation_off(time: float) -> None:
+    torch.manual_seed(0)
+    guess, deviation = torch.randn(4, 8, 1), 0.1 + torch.rand(4, 8, 1)
+    latent = guess + deviation * torch.randn(4, 8, 4_000)
+    moment = torch.full((4,), time)
+    noisy = interpolate(latent, torch.randn_like(latent), moment)
+    free = torch.zeros(4, 1, 4_000)
+    off = standardised(noisy, moment, free, guess.expand_as(latent), deviation)
+    torch.testing.assert_close(off.std(2), torch.ones(4, 8), atol=0.05, rtol=0)
+    torch.testing.assert_close(off.mean(2), torch.zeros(4, 8), atol=0.06, rtol=0)
+    # what is given is clean, whatever the time
+    given = standardised(latent, moment, free + 1, guess.expand_as(latent), deviation)
+    torch.testing.assert_close(given, (latent - guess) / deviation)
+
+
+def test_training_on_from_an_older_denoiser_begins_with_what_that_one_says() -> None:
+    older = Network(replace(tiny(), denoiser=replace(tiny().denoiser, standardised=False)))
+    torch.nn.init.normal_(older.denoiser.leave.weight, std=0.1)
+    newer = Network(tiny())
+    newer.begin_from(older)
+    x, guess = torch.randn(2, 1, 32, 16)
+    code, timbre = torch.randn(1, 48, 16), torch.randn(1, 16)
+    conditions = Conditions(code, timbre, guess, torch.full((1, 32, 1), 0.5))
+    time, context = torch.tensor([0.4]), torch.zeros(1, 1, 16)
+    said, before = (net.denoiser(x, time, conditions, context) for net in (newer, older))
+    torch.testing.assert_close(said, before)
+    with pytest.raises(ValueError, match="enter_standardised"):
+        older.begin_from(newer)
+
+
 def test_an_untrained_denoiser_returns_the_guess() -> None:
     net = UNet(8, 6, 4, UNetConfig(widths=(16, 24), embedding=32, heads=2))
     _, _, code, timbre, guess, _, context = inputs(2, 16)
@@ -89,7 +124,7 @@ def test_an_untrained_denoiser_returns_the_guess() -> None:
 
 def test_a_few_step_denoiser_begins_as_the_one_it_came_from_and_hears_what_it_is_told() -> None:
     plain = unet()
-    few = UNet(8, 6, 4, UNetConfig(widths=(16, 24), embedding=32, heads=2, few_step=True))
+    few = UNet(8, 6, 4, replace(plain.config, few_step=True))
     few.load_state_dict(plain.state_dict(), strict=False)
     x, time, *steering, context = inputs(2, 16)
     conditions = Conditions(*steering)

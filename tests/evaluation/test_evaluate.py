@@ -24,6 +24,7 @@ from timbrel.evaluation.report import write_report
 from timbrel.evaluation.run import (
     Job,
     Record,
+    begin_line,
     claim,
     evaluate,
     judge,
@@ -450,3 +451,56 @@ def test_systems_of_one_report_are_compared_with_each_other(tmp_path: Path) -> N
     table = comparison([tmp_path])
     assert f"| {tmp_path}: theirs - {tmp_path}: ours | **+0.100**" in table
     assert "beat F1" not in table  # what nobody has is no column
+
+
+def test_folders_of_one_name_would_be_one_row_and_are_refused(tmp_path: Path) -> None:
+    for name in ("a/out", "b/out"):
+        (tmp_path / name).mkdir(parents=True)
+    job = Job(SMALL, outputs=(str(tmp_path / "a/out"), str(tmp_path / "b/out")), limit=1)
+    with pytest.raises(InputError, match="called 'out'"):
+        evaluate(job, tmp_path / "report")
+    assert not (tmp_path / "report").exists()
+
+
+def test_sampling_that_a_model_cannot_do_is_refused_before_any_work(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    job = Job(SMALL, model=str(tiny_model), sampling=(("steps", 0),), limit=1)
+    with pytest.raises(InputError, match="steps is 0"):
+        evaluate(job, tmp_path / "report")
+    assert not (tmp_path / "report").exists()
+
+
+def test_a_record_after_one_that_a_kill_cut_short_is_not_lost(
+    report: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(report, tmp_path / "report")
+    path = tmp_path / "report" / "records.jsonl"
+    whole = read_records(report)
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join(lines[:2]) + "\n" + lines[2][:40])
+    with open(path, "a+") as file:
+        begin_line(file)
+        file.write(lines[3] + "\n")
+    assert [r.system for r in read_records(tmp_path / "report")] == [
+        whole[k].system for k in (0, 1, 3)
+    ]
+    before = path.read_text()
+    with open(path, "a+") as file:
+        begin_line(file)  # nothing was cut short this time
+    assert path.read_text() == before
+
+
+def test_a_report_written_again_keeps_its_embedding(
+    report: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(report, tmp_path / "report")
+    asked = []
+    monkeypatch.setattr(
+        "timbrel.evaluation.report.rows",
+        lambda records, folder, embedding: asked.append(embedding) or [],
+    )
+    monkeypatch.setattr("timbrel.evaluation.report.page", lambda *_: "")
+    for embedding in (None, "clap:x", None):
+        write_report(tmp_path / "report", embedding)
+    assert asked == ["musicnn", "clap:x", "clap:x"]

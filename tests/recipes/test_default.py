@@ -65,13 +65,21 @@ def test_a_recipe_that_was_stopped_goes_on_and_makes_a_model_that_plays(tmp_path
     assert player.network.config.denoiser.few_step
     assert player.about["sampling"] == {"steps": 2, "structure": 2.0, "timbre": 2.0}
     assert make(config, "-o", out).stdout.count("$ timbrel") == 0
+    card = (out / "timbrel-small/card.md").read_text()
+    assert "* **train**: 12 renditions" in card
+    assert "| model | 2 |" in card
+    assert "timbrel train distil" in card
+    assert "Not evaluated" in card
 
 
 @pytest.mark.parametrize("name", ["two-cores", "gpu"])
-def test_every_stage_is_a_command_that_exists(name: str, tmp_path: Path) -> None:
+def test_every_stage_is_a_command_that_exists(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     module = importlib.util.spec_from_file_location("make", MAKE)
     assert module is not None
     recipe = importlib.util.module_from_spec(module)
+    monkeypatch.syspath_prepend(str(MAKE.parent))
     module.loader.exec_module(recipe)  # type: ignore[union-attr]
     config = recipe.read_config(MAKE.parent / f"{name}.toml")
     (tmp_path / "placeholder").touch()

@@ -1,13 +1,18 @@
 """Muon for matrices, AdamW for the rest."""
 
 import copy
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
 from timbrel.errors import TrainingError
-from timbrel.training.optimiser import Optimiser, matrices
+from timbrel.network import Network, small
+from timbrel.training.optimiser import Optimiser, matrices, shares
 
 
 def network() -> nn.Sequential:
@@ -94,3 +99,68 @@ def test_directions_with_small_gradients_are_learned_too() -> None:
         return float((layer.weight.detach() - wanted).square().mean())
 
     assert left("muon") < 0.1 * left("adamw")
+
+
+@pytest.mark.parametrize("world", [1, 2, 4])
+def test_processes_get_about_as_much_to_do(world: int) -> None:
+    weights = list(matrices(Network(small())))
+    load = [0] * world
+    for weight, owner in zip(weights, shares(weights, world), strict=True):
+        load[owner] += weight.numel() * min(len(weight), weight[0].numel())
+    assert max(load) < 1.1 * sum(load) / world
+
+
+TWO = """
+import sys, torch
+sys.path.insert(0, sys.argv[1])
+from test_optimiser import deep, descend
+from timbrel.training.optimiser import Optimiser
+module = deep()
+optimiser = Optimiser(module)
+if len(sys.argv) > 3:
+    state = torch.load(sys.argv[3], weights_only=True)
+    module.load_state_dict(state["module"])
+    optimiser.load_state_dict(state["optimiser"])
+descend(module, optimiser, 3)
+state = {"module": module.state_dict(), "optimiser": optimiser.state_dict()}
+held = sum(part["momentum_buffer"].numel() for part in optimiser.muon.state.values())
+state["held"] = held / sum(weight.numel() for weight in optimiser.matrices)
+torch.save(state, f"{sys.argv[2]}/{optimiser.ranks.world}-{optimiser.ranks.rank}.pt")
+"""
+
+
+def deep() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv1d(32, 48, 5), nn.Conv1d(48, 32, 3, padding=1), nn.Conv1d(32, 4, 3))
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_matrices_and_go_on_as_one_would(tmp_path: Path) -> None:
+    script = tmp_path / "two.py"
+    script.write_text(TWO)
+    one = [sys.executable, str(script), str(Path(__file__).parent), str(tmp_path)]
+    two = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port"]
+    two += ["29719", *one[1:]]
+    whole = deep()
+    optimiser = Optimiser(whole)
+
+    def run(*command: str) -> None:
+        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ})
+        assert done.returncode == 0, done.stderr[-2000:]
+
+    def found(name: str) -> dict:
+        return torch.load(tmp_path / f"{name}.pt", weights_only=True)
+
+    for begin in ([], [str(tmp_path / "2-0.pt")], [str(tmp_path / "2-0.pt")]):
+        descend(whole, optimiser, 3)
+        run(*two, *begin)
+        for rank in range(2):
+            state = found(f"2-{rank}")
+            assert 0 < state["held"] < 1
+            for name, value in whole.state_dict().items():
+                assert torch.equal(state["module"][name], value)
+    # and one process goes on from a checkpoint of two
+    descend(whole, optimiser, 3)
+    run(*one, str(tmp_path / "2-1.pt"))
+    for name, value in whole.state_dict().items():
+        assert torch.equal(found("1-0")["module"][name], value)

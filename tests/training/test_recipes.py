@@ -1,4 +1,4 @@
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -55,6 +55,14 @@ def test_the_paper_s_preset_has_the_paper_s_parts() -> None:
     assert not training.overlap
     assert training.adversary_every == 3
     assert 0 < training.stage_one < training.stage_one + training.adversary_delay
+
+
+def test_a_recipe_changes_the_preset_and_leaves_the_rest_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text("[training]\nframes = 96\n")
+    paper = preset("paper")
+    mine = read_recipe(str(tmp_path / "mine.toml"), paper.model, paper.training)
+    assert mine.model == paper.model
+    assert mine.training == replace(paper.training, frames=96)
 
 
 def test_a_size_is_trained_our_way() -> None:

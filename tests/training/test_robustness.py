@@ -17,6 +17,7 @@ from timbrel.data.pairs import Batch, Corruption, Pairs
 from timbrel.data.store import Store
 from timbrel.errors import DataError, TrainingError
 from timbrel.network import Network, tiny
+from timbrel.training.distil import student_of
 from timbrel.training.latents import attach_latents
 from timbrel.training.model import check_start, train_model
 from timbrel.training.probe import ProbeSet, probe
@@ -136,6 +137,11 @@ def test_weights_of_another_size_or_codec_are_refused_by_what_differs(
     check_start(network, certain)
     with pytest.raises(TrainingError, match=r"recall\.uncertainty = True, not False"):
         check_start(certain, network)
+    older = Network(replace(tiny(), denoiser=replace(tiny().denoiser, standardised=False)))
+    older.adopt(tiny_codec.basis)
+    check_start(network, older)
+    with pytest.raises(TrainingError, match=r"denoiser\.standardised = True, not False"):
+        check_start(older, network)
 
 
 def test_fine_tuning_begins_with_the_weights_it_was_given(
@@ -233,3 +239,22 @@ def test_a_run_of_two_processes_goes_on_with_one(
         assert done.returncode == 0, done.stderr[-2000:]
     state = torch.load(sorted((tmp_path / "run" / "checkpoints").iterdir())[-1], weights_only=True)
     assert state["step"] == 6
+
+
+def test_a_few_step_model_is_not_trained_on_data(tiny_codec: SpectralCodec) -> None:
+    network = Network(tiny())
+    network.adopt(tiny_codec.basis)
+    with pytest.raises(TrainingError, match="distilled from"):
+        check_start(network, student_of(network))
+
+
+def test_without_tensorboard_numbers_go_to_the_log_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with Run(tmp_path, {}) as run:
+        run.log(1, {"loss": 2.0}, show=False)
+        run.log(2, {"loss": 1.0}, show=False)
+        run.log_audio(2, "sound", np.zeros(8), 8_000)
+    assert capsys.readouterr().out.count("pip install 'timbrel[train]'") == 1
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 2

@@ -2,6 +2,7 @@
 
 Folder of a study:
     study.json            what was asked; another question in the same folder is refused
+    NAME/recipe.json      what it trains, and how
     NAME/run, NAME/model  each recipe's training run (resumed) and its model
     NAME/probe.json       its disentanglement numbers
     NAME/failure.txt      why there is no model, if so; the others go on
@@ -12,7 +13,7 @@ Folder of a study:
 import json
 import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +26,15 @@ from timbrel.data.store import Store
 from timbrel.errors import DataError, InputError, TrainingError
 from timbrel.evaluation.cases import Case, draw_cases
 from timbrel.evaluation.protocol import read_protocol
-from timbrel.evaluation.run import claim, judge, read_records
+from timbrel.evaluation.run import begin_line, claim, judge, read_records
 from timbrel.evaluation.systems import CODEC, TRUTH, System, model_rows, references
 from timbrel.model import folder_of, load
-from timbrel.network import PRESETS
+from timbrel.network import PRESETS, latent_config
 from timbrel.serialize import assemble, from_dict, load_codec, load_listener, read_config
 from timbrel.training.model import train_model
 from timbrel.training.probe import ProbeSet, probe
 from timbrel.training.recipe import Recipe, changed, read_recipe
-from timbrel.training.run import Budget, write_text
+from timbrel.training.run import Budget, differences, write_text
 
 FOLDER = Path(__file__).parent / "studies"
 # How models of each objective are judged: well past the steps after which little changes.
@@ -81,6 +82,7 @@ class Setting:
         hours: of the store that recipes use which do not say; None: all.
         seed: of training.
         batch: items per step.
+        trust: whether `base`'s codec may be TorchScript.
     """
 
     data: Path
@@ -91,6 +93,7 @@ class Setting:
     hours: float | None = None
     seed: int = 0
     batch: int = 16
+    trust: bool = False
 
 
 def study_names() -> list[str]:
@@ -126,7 +129,7 @@ def recipes_of(study: Study, setting: Setting) -> list[Recipe]:
     """
     if setting.size not in PRESETS:
         raise InputError(f"there is no size '{setting.size}'; choose one of {', '.join(PRESETS)}")
-    codec = load_codec(folder_of(setting.base)).config
+    codec = latent_config(load_codec(folder_of(setting.base), setting.trust))
     size = replace(PRESETS[setting.size](), codec=codec)
     found = []
     for name in study.recipes:
@@ -167,17 +170,23 @@ def run_study(
     for recipe in recipes:
         home = folder / recipe.name
         say(f"{recipe.name}: {recipe.question}")
+        home.mkdir(exist_ok=True)
+        asked = {
+            "model": asdict(recipe.model),
+            "training": asdict(recipe.training),
+            "data": asdict(recipe.data),
+        }
+        _same(home / "recipe.json", asked, "recipe")
         try:
             if not (home / "model" / "config.json").is_file():
                 train_recipe(recipe, setting, home, device)
         except (DataError, TrainingError) as error:
-            home.mkdir(exist_ok=True)
             write_text(home / "failure.txt", f"{error}\n")
             say(f"{recipe.name}: {error}")
             continue
         (home / "failure.txt").unlink(missing_ok=True)
-        judge_recipe(home, cases, folder / "judged")
-        probe_recipe(home, Store.open(setting.valid).part("valid"))
+        judge_recipe(home, cases, folder / "judged", setting.trust)
+        probe_recipe(home, Store.open(setting.valid).part("valid"), setting.trust)
 
 
 def _fonts() -> list[SoundFont]:
@@ -195,17 +204,27 @@ def _agree(path: Path, study: Study, setting: Setting) -> None:
         "hours": setting.hours,
         "seed": setting.seed,
         "batch": setting.batch,
+        "data": str(setting.data),
+        "valid": str(setting.valid),
+        "base": setting.base,
     }
+    _same(path, shared, "study")
+
+
+def _same(path: Path, asked: dict[str, Any], what: str) -> None:
+    """Note what was asked, or compare it with what was noted.
+
+    Raises:
+        InputError: something else was asked here before.
+    """
+    asked = json.loads(json.dumps(asked))  # tuples as lists
     if not path.exists():
-        write_text(path, json.dumps(shared, indent=1) + "\n")
+        write_text(path, json.dumps(asked, indent=1) + "\n")
         return
-    found = json.loads(path.read_text())
-    for name, value in shared.items():
-        if found.get(name) != value:
-            raise InputError(
-                f"{path.parent} holds a study with {name} = {found.get(name)}, not {value}; "
-                "give another folder"
-            )
+    for name, (wanted, found) in differences(asked, json.loads(path.read_text())):
+        raise InputError(
+            f"{path.parent} holds a {what} with {name} = {found}, not {wanted}; give another folder"
+        )
 
 
 def train_recipe(recipe: Recipe, setting: Setting, home: Path, device: torch.device) -> None:
@@ -215,7 +234,7 @@ def train_recipe(recipe: Recipe, setting: Setting, home: Path, device: torch.dev
         KeyboardInterrupt: training was told to stop before its budget was used.
     """
     base = folder_of(setting.base)
-    codec = load_codec(base)
+    codec = load_codec(base, setting.trust)
     store = select(Store.open(setting.data).part("train"), recipe.data)
     valid = Store.open(setting.valid).part("valid")
     network = train_model(
@@ -247,13 +266,19 @@ def last_line(home: Path) -> dict[str, float]:
     """What a recipe's training logged last: steps, seconds, progress; empty if nothing."""
     path = home / "run" / "metrics.jsonl"
     lines = path.read_text().splitlines() if path.is_file() else []
-    rows = (json.loads(line) for line in reversed(lines))
-    return next((row for row in rows if "progress" in row), {})
+    for line in reversed(lines):
+        try:
+            row: dict[str, float] = json.loads(line)
+        except json.JSONDecodeError:  # a kill cut it short
+            continue
+        if "progress" in row:
+            return row
+    return {}
 
 
-def judge_recipe(home: Path, cases: list[Case], judged: Path) -> None:
+def judge_recipe(home: Path, cases: list[Case], judged: Path, trust: bool) -> None:
     """Judge one recipe's model, from notes and from audio, as far as it reads them."""
-    player = load(home / "model", "cpu")
+    player = load(home / "model", "cpu", trust)
     systems: dict[str, System] = {TRUTH: references()[TRUTH]}
     if player.reads_notes:
         systems |= model_rows(player, "notes")
@@ -261,19 +286,20 @@ def judge_recipe(home: Path, cases: list[Case], judged: Path) -> None:
         systems |= model_rows(player, "audio")
     systems = {name: play for name, play in systems.items() if name != CODEC}
     done = {(r.case, r.system) for r in read_records(judged)}
-    with open(judged / "records.jsonl", "a") as file:
+    with open(judged / "records.jsonl", "a+") as file:
+        begin_line(file)
         for case in cases:
             records = judge(lambda case=case: case, systems, judged, done)  # type: ignore[misc]
             file.writelines(record.to_json() + "\n" for record in records)
             file.flush()
 
 
-def probe_recipe(home: Path, valid: Store) -> None:
+def probe_recipe(home: Path, valid: Store, trust: bool) -> None:
     """Measure one recipe's codes."""
     path = home / "probe.json"
     if path.is_file():
         return
-    player = load(home / "model", "cpu")
+    player = load(home / "model", "cpu", trust)
     passages = ProbeSet(valid, player.codec.frame_rate, 128)
     found = probe(player.network, passages, player.device, player.listener)
     write_text(path, json.dumps(found, indent=1) + "\n")

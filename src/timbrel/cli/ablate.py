@@ -5,11 +5,14 @@ from typing import Annotated
 
 import typer
 
+from timbrel.cli.options import Trust
 from timbrel.errors import InputError
 
 
 def ablate(
-    study: Annotated[str, typer.Argument(help="method, scaling, timbres, or a .toml file.")],
+    study: Annotated[
+        str, typer.Argument(help="method, scaling, timbres, denoiser, or a .toml file.")
+    ],
     data: Annotated[Path, typer.Option(help="Store with latents.")],
     valid: Annotated[Path, typer.Option(help="Held-out store with latents.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the study.")],
@@ -24,6 +27,7 @@ def ablate(
     ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Items per step.")] = 16,
     seed: Annotated[int, typer.Option(help="Of training.")] = 0,
+    trust: Trust = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
     only: Annotated[
         list[str] | None, typer.Option(help="A recipe of the study; may be repeated.")
@@ -45,7 +49,7 @@ def ablate(
         if missing := set(only) - set(asked.recipes):
             raise InputError(f"study '{study}' has no recipe '{missing.pop()}'")
         asked = replace(asked, recipes=tuple(name for name in asked.recipes if name in only))
-    setting = Setting(data, valid, base, size, Budget(steps, minutes), hours, seed, batch)
+    setting = Setting(data, valid, base, size, Budget(steps, minutes), hours, seed, batch, trust)
     run_study(asked, setting, output, pick_device(device))
     text = table(read_study(study), setting, output)
     write_text(output / "table.md", text)

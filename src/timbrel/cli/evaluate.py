@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from timbrel.cli.options import Trust
 from timbrel.errors import InputError
 
 Limit = Annotated[int | None, typer.Option(min=1, help="Cases per level at most.")]
@@ -44,6 +45,7 @@ def evaluate(
             help="For Fréchet distances: musicnn, vggish:FILE, clap:FOLDER or mert:FOLDER."
         ),
     ] = "musicnn",
+    trust: Trust = False,
     workers: Annotated[
         int, typer.Option(min=0, help="Processes; 0: one per core. Results do not depend on it.")
     ] = 0,
@@ -84,18 +86,26 @@ def evaluate(
         structure=asked.structure if asked else "notes",
         sampling=tuple(sampling.items()),
         limit=limit,
+        trust=trust,
     )
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(asked.name if asked else "cases", total=1.0)
         run(
             job,
             output,
-            workers or len(os.sched_getaffinity(0)),
+            workers or cores(),
             lambda share: bar.update(task, completed=share),
         )
     write_report(output, embedding)
     print((output / "table.md").read_text())
     print(f"{output / 'index.html'}: report")
+
+
+def cores() -> int:
+    """Processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # Linux alone has it
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def protocols(

@@ -9,7 +9,9 @@ from timbrel.errors import TimbrelError
 if TYPE_CHECKING:
     from timbrel.data.render.soundfont import SoundFont
 
-PACKAGES = "musescore-general-soundfont-small timgm6mb-soundfont opl3-soundfont"
+PACKAGES = (
+    "musescore-general-soundfont-small timgm6mb-soundfont opl3-soundfont fluidr3mono-gm-soundfont"
+)
 
 
 def fonts(

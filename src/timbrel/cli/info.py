@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from timbrel.cli.options import Trust
 from timbrel.errors import InputError
 
 MOST = 40  # entries shown of a count, such as recording families; --json gives all
@@ -19,9 +20,10 @@ def info(
     verify: Annotated[
         bool, typer.Option("--verify", help="Of a store, read all audio to find damage.")
     ] = False,
+    trust: Trust = False,
 ) -> None:
     """Say what WHAT is: notes, tracks and range; rate and length; or a model's numbers."""
-    facts = describe(what, verify)
+    facts = describe(what, verify, trust)
     if as_json:
         print(json.dumps(facts, indent=1, default=str))
         return
@@ -35,8 +37,13 @@ def info(
         print(f"{name:16s} {value}")
 
 
-def describe(what: str, verify: bool = False) -> dict[str, Any]:
-    """Facts about a file or folder; with `verify`, all audio of a store is read.
+def describe(what: str, verify: bool = False, trust: bool = False) -> dict[str, Any]:
+    """Facts about a file or folder.
+
+    Args:
+        what: its path, or "default".
+        verify: read all audio of a store.
+        trust: a model's codec may be TorchScript.
 
     Raises:
         InputError: it does not exist or is of no known kind.
@@ -45,7 +52,7 @@ def describe(what: str, verify: bool = False) -> dict[str, Any]:
     if what == "default" or (path / "config.json").is_file():
         from timbrel.model import load
 
-        return {"model": what, **load(what, "cpu").info()}
+        return {"model": what, **load(what, "cpu", trust).info()}
     if path.is_dir():
         if (path / "manifest.jsonl").is_file():
             from timbrel.data.damage import damage

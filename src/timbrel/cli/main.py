@@ -59,9 +59,6 @@ def main() -> None:
             file=sys.stderr,
         )
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("timbrel: stopped", file=sys.stderr)
-        sys.exit(130)
     except OSError as error:
         if debug:
             raise

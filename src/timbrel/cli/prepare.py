@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from rich.progress import Progress
 
+from timbrel.cli.options import Trust
 from timbrel.data.engine import pick_engine
 from timbrel.data.sources import SOURCES
 
@@ -30,7 +31,8 @@ def render(
     ] = "train",
     seed: Annotated[int, typer.Option(help="Of all draws.")] = 0,
     synth_share: Annotated[
-        float, typer.Option(help="Share of timbres from the own synthesiser; 1 needs no font.")
+        float,
+        typer.Option(min=0, max=1, help="Share of timbres from the own synthesiser; 1: no font."),
     ] = 0.4,
     recorded: Annotated[
         float,
@@ -95,9 +97,7 @@ def latents(
     codec: Annotated[
         str, typer.Option(help="'default', a codec or model folder, TorchScript, EnCodec or DAC.")
     ],
-    trust: Annotated[
-        bool, typer.Option("--trust", help="Run a TorchScript codec: it is code.")
-    ] = False,
+    trust: Trust = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
     workers: Workers = 1,
     engine: EngineName = "local",
@@ -146,6 +146,7 @@ def spectra(
 def heard(
     store: Annotated[Path, typer.Argument(help="Store to add heard notes to.")],
     model: Annotated[str, typer.Option(help="Model whose listener hears, or 'default'.")],
+    trust: Trust = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
 ) -> None:
     """Hear the notes of every item of STORE, to train a model on what will be heard (`heard`)."""
@@ -156,7 +157,7 @@ def heard(
     from timbrel.training.derived import attach_heard
 
     folder = folder_of(model)
-    codec = load_codec(folder)
+    codec = load_codec(folder, trust)
     with Progress(transient=True) as bar:
         task = bar.add_task("hearing", total=1.0)
         attach_heard(

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from timbrel.cli.options import Trust
+
 # What each number says, in the order in which they are printed.
 MEANING = {
     "structure/instrument": "instrument found in structure codes of audio",
@@ -25,6 +27,7 @@ def probe(
     model: Annotated[str, typer.Argument(help="'default' (packaged) or a model folder.")],
     data: Annotated[Path, typer.Option(help="Store with latents of the model's codec.")],
     frames: Annotated[int, typer.Option(min=16, help="Latent frames of a passage.")] = 128,
+    trust: Trust = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
@@ -37,7 +40,7 @@ def probe(
     from timbrel.training.probe import ProbeSet
     from timbrel.training.probe import probe as measure
 
-    player = load(model, device)
+    player = load(model, device, trust)
     store = Store.open(data)
     store.check("latents", codec_id(player.codec))
     passages = ProbeSet(store, player.codec.frame_rate, frames)

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from timbrel.cli.options import Trust
 from timbrel.errors import InputError
 
 
@@ -26,15 +27,13 @@ def reconstruct(
             "AFTER, a folder or hub name of EnCodec or DAC.",
         ),
     ] = "default",
-    trust: Annotated[
-        bool, typer.Option("--trust", help="Run a TorchScript codec: it is code.")
-    ] = False,
+    trust: Trust = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")] = "auto",
 ) -> None:
     """Encode SOURCE and decode it again, in bounded memory; every channel alone."""
     import soundfile
 
-    from timbrel.audio import FORMATS, check_writable
+    from timbrel.audio import check_writable
     from timbrel.codec.blocks import read_blocks, reconstruct_blocks
 
     check_writable(output)
@@ -52,14 +51,7 @@ def reconstruct(
     try:
         with (
             Progress(console=console, transient=True) as bar,
-            soundfile.SoundFile(
-                temporary,
-                "w",
-                coder.rate,
-                info.channels,
-                "PCM_24",
-                format=FORMATS[output.suffix.lower()],
-            ) as file,
+            _writer(temporary, output, coder.rate, info.channels) as file,
         ):
             task = bar.add_task("reconstructing", total=info.duration)
             for original, again in reconstruct_blocks(coder, read_blocks(source, coder.rate)):
@@ -82,6 +74,26 @@ def reconstruct(
         f"{coder.channels} numbers at {coder.frame_rate:.1f} Hz a channel, peak {peak:.2f}",
         highlight=False,
     )
+
+
+def _writer(temporary: Path, output: Path, rate: int, channels: int) -> Any:
+    """A 24-bit sound file to be written.
+
+    Raises:
+        InputError: its format cannot hold so many channels.
+    """
+    import soundfile
+
+    from timbrel.audio import FORMATS
+
+    kind = FORMATS[output.suffix.lower()]
+    try:
+        return soundfile.SoundFile(temporary, "w", rate, channels, "PCM_24", format=kind)
+    except soundfile.LibsndfileError as error:
+        raise InputError(
+            f"{output} cannot be written: {kind} cannot hold {channels} channels at {rate} Hz "
+            f"({error})"
+        ) from error
 
 
 def _info(source: Path) -> Any:

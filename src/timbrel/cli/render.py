@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from timbrel.cli.options import Trust
 from timbrel.errors import InputError
 
 
@@ -38,9 +39,7 @@ def render(
     length: Annotated[
         float | None, typer.Option(help="Seconds to render; default: to the last note's tail.")
     ] = None,
-    trust: Annotated[
-        bool, typer.Option("--trust", help="Run the model's TorchScript codec: it is code.")
-    ] = False,
+    trust: Trust = False,
 ) -> None:
     """Play the notes of STRUCTURE with the sound of TIMBRE."""
     for name, value in (

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from timbrel.cli.options import Trust
 from timbrel.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ Steps = Annotated[int | None, typer.Option(help="Budget in steps.")]
 Minutes = Annotated[float | None, typer.Option(help="Budget in minutes of wall time.")]
 Seed = Annotated[int, typer.Option(help="Of all draws.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda.")]
-Trust = Annotated[bool, typer.Option("--trust", help="Run a TorchScript codec: it is code.")]
 Precision = Annotated[
     str, typer.Option(help="fp32, or bf16: faster on GPUs and on processors that have it.")
 ]
@@ -55,9 +55,15 @@ def codec(
     ],
     output: Output,
     design: Annotated[
-        str, typer.Option(help="spectral: fixed latent, fast; rave: learned latent, the paper's.")
-    ] = "spectral",
-    preset: Annotated[str, typer.Option(help="tiny, small or base.")] = "small",
+        str | None,
+        typer.Option(
+            help="spectral: fixed latent, fast; rave: learned latent, the paper's. "
+            "Default: as --from, or spectral."
+        ),
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="tiny, small or base. Default: as --from, or small.")
+    ] = None,
     steps: Steps = None,
     minutes: Minutes = None,
     waveform_from: Annotated[
@@ -68,8 +74,10 @@ def codec(
         float | None,
         typer.Option(help="Share of the budget after which discriminators join; 1: never."),
     ] = None,
-    batch: Annotated[int | None, typer.Option(help="Excerpts per step and process.")] = None,
-    rate: Annotated[float | None, typer.Option(help="Learning rate. Default 1e-3.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Excerpts per step and process.")] = None,
+    rate: Annotated[
+        float | None, typer.Option(help="Learning rate. Default 1e-3; of rave 6e-4.")
+    ] = None,
     precision: Precision = "fp32",
     workers: Annotated[
         int | None,
@@ -96,12 +104,16 @@ def codec(
         raise InputError("--data render stands alone: render a store to train on both")
     if workers is not None and not rendered:
         raise InputError("--workers belongs to --data render; of a store nothing is rendered")
-    _choice(design, ("spectral", "rave"), "design")
+    if start_from and (design or preset):
+        raise InputError("--from says design and size already; leave out --design and --preset")
+    _choice(design or "spectral", ("spectral", "rave"), "design")
     presets = rave.PRESETS if design == "rave" else spectral.PRESETS
     started = load_codec(folder_of(start_from)) if start_from else None
     if started is not None and started.config is None:
         raise InputError(f"{start_from} is a reference to another program's codec; train it there")
-    config: CodecConfig = started.config if started else presets[_choice(preset, presets)]()
+    config: CodecConfig = (
+        started.config if started else presets[_choice(preset or "small", presets)]()
+    )
     training = rave_training() if isinstance(config, rave.RaveConfig) else CodecTraining()
     given: dict[str, Any] = {
         "batch": batch,
@@ -242,7 +254,7 @@ def model(
     if preset is None and start is not None:
         chosen = replace(chosen, model=start.config)
     if recipe is not None:
-        chosen = read_recipe(recipe, chosen.model)
+        chosen = read_recipe(recipe, chosen.model, chosen.training)
     given: dict[str, object] = {
         "stage_one": stage_one,
         "freeze_timbre": freeze_timbre,
@@ -281,9 +293,10 @@ def distil(
     ] = None,
     steps: Steps = None,
     minutes: Minutes = None,
-    batch: Annotated[int, typer.Option(help="Items per step.")] = 16,
+    batch: Annotated[int, typer.Option(min=1, help="Items per step.")] = 16,
     rate: Annotated[float, typer.Option(help="Learning rate.")] = 3e-4,
     precision: Precision = "fp32",
+    trust: Trust = False,
     seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
@@ -298,7 +311,7 @@ def distil(
 
     train(
         open_all(data, "train"),
-        load_codec(folder_of(codec or start_from)),
+        load_codec(folder_of(codec or start_from), trust),
         output,
         load_network(folder_of(start_from)),
         ModelTraining(batch=batch, peak_rate=rate, precision=precision, seed=seed),

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from timbrel.cli.options import Trust
 from timbrel.errors import InputError
 
 
@@ -12,6 +13,7 @@ def transcribe(
     recording: Annotated[Path, typer.Argument(help="Audio of any instrument.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="MIDI file to write.")],
     model: Annotated[str, typer.Option(help="'default' (packaged) or a model folder.")] = "default",
+    trust: Trust = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")] = "auto",
 ) -> None:
     """Write what `render` hears in RECORDING as MIDI, to be edited and rendered."""
@@ -27,7 +29,7 @@ def transcribe(
     audio = Audio.read(recording, minimum_seconds=0.1, reject_silence=True)
     from timbrel.model import load
 
-    notes = load(model, device).listen(audio)
+    notes = load(model, device, trust).listen(audio)
     if len(notes) == 0:
         raise InputError(f"no note was found in {recording}; is it silent or noise?")
     notes.write(output)

@@ -1,7 +1,7 @@
 """The codec's latent: a fixed, whitened basis of log-spectra.
 
 A small codec with a learned encoder needs hours to find what a principal component
-analysis of log-spectra gives at once (docs/decisions/0002). The basis is computed once
+analysis of log-spectra gives at once (docs/decisions/0001). The basis is computed once
 from audio, stored with the codec, and never changes, so that decoder and denoiser can be
 trained at the same time and stores of latents stay valid.
 """

@@ -72,9 +72,7 @@ class Local:
             for item in items:
                 yield from work(shared, item)
             return
-        pool = ProcessPoolExecutor(
-            self.workers, initializer=_begin, initargs=(work, shared, os.getpid())
-        )
+        pool = ProcessPoolExecutor(self.workers, initializer=_begin, initargs=(work, shared))
         waiting: deque[Future[list[Result]]] = deque()
         try:
             for item in items:
@@ -153,17 +151,26 @@ def pick_engine(name: str, workers: int = 1) -> Engine:
 _SHARED: dict[str, tuple[Work[Any, Any, Any], Any]] = {}  # of this worker process
 
 
-def _begin(work: Work[Any, Any, Any], shared: Any, parent: int) -> None:
+def _begin(work: Work[Any, Any, Any], shared: Any) -> None:
     """In a process of the pool: remember what is shared, so that it is sent and loaded once."""
     _SHARED[""] = work, shared
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    end_with_parent()
 
 
-def _end_with(parent: int) -> None:
-    """A pool's processes wait for ever when their parent is killed; these end with it."""
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
+def end_with_parent() -> None:
+    """In a process of a pool: such processes wait for ever when their parent is killed; end.
+
+    The parent is whoever started the process: where it is a server that forks, that one ends with
+    the program.
+    """
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _do(kept: Any, item: Any) -> list[Any]:

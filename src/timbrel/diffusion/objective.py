@@ -135,6 +135,28 @@ def gaussian_velocity(
     return mean, deviation / total.sqrt()
 
 
+def standardised(
+    x: Tensor, time: Tensor, context: Tensor, guess: Tensor, deviation: Tensor
+) -> Tensor:
+    """How many standard deviations x lies off where the guess expects it.
+
+    With the D of `gaussian_velocity`, (x - (1 - t) g) / sqrt(D); given frames are clean, t = 0.
+
+    Args:
+        x: (batch, channels, frames) noisy latent, clean where `context` is 1.
+        time: (batch,).
+        context: (batch, 1, frames) mask of given frames.
+        guess: (batch, channels, frames).
+        deviation: (batch, channels, 1 or frames) of the latent from the guess.
+
+    Returns:
+        (batch, channels, frames); of unit variance if guess and deviation are right.
+    """
+    t = time[:, None, None] * (1 - context)
+    total = ((1 - t) * deviation).square() + t.square()
+    return (x - (1 - t) * guess) / total.sqrt()
+
+
 def velocity_loss(estimate: Tensor, target: Tensor, weight: Tensor, given: Tensor) -> Tensor:
     """Weighted squared error over the frames that are not given.
 

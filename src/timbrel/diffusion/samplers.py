@@ -51,7 +51,7 @@ def euler(
     schedule: Schedule,
     steps: int,
 ) -> Tensor:
-    """First order; the best of the three at few steps (docs/decisions/0004)."""
+    """First order; blunt, so its outputs are clear and dull (docs/decisions/0004)."""
     times = schedule(steps).to(noise)
     x = times[0] * noise
     for now, then in itertools.pairwise(times):

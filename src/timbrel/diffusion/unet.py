@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from timbrel.diffusion.guidance import FEW_STEP_GUIDANCE
-from timbrel.diffusion.objective import gaussian_velocity
+from timbrel.diffusion.objective import gaussian_velocity, standardised
 from timbrel.nn.attention import attend
 from timbrel.nn.causal import ChannelNorm
 
@@ -22,6 +22,7 @@ class UNetConfig:
     embedding: int = 256  # of noise level and timbre
     heads: int = 4  # attention heads at the lowest level
     structure: int = 160  # channels of structure and guess that join every level
+    standardised: bool = False  # whether it also sees how far the noisy latent is off the guess
     few_step: bool = False  # whether it is told step size and guidance (`Shortcut`)
 
 
@@ -71,6 +72,10 @@ class Shortcut:
     def part(self, items: slice) -> "Shortcut":
         """Of some of the items."""
         return Shortcut(self.size[items], self.structure[items], self.timbre[items])
+
+
+# Deviations off the guess that are told: what was given clean may lie far off a sure one.
+LARGEST_OFF = 8.0
 
 
 class FilmBlock(nn.Module):
@@ -142,7 +147,9 @@ class UNet(nn.Module):
     Timbre and flow time act by FiLM. The structure code and the guess enter at the top,
     and the code, condensed and averaged to its rate, at every level. A mask marks the
     frames that are given clean (context), so that a window can go on from what was
-    already made. The output is a correction of what the guess alone would say
+    already made. How many deviations the noisy latent lies off the guess (`standardised`)
+    is what a correction must be read from; told so, training needs a quarter less of the
+    steps (docs/decisions/0019). The output is a correction of what the guess alone would say
     (`gaussian_velocity`), so an untrained denoiser already returns the guess.
 
     Args:
@@ -162,6 +169,9 @@ class UNet(nn.Module):
         self.timbre_scale = math.sqrt(timbre_dim)  # brings entries of a unit vector to unit size
         self.timbre = nn.Sequential(nn.Linear(timbre_dim, emb), nn.SiLU(), nn.Linear(emb, emb))
         self.enter = nn.Conv1d(2 * channels + 1 + structure_dim, widths[0], 3, padding=1)
+        self.enter_standardised: nn.Conv1d | None = None
+        if config.standardised:
+            self.enter_standardised = nn.Conv1d(2 * channels, widths[0], 3, padding=1)
         self.condense = nn.Conv1d(channels + structure_dim, config.structure, 1)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         self.shrink, self.grow = nn.ModuleList(), nn.ModuleList()
@@ -211,7 +221,13 @@ class UNet(nn.Module):
             embedding = embedding + self._shortcut(shortcut)
         embedding = F.silu(embedding)
         inputs = torch.cat([x, context, conditions.guess, conditions.code], 1)
-        return mean + spread * self._correction(inputs, embedding, x.shape[1])
+        entry = self.enter(inputs)
+        if self.enter_standardised is not None:
+            guess, deviation = conditions.guess, conditions.deviation
+            off = standardised(x, time, context, guess, deviation).clamp(-LARGEST_OFF, LARGEST_OFF)
+            told = torch.cat([off, deviation.log().expand_as(x)], 1)
+            entry = entry + self.enter_standardised(told)
+        return mean + spread * self._correction(entry, inputs[:, x.shape[1] + 1 :], embedding)
 
     def _shortcut(self, shortcut: Shortcut) -> Tensor:
         """(batch, embedding)."""
@@ -221,14 +237,23 @@ class UNet(nn.Module):
         joined: Tensor = self.shortcut(torch.cat(features, 1))
         return joined
 
-    def _correction(self, inputs: Tensor, embedding: Tensor, channels: int) -> Tensor:
-        """(batch, channels + 1 + steering, frames) -> (batch, channels, frames)."""
-        frames = inputs.shape[2]
-        inputs = F.pad(inputs, (0, -frames % 2 ** (len(self.config.widths) - 1)))
-        pyramid = [self.condense(inputs[:, channels + 1 :])]
+    def _correction(self, entry: Tensor, steering: Tensor, embedding: Tensor) -> Tensor:
+        """Guess and code steer at every level.
+
+        Args:
+            entry: (batch, widths[0], frames).
+            steering: (batch, channels + structure_dim, frames).
+            embedding: (batch, embedding).
+
+        Returns:
+            (batch, channels, frames).
+        """
+        frames = entry.shape[2]
+        missing = -frames % 2 ** (len(self.config.widths) - 1)
+        pyramid = [self.condense(F.pad(steering, (0, missing)))]
         for _ in self.shrink:
             pyramid.append(F.avg_pool1d(pyramid[-1], 2))
-        h = self.enter(inputs)
+        h = F.pad(entry, (0, missing))
         skips = []
         for level in range(len(self.down)):
             h = torch.cat([h, pyramid[level]], 1)

@@ -59,16 +59,21 @@ summary { cursor: pointer; margin: .4rem 0 } .why { color: #5a5a60; font-size: 1
 """
 
 
-def write_report(folder: Path, embedding: str = "musicnn") -> list[Row]:
+def write_report(folder: Path, embedding: str | None = None) -> list[Row]:
     """Write index.html, table.md, report.json and scores.csv beside an evaluation's records.
 
     Args:
         folder: of the evaluation.
-        embedding: for Fréchet distances, see `embeddings.embedder`.
+        embedding: for Fréchet distances, see `embeddings.embedder`; None: that of the report
+            that is there, else musicnn.
 
     Raises:
         InputError: there is no such embedding.
     """
+    if embedding is None:
+        path = folder / "report.json"
+        before = json.loads(path.read_text())["settings"] if path.exists() else {}
+        embedding = str(before.get("frechet embedding", "musicnn"))
     records = read_records(folder)
     settings = json.loads((folder / "settings.json").read_text())
     settings["frechet embedding"] = embedding

@@ -10,15 +10,17 @@ Folder:
 import hashlib
 import json
 import math
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from timbrel.audio import Audio
+from timbrel.data.engine import end_with_parent
 from timbrel.data.render.soundfont import SoundFont
 from timbrel.data.store import Store
 from timbrel.errors import InputError, TimbrelError
@@ -28,6 +30,9 @@ from timbrel.evaluation.hearing import Memory
 from timbrel.evaluation.protocol import Protocol
 from timbrel.evaluation.scores import SCORE_NAMES, Ears, listen_to, score
 from timbrel.evaluation.systems import System, model_rows, references, slug
+
+if TYPE_CHECKING:
+    from timbrel.model import Timbrel
 
 # An output that does not exist has none of its notes and is like nothing.
 FAILED = {
@@ -88,6 +93,7 @@ class Job:
         model: to be judged: "default" or a folder.
         sampling: options of `Timbrel.render`.
         limit: cases per level at most.
+        trust: whether the model's codec may be TorchScript.
     """
 
     protocol: Protocol | None = None
@@ -99,6 +105,31 @@ class Job:
     structure: str = "notes"
     sampling: tuple[tuple[str, float | int | None], ...] = ()
     limit: int | None = None
+    trust: bool = False
+
+    def check(self) -> None:
+        """Find out before the work what cannot be done at all.
+
+        Raises:
+            TimbrelError: no such model, or sampling that it cannot do.
+        """
+        names = [folder_name(folder) for folder in self.outputs]
+        for name in names:
+            if names.count(name) > 1:
+                raise InputError(
+                    f"two folders of --outputs are called '{name}', which names their rows; "
+                    "rename one"
+                )
+        if self.model is not None:
+            options: dict[str, Any] = dict(self.sampling)
+            self.player().sampling(**options)
+
+    def player(self) -> "Timbrel":
+        """The model."""
+        from timbrel.model import load
+
+        assert self.model is not None
+        return load(self.model, trust=self.trust)
 
     def cases(self) -> list[Callable[[], Case]]:
         """All cases, unrendered."""
@@ -114,9 +145,7 @@ class Job:
         rows = references()
         rows |= {folder_name(folder): file_row(Path(folder)) for folder in self.outputs}
         if self.model is not None:
-            from timbrel.model import load
-
-            rows |= model_rows(load(self.model), self.structure, **dict(self.sampling))
+            rows |= model_rows(self.player(), self.structure, **dict(self.sampling))
         return rows
 
     def settings(self) -> dict[str, Any]:
@@ -125,8 +154,10 @@ class Job:
         asked = None
         if self.manifest is not None:
             asked = f"{self.manifest} {content_id([Path(self.manifest)])}"
+        asked_of = asdict(self)
+        del asked_of["trust"]  # changes nothing of the result
         return {
-            **asdict(self),
+            **asked_of,
             "fonts": [Path(f).name for f in self.fonts],
             "manifest": asked,
             "outputs": judged,
@@ -194,15 +225,25 @@ def evaluate(
         TimbrelError: what is asked cannot be asked, or a process ended.
     """
     total = len(job.cases())  # what cannot be asked is found before the folder is made
+    job.check()
     claim(folder, job.settings())
     done = {(r.case, r.system) for r in read_records(folder)}
-    with open(folder / "records.jsonl", "a") as file:
+    with open(folder / "records.jsonl", "a+") as file:
+        begin_line(file)
         for number, records in enumerate(_work(job, folder, done, total, workers)):
             file.writelines(record.to_json() + "\n" for record in records)
             file.flush()
             if progress is not None:
                 progress((number + 1) / total)
     return read_records(folder)
+
+
+def begin_line(file: TextIO) -> None:
+    """Leave a line that a kill cut short alone, so that the next record is not glued to it."""
+    end = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    if end and not file.read().endswith("\n"):
+        file.write("\n")
 
 
 def claim(folder: Path, settings: Mapping[str, Any]) -> None:
@@ -252,6 +293,7 @@ def _prepare(job: Job, folder: Path, done: set[tuple[str, str]]) -> None:
     import torch
 
     torch.set_num_threads(1)
+    end_with_parent()
     _STATE.update(cases=job.cases(), systems=job.systems(), folder=folder, done=done)
 
 

@@ -93,7 +93,7 @@ def train_codec(
             numbers = objective.begin(excerpts)
             if numbers:
                 run.log(0, numbers)
-        optimiser = Optimiser(learning, training.optimiser, betas=(0.8, 0.99))
+        optimiser = Optimiser(learning, training.optimiser, (0.8, 0.99), ranks=run.ranks)
         descent = Descent(codec, optimiser, training.peak_rate, 0.999)
         course, watch = Course(run, budget, state), Watch()
         if state is not None:
@@ -152,7 +152,7 @@ def train_codec(
                 )
             course.advance()
             # log, warn, checkpoint
-            if course.step % LOG_EVERY == 0:
+            if course.step % LOG_EVERY == 0 or course.progress >= 1:
                 numbers = {name: float(value.detach()) for name, value in values.items()}
                 timing = {"progress": course.progress, "seconds": course.seconds}
                 run.log(course.step, numbers | timing)

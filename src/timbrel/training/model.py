@@ -102,7 +102,7 @@ def train_model(
             network.load_state_dict(state["network"])
         elif start_from is not None:
             network.begin_from(start_from)
-        optimiser = Optimiser(network, training.optimiser)
+        optimiser = Optimiser(network, training.optimiser, ranks=run.ranks)
         descent = Descent(network, optimiser, training.peak_rate, 0.999)
         rivalry = Rivalry(network, training, run.ranks)
         course, best = Course(run, budget, state), float("inf")
@@ -228,13 +228,21 @@ def check_start(network: Network, start_from: Network) -> None:
     """Refuse weights that do not fit.
 
     Raises:
-        TrainingError: another configuration, or another codec's latents; says which.
+        TrainingError: another configuration, or another codec's latents; says which. A
+            few-step model, whose denoiser learns from a teacher and not from data.
     """
+    if start_from.config.denoiser.few_step:
+        raise TrainingError(
+            "the model to start from was made for few steps by `timbrel train distil`; start from "
+            "the model that it was distilled from"
+        )
     free = ["codec.decoder"]  # latents are the same for any
     if start_from.recall is None:
         free.append("recall")  # adds nothing until it has learned
     elif not start_from.config.recall.uncertainty:
         free.append("recall.uncertainty")  # likewise
+    if not start_from.config.denoiser.standardised:
+        free.append("denoiser.standardised")
     for name, (wanted, found) in differences(asdict(network.config), asdict(start_from.config)):
         if not name.startswith(tuple(free)):
             raise TrainingError(

@@ -51,19 +51,20 @@ def recipe_names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.toml"))
 
 
-def read_recipe(name: str, size: ModelConfig) -> Recipe:
+def read_recipe(name: str, size: ModelConfig, training: ModelTraining | None = None) -> Recipe:
     """A recipe of ours by its name, or one of the user's by its path.
 
     Args:
         name: such as "paper", or the path of a .toml file.
         size: what its changes of the model apply to.
+        training: what its changes of the training apply to; ours by default.
 
     Raises:
         InputError: there is no such recipe, or its file is wrong; says where.
     """
     path, values = _read(name)
-    model: ModelConfig = size
-    training, data = ModelTraining(), Selection()
+    model, data = size, Selection()
+    training = training or ModelTraining()
     chain = [(path, values)]
     while (base := chain[-1][1].get("extends")) is not None:
         if any(base == other.stem for other, _ in chain):

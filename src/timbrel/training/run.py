@@ -186,8 +186,8 @@ class Run:
         return None
 
     def due(self) -> bool:
-        """Whether it is time for a checkpoint."""
-        return time.monotonic() - self._last_save > self.save_seconds
+        """Whether it is time for a checkpoint; the same on every process."""
+        return self.ranks.agree(time.monotonic() - self._last_save > self.save_seconds)
 
     def save(self, step: int, state: Mapping[str, Any]) -> None:
         """Write a checkpoint; keep the newest two."""
@@ -266,10 +266,30 @@ class Run:
     def writer(self) -> Any:
         """TensorBoard's writer, made at first use because its import is slow."""
         if self._writer is None:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._writer = SummaryWriter(str(self.folder / "tensorboard"))
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError:
+                self.say(
+                    "TensorBoard is not installed (pip install 'timbrel[train]'): numbers go to "
+                    "metrics.jsonl alone"
+                )
+                self._writer = Unwritten()
+            else:
+                self._writer = SummaryWriter(str(self.folder / "tensorboard"))
         return self._writer
+
+
+class Unwritten:
+    """In place of TensorBoard's writer."""
+
+    def add_scalar(self, *_: object) -> None:
+        """Nothing."""
+
+    def add_audio(self, *_: object, **__: object) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
 
 
 def differences(
