@@ -14,7 +14,7 @@ from timbrel.data.store import Store
 from timbrel.evaluation.compare import comparison
 from timbrel.evaluation.systems import CODEC, REFERENCES, TRUTH
 from timbrel.model import load
-from timbrel.training.run import write_text
+from timbrel.training.run import last_line, write_text
 
 RUNS = ("codec", "listener", "model", "distil")
 SCORES = (
@@ -73,12 +73,11 @@ def _training(out: Path) -> list[str]:
     """A table of the runs, from the last line of each one's log."""
     lines = ["| run | steps | minutes | items a step | last loss |", "|---|---|---|---|---|"]
     for name in RUNS:
-        log = out / name / "metrics.jsonl"
-        if not log.exists():
+        if not (out / name).exists():
             continue
-        entries = [json.loads(line) for line in log.read_text().splitlines()]
-        last = [entry for entry in entries if "seconds" in entry][-1]
-        batch = json.loads((out / name / "config.json").read_text())["training"]["batch"]
+        last = last_line(out / name, "seconds")
+        training = json.loads((out / name / "config.json").read_text())["training"]
+        batch = training["batch"] * training.get("accumulate", 1)
         named = ("loss/log_magnitude", "loss/stft", "loss", "flow", "velocity")
         loss = next((f"{key} {last[key]:.3f}" for key in named if key in last), "-")
         minutes = last["seconds"] / 60
@@ -94,8 +93,8 @@ def _scores(out: Path) -> list[str]:
     heads = ["protocol", "system", *(heading for _, heading in SCORES)]
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for path in reports:
-        rows = [row for row in json.loads(path.read_text())["rows"] if not row["level"]]
-        for row in rows:
+        rows = json.loads(path.read_text())["rows"]
+        for row in [row for row in rows if not row["level"]] or rows:  # of one level, itself
             if row["system"] in (TRUTH, CODEC) or row["system"] not in REFERENCES:
                 cells = [_number(row["scores"][name][0]) for name, _ in SCORES]
                 lines.append("| " + " | ".join([path.parent.name, row["system"], *cells]) + " |")

@@ -228,7 +228,7 @@ def check_codec(network: Network, codec: Codec) -> None:
     if isinstance(codec, SpectralCodec):
         # the basis enters the network by its channels' weights; they are stored in half precision
         weight = codec.basis.deviation / codec.basis.deviation.mean()
-        if not torch.allclose(network.channel_weight, weight, rtol=1e-2):
+        if not torch.allclose(network.channel_weight.cpu(), weight.cpu(), rtol=1e-2):
             raise ModelError(
                 "the network was trained on latents of another codec; give the codec that it was "
                 "trained with"

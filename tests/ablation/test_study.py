@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from timbrel.ablation.study import Setting, last_line, read_study, run_study
+from timbrel.ablation.study import Setting, read_study, run_study
 from timbrel.ablation.table import table
 from timbrel.data.store import Store
 from timbrel.errors import InputError
 from timbrel.serialize import load_codec
 from timbrel.training.latents import attach_latents
-from timbrel.training.run import Budget, Run
+from timbrel.training.run import Budget, Run, last_line
 
 CPU = torch.device("cpu")
 PROTOCOL = """
@@ -86,7 +86,7 @@ def test_a_recipe_that_was_stopped_is_not_taken_for_done(
         run_study(study, other, tmp_path / "out", CPU)
     log = tmp_path / "out/ours/run/metrics.jsonl"
     log.write_text('{"progress": 0.5}\n{"prog')  # as a kill may leave it
-    assert last_line(tmp_path / "out/ours") == {"progress": 0.5}
+    assert last_line(tmp_path / "out/ours/run", "progress") == {"progress": 0.5}
 
 
 def test_a_folder_asks_one_question(setting: Setting, tmp_path: Path) -> None:
@@ -94,10 +94,11 @@ def test_a_folder_asks_one_question(setting: Setting, tmp_path: Path) -> None:
     home = tmp_path / "out"
     (home / "ours/model").mkdir(parents=True)
     (home / "ours/model/config.json").touch()
-    (home / "study.json").write_text('{"data": "elsewhere"}')
-    with pytest.raises(InputError, match="a study with base = None"):
-        run_study(study, setting, home, CPU)
+    for name in ("data", "valid", "base"):
+        (home / "study.json").write_text(json.dumps({name: "elsewhere"}))
+        with pytest.raises(InputError, match=f"a study with {name} = elsewhere"):
+            run_study(study, setting, home, CPU)
     (home / "study.json").unlink()
-    (home / "ours/recipe.json").write_text('{"model": {}}')
-    with pytest.raises(InputError, match="a recipe with data = None"):
+    (home / "ours/recipe.json").write_text('{"training": {"frames": 33}}')
+    with pytest.raises(InputError, match=r"a recipe with training\.frames = 33, not 32"):
         run_study(study, setting, home, CPU)

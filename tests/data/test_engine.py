@@ -175,6 +175,7 @@ def test_processes_work_and_end_with_their_parent_however_they_are_started(
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="who runs is read from /proc")
 def test_workers_do_not_outlive_a_program_that_was_killed(tmp_path: Path) -> None:
     script = tmp_path / "work.py"
     script.write_text(

@@ -125,6 +125,12 @@ descend(module, optimiser, 3)
 state = {"module": module.state_dict(), "optimiser": optimiser.state_dict()}
 held = sum(part["momentum_buffer"].numel() for part in optimiser.muon.state.values())
 state["held"] = held / sum(weight.numel() for weight in optimiser.matrices)
+layer = torch.nn.Linear(3, 1)
+if optimiser.ranks.rank == 0:
+    layer.weight.grad = torch.ones(1, 3)
+optimiser.ranks.average_gradients(layer)
+state["averaged"] = layer.weight.grad
+state["absent"] = layer.bias.grad is None
 torch.save(state, f"{sys.argv[2]}/{optimiser.ranks.world}-{optimiser.ranks.rank}.pt")
 """
 
@@ -139,8 +145,8 @@ def test_two_processes_share_the_matrices_and_go_on_as_one_would(tmp_path: Path)
     script = tmp_path / "two.py"
     script.write_text(TWO)
     one = [sys.executable, str(script), str(Path(__file__).parent), str(tmp_path)]
-    two = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port"]
-    two += ["29719", *one[1:]]
+    two = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+    two += one[1:]
     whole = deep()
     optimiser = Optimiser(whole)
 
@@ -157,6 +163,8 @@ def test_two_processes_share_the_matrices_and_go_on_as_one_would(tmp_path: Path)
         for rank in range(2):
             state = found(f"2-{rank}")
             assert 0 < state["held"] < 1
+            assert torch.equal(state["averaged"], torch.full((1, 3), 0.5))
+            assert state["absent"]  # what nobody has learned from must not be moved
             for name, value in whole.state_dict().items():
                 assert torch.equal(state["module"][name], value)
     # and one process goes on from a checkpoint of two

@@ -34,7 +34,7 @@ from timbrel.serialize import assemble, from_dict, load_codec, load_listener, re
 from timbrel.training.model import train_model
 from timbrel.training.probe import ProbeSet, probe
 from timbrel.training.recipe import Recipe, changed, read_recipe
-from timbrel.training.run import Budget, differences, write_text
+from timbrel.training.run import Budget, differences, last_line, write_text
 
 FOLDER = Path(__file__).parent / "studies"
 # How models of each objective are judged: well past the steps after which little changes.
@@ -222,6 +222,8 @@ def _same(path: Path, asked: dict[str, Any], what: str) -> None:
         write_text(path, json.dumps(asked, indent=1) + "\n")
         return
     for name, (wanted, found) in differences(asked, json.loads(path.read_text())):
+        if found is None:  # an earlier version did not note it
+            continue
         raise InputError(
             f"{path.parent} holds a {what} with {name} = {found}, not {wanted}; give another folder"
         )
@@ -247,7 +249,8 @@ def train_recipe(recipe: Recipe, setting: Setting, home: Path, device: torch.dev
         setting.budget,
         device,
     )
-    if last_line(home).get("progress", 0.0) < 1:  # it saved what it had, to go on from there
+    logged = last_line(home / "run", "progress")
+    if logged.get("progress", 0.0) < 1:  # it saved what it had, to go on from there
         raise KeyboardInterrupt
     listener, size = None, None
     if recipe.model.structure.source == "notes" and "listener" in read_config(base):
@@ -260,20 +263,6 @@ def train_recipe(recipe: Recipe, setting: Setting, home: Path, device: torch.dev
         "sampling": SAMPLING[recipe.model.objective],
     }
     assemble(home / "model", codec, network, listener, size, about)
-
-
-def last_line(home: Path) -> dict[str, float]:
-    """What a recipe's training logged last: steps, seconds, progress; empty if nothing."""
-    path = home / "run" / "metrics.jsonl"
-    lines = path.read_text().splitlines() if path.is_file() else []
-    for line in reversed(lines):
-        try:
-            row: dict[str, float] = json.loads(line)
-        except json.JSONDecodeError:  # a kill cut it short
-            continue
-        if "progress" in row:
-            return row
-    return {}
 
 
 def judge_recipe(home: Path, cases: list[Case], judged: Path, trust: bool) -> None:

@@ -4,10 +4,11 @@ import json
 import math
 from pathlib import Path
 
-from timbrel.ablation.study import Setting, Study, last_line, recipes_of
+from timbrel.ablation.study import Setting, Study, recipes_of
 from timbrel.evaluation.run import Record, read_records
 from timbrel.evaluation.systems import TRUTH
 from timbrel.evaluation.tables import Row, number, rows
+from timbrel.training.run import last_line
 
 SCORES = ("note_f1", "pitch_class_f1", "octave_errors", "like_example", "like_source", "nearer")
 HEADINGS = (
@@ -81,7 +82,7 @@ def _facts(home: Path, door: str) -> list[str]:
     inside = found.get("structure/instrument", math.nan)
     fair = found.get("structure/instrument_from_notes", math.nan)
     leak = f"{number(inside)} ({number(fair)})" if door == "audio" else "as the notes"
-    last = last_line(home)
+    last = last_line(home / "run", "progress")
     minutes = last.get("seconds", math.nan) / 60
     return [
         leak,

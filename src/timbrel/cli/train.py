@@ -89,6 +89,7 @@ def codec(
     seed: Seed = 0,
     device: Device = "auto",
     start_from: From = None,
+    trust: Trust = False,
 ) -> None:
     """Train a codec, or, with --from, go on with one, on your own recordings for example."""
     from timbrel.codec import rave, spectral
@@ -108,7 +109,7 @@ def codec(
         raise InputError("--from says design and size already; leave out --design and --preset")
     _choice(design or "spectral", ("spectral", "rave"), "design")
     presets = rave.PRESETS if design == "rave" else spectral.PRESETS
-    started = load_codec(folder_of(start_from)) if start_from else None
+    started = load_codec(folder_of(start_from), trust) if start_from else None
     if started is not None and started.config is None:
         raise InputError(f"{start_from} is a reference to another program's codec; train it there")
     config: CodecConfig = (

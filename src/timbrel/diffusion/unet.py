@@ -220,14 +220,17 @@ class UNet(nn.Module):
         if shortcut is not None:
             embedding = embedding + self._shortcut(shortcut)
         embedding = F.silu(embedding)
-        inputs = torch.cat([x, context, conditions.guess, conditions.code], 1)
+        frames = x.shape[2]
+        missing = (0, -frames % 2 ** (len(self.config.widths) - 1))
+        inputs = F.pad(torch.cat([x, context, conditions.guess, conditions.code], 1), missing)
         entry = self.enter(inputs)
         if self.enter_standardised is not None:
             guess, deviation = conditions.guess, conditions.deviation
             off = standardised(x, time, context, guess, deviation).clamp(-LARGEST_OFF, LARGEST_OFF)
             told = torch.cat([off, deviation.log().expand_as(x)], 1)
-            entry = entry + self.enter_standardised(told)
-        return mean + spread * self._correction(entry, inputs[:, x.shape[1] + 1 :], embedding)
+            entry = entry + self.enter_standardised(F.pad(told, missing))
+        correction = self._correction(entry, inputs[:, x.shape[1] + 1 :], embedding)
+        return mean + spread * correction[:, :, :frames]
 
     def _shortcut(self, shortcut: Shortcut) -> Tensor:
         """(batch, embedding)."""
@@ -241,19 +244,17 @@ class UNet(nn.Module):
         """Guess and code steer at every level.
 
         Args:
-            entry: (batch, widths[0], frames).
+            entry: (batch, widths[0], frames), whose number all levels can halve.
             steering: (batch, channels + structure_dim, frames).
             embedding: (batch, embedding).
 
         Returns:
             (batch, channels, frames).
         """
-        frames = entry.shape[2]
-        missing = -frames % 2 ** (len(self.config.widths) - 1)
-        pyramid = [self.condense(F.pad(steering, (0, missing)))]
+        pyramid = [self.condense(steering)]
         for _ in self.shrink:
             pyramid.append(F.avg_pool1d(pyramid[-1], 2))
-        h = F.pad(entry, (0, missing))
+        h = entry
         skips = []
         for level in range(len(self.down)):
             h = torch.cat([h, pyramid[level]], 1)
@@ -270,7 +271,7 @@ class UNet(nn.Module):
             if level > 0:
                 h = self.grow[level - 1](h)
         out: Tensor = self.leave(F.silu(self.norm(h)))
-        return out[:, :, :frames]
+        return out
 
     @staticmethod
     def _blocks(side: nn.ModuleList, level: int) -> nn.ModuleList:

@@ -122,14 +122,15 @@ class Job:
                 )
         if self.model is not None:
             options: dict[str, Any] = dict(self.sampling)
-            self.player().sampling(**options)
+            # a worker that is forked could not use a GPU that its parent has touched
+            self.player("cpu").sampling(**options)
 
-    def player(self) -> "Timbrel":
+    def player(self, device: str = "auto") -> "Timbrel":
         """The model."""
         from timbrel.model import load
 
         assert self.model is not None
-        return load(self.model, trust=self.trust)
+        return load(self.model, device, self.trust)
 
     def cases(self) -> list[Callable[[], Case]]:
         """All cases, unrendered."""

@@ -28,11 +28,15 @@ class Course:
         step: steps that are done.
         seconds: that they took, without pauses.
         progress: share of the budget that is used, in [0, 1].
+
+    Raises:
+        TrainingError: processes would go on from different steps.
     """
 
     def __init__(self, run: Run, budget: Budget, state: Mapping[str, Any] | None) -> None:
         self.run, self.budget = run, budget
         self.step: int = state["step"] if state else 0
+        run.ranks.check_equal(self.step)
         self.seconds: float = state["seconds"] if state else 0.0
         self._clock = time.monotonic()
         self.progress = self._shared()

@@ -99,7 +99,7 @@ def train_model(
     with Run(folder, settings) as run:
         state = run.latest()
         if state is not None:
-            network.load_state_dict(state["network"])
+            resume(network, state["network"], folder)
         elif start_from is not None:
             network.begin_from(start_from)
         optimiser = Optimiser(network, training.optimiser, ranks=run.ranks)
@@ -224,6 +224,21 @@ def pairs_of(store: Store, codec: Codec, config: ModelConfig, training: ModelTra
     )
 
 
+def resume(network: Network, weights: dict[str, Tensor], folder: Path) -> None:
+    """Put a checkpoint's weights into the network.
+
+    Raises:
+        TrainingError: an older version made it, whose networks had other parts.
+    """
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise TrainingError(
+            f"the run in {folder} was begun by another version, whose networks have other parts; "
+            "begin a new run with --from its weights"
+        ) from error
+
+
 def check_start(network: Network, start_from: Network) -> None:
     """Refuse weights that do not fit.
 
@@ -250,7 +265,7 @@ def check_start(network: Network, start_from: Network) -> None:
                 "preset and codec that they were made with"
             )
     # the basis enters the network by its channels' weights; they are stored in half precision
-    if not torch.allclose(network.channel_weight, start_from.channel_weight, rtol=1e-2):
+    if not torch.allclose(network.channel_weight.cpu(), start_from.channel_weight.cpu(), rtol=1e-2):
         raise TrainingError(
             "the weights to start from were trained on latents of another codec; give that "
             "codec by --codec, or begin without --from"

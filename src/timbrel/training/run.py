@@ -60,15 +60,23 @@ class Ranks:
         return self.rank == 0
 
     def average_gradients(self, module: nn.Module) -> None:
-        """Average gradients over processes; absent gradients count as zero."""
+        """Average gradients over processes.
+
+        One that is absent on some counts as zero there; one that is absent everywhere stays so,
+        as an optimiser moves what has a gradient of zero, by its momentum.
+        """
         if self.world == 1:
             return
-        for parameter in module.parameters():
-            if parameter.requires_grad:
-                if parameter.grad is None:
-                    parameter.grad = torch.zeros_like(parameter)
-                dist.all_reduce(parameter.grad)
-                parameter.grad /= self.world
+        parameters = [p for p in module.parameters() if p.requires_grad]
+        present = torch.tensor([float(p.grad is not None) for p in parameters])
+        dist.all_reduce(present, op=dist.ReduceOp.MAX)
+        for parameter, there in zip(parameters, present.tolist(), strict=True):
+            if not there:
+                continue
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            dist.all_reduce(parameter.grad)
+            parameter.grad /= self.world
 
     def shared(self, value: float) -> float:
         """The first process's value, on every process: clocks differ, schedules must not."""
@@ -77,6 +85,18 @@ class Ranks:
         tensor = torch.tensor(value, dtype=torch.float64)
         dist.broadcast(tensor, 0)
         return float(tensor.item())
+
+    def check_equal(self, step: int) -> None:
+        """Refuse processes that would go on from different checkpoints.
+
+        Raises:
+            TrainingError: they do not see the same folder.
+        """
+        if self.shared(float(step)) != step or self.agree(self.shared(float(step)) != step):
+            raise TrainingError(
+                "processes found different checkpoints; on several machines the run's folder must "
+                "be one that all of them see"
+            )
 
     def agree(self, flag: bool) -> bool:
         """True on every process if it is true on any."""
@@ -302,6 +322,19 @@ def differences(
             yield from differences(one, other, f"{prefix}{key}.")
         elif one != other:
             yield f"{prefix}{key}", (one, other)
+
+
+def last_line(folder: Path, name: str) -> dict[str, Any]:
+    """What a run logged last that has `name` in it; empty if nothing. Cut lines are skipped."""
+    path = folder / "metrics.jsonl"
+    for line in reversed(path.read_text().splitlines() if path.is_file() else []):
+        try:
+            row: dict[str, Any] = json.loads(line)
+        except json.JSONDecodeError:  # by a kill
+            continue
+        if name in row:
+            return row
+    return {}
 
 
 def write_text(path: Path, text: str) -> None:
