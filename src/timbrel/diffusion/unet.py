@@ -148,7 +148,7 @@ class UNet(nn.Module):
     and the code, condensed and averaged to its rate, at every level. A mask marks the
     frames that are given clean (context), so that a window can go on from what was
     already made. How many deviations the noisy latent lies off the guess (`standardised`)
-    is what a correction must be read from; told so, training needs a quarter less of the
+    is what a correction must be read from; told so, training needs a fifth less of the
     steps (docs/decisions/0019). The output is a correction of what the guess alone would say
     (`gaussian_velocity`), so an untrained denoiser already returns the guess.
 
