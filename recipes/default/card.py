@@ -37,11 +37,12 @@ def write_card(out: Path, commands: Iterable[Sequence[str]], shares: dict[str, A
     """
     facts = load(out / "timbrel-small", "cpu").info()
     millions = ", ".join(f"{part} {n / 1e6:.1f} M" for part, n in facts["parameters"].items())
+    sampling = ", ".join(f"{name} {value}" for name, value in facts["sampling"].items())
     weights = sum(f.stat().st_size for f in (out / "timbrel-small").glob("*.safetensors"))
     lines = [f"# Model card: {facts['name']}", ""]
     lines += ["Plays notes (MIDI, or heard in audio) with the sound of an audio example.", ""]
     lines += [f"* **Licence**: {facts['licence']}", f"* **Parameters**: {millions}"]
-    lines += [f"* **Size**: {weights / 2**20:.0f} MiB", f"* **Samples by**: {facts['sampling']}"]
+    lines += [f"* **Size**: {weights / 2**20:.0f} MiB", f"* **Samples by**: {sampling}"]
     lines += ["", "## Data", "", *(_data(out, split) for split in ("train", "valid"))]
     lines += ["", "Rendered with: " + ", ".join(f"{k} {v}" for k, v in shares.items()) + "."]
     lines += ["", "## Training", "", f"On {_machine()}.", "", *_training(out)]
