@@ -30,7 +30,7 @@ from timbrel.evaluation.notes_metrics import note_scores
 from timbrel.evaluation.protocol import read_protocol
 from timbrel.evaluation.timbre_embedding import Heard, hear, similarity
 from timbrel.evaluation.transcriber import transcribe
-from timbrel.generate.windows import Sampling, guided_velocity, structure_of_rolls
+from timbrel.generate.windows import guided_velocity, structure_of_rolls
 from timbrel.model import Timbrel, load
 from timbrel.roll import roll
 
@@ -102,14 +102,14 @@ def sampled(player: Timbrel, guidance: Guidance, temperature: float, question: Q
     noise = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     context = torch.zeros(1, 1, shape[2])
     velocity = guided_velocity(player.network, structure, timbre, context, guidance)
-    chosen = player.about.get("sampling", {})
-    return SAMPLERS[chosen.get("sampler", Sampling.sampler)](
+    chosen = player.sampling()
+    return SAMPLERS[chosen.sampler](
         velocity,
         temperature * noise,
         torch.zeros(shape),
         context,
         player.network.objective.schedule,
-        chosen.get("steps", Sampling.steps),
+        chosen.steps,
     )
 
 

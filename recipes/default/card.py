@@ -1,6 +1,7 @@
 """The model card: all that a finished recipe knows of the model that it made."""
 
 import json
+import math
 import os
 import platform
 import shlex
@@ -13,6 +14,7 @@ import torch
 from timbrel.data.store import Store
 from timbrel.evaluation.compare import comparison
 from timbrel.evaluation.systems import CODEC, REFERENCES, TRUTH
+from timbrel.evaluation.tables import number
 from timbrel.model import load
 from timbrel.training.run import last_line, write_text
 
@@ -74,9 +76,9 @@ def _training(out: Path) -> list[str]:
     """A table of the runs, from the last line of each one's log."""
     lines = ["| run | steps | minutes | items a step | last loss |", "|---|---|---|---|---|"]
     for name in RUNS:
-        if not (out / name).exists():
-            continue
         last = last_line(out / name, "seconds")
+        if not last:  # no such run
+            continue
         training = json.loads((out / name / "config.json").read_text())["training"]
         batch = training["batch"] * training.get("accumulate", 1)
         named = ("loss/log_magnitude", "loss/stft", "loss", "flow", "velocity")
@@ -97,7 +99,8 @@ def _scores(out: Path) -> list[str]:
         rows = json.loads(path.read_text())["rows"]
         for row in [row for row in rows if not row["level"]] or rows:  # of one level, itself
             if row["system"] in (TRUTH, CODEC) or row["system"] not in REFERENCES:
-                cells = [_number(row["scores"][name][0]) for name, _ in SCORES]
+                means = (row["scores"][name][0] for name, _ in SCORES)
+                cells = [number(math.nan if mean is None else mean) for mean in means]
                 lines.append("| " + " | ".join([path.parent.name, row["system"], *cells]) + " |")
     for path in reports:
         shipped = out / "shipped" / path.parent.name
@@ -105,7 +108,3 @@ def _scores(out: Path) -> list[str]:
             lines += ["", f"Against the shipped model, `{path.parent.name}`:", ""]
             lines += [comparison([shipped, path.parent])]
     return lines
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"

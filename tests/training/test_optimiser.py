@@ -131,6 +131,12 @@ if optimiser.ranks.rank == 0:
 optimiser.ranks.average_gradients(layer)
 state["averaged"] = layer.weight.grad
 state["absent"] = layer.bias.grad is None
+try:
+    optimiser.ranks.check_equal(optimiser.ranks.rank)
+    state["refused"] = ""
+except Exception as error:
+    state["refused"] = str(error)
+optimiser.ranks.check_equal(7)
 torch.save(state, f"{sys.argv[2]}/{optimiser.ranks.world}-{optimiser.ranks.rank}.pt")
 """
 
@@ -164,6 +170,7 @@ def test_two_processes_share_the_matrices_and_go_on_as_one_would(tmp_path: Path)
             state = found(f"2-{rank}")
             assert 0 < state["held"] < 1
             assert torch.equal(state["averaged"], torch.full((1, 3), 0.5))
+            assert "one that all of them see" in state["refused"]
             assert state["absent"]  # what nobody has learned from must not be moved
             for name, value in whole.state_dict().items():
                 assert torch.equal(state["module"][name], value)

@@ -92,7 +92,7 @@ class Ranks:
         Raises:
             TrainingError: they do not see the same folder.
         """
-        if self.shared(float(step)) != step or self.agree(self.shared(float(step)) != step):
+        if self.agree(self.shared(float(step)) != step):
             raise TrainingError(
                 "processes found different checkpoints; on several machines the run's folder must "
                 "be one that all of them see"
