@@ -96,3 +96,34 @@ def test_a_folder_without_permission_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(InputError, match="not writable"):
         check_writable(tmp_path / "a.wav")
+
+
+def test_a_flac_that_does_not_say_its_length_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "piped.flac"
+    Audio(tone(440, 2.0)[None], RATE).write(path)
+    data = bytearray(path.read_bytes())
+    data[21] &= 0xF0  # the last 36 bits of bytes 18 to 25 are the number of samples
+    data[22:26] = bytes(4)
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="does not say how long it is"):
+        Audio.read(path)
+
+
+def test_a_file_of_samples_alone_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "a.raw").write_bytes(bytes(1000))
+    with pytest.raises(InputError, match="cannot be read as audio"):
+        Audio.read(tmp_path / "a.raw")
+
+
+def test_channels_that_cancel_are_not_silent() -> None:
+    sound = tone(440, 1.0)
+    for channels in ([sound, -sound], [sound, sound], [np.zeros_like(sound)] * 20 + [sound]):
+        heard = Audio(np.stack(channels), RATE).mono()
+        assert np.abs(heard.samples).max() == pytest.approx(np.abs(sound).max(), rel=1e-3)
+
+
+def test_silence_before_the_first_sound_is_left_out() -> None:
+    sound = Audio(np.concatenate([np.zeros(RATE), tone(440, 1.0)])[None], RATE)
+    assert sound.without_lead_in().seconds == pytest.approx(1.0, abs=0.01)
+    assert sound.without_lead_in().without_lead_in().seconds == sound.without_lead_in().seconds
+    assert Audio(np.zeros((1, RATE)), RATE).without_lead_in().seconds == 0

@@ -245,3 +245,28 @@ def test_a_recording_is_heard_as_loud_in_stereo_as_in_mono(player: Timbrel) -> N
     for other in heard[1:]:
         assert other.pitch.tolist() == heard[0].pitch.tolist()
         assert other.velocity.tolist() == heard[0].velocity.tolist()
+
+
+def test_an_example_is_what_sounds_in_it(player: Timbrel) -> None:
+    plain = player.timbre(EXAMPLE).vector
+    late = np.pad(EXAMPLE.samples, ((0, 0), (25 * RATE, 0)))
+    faint = EXAMPLE.samples * 1e-3  # below the gate of loudness
+    cancelling = np.concatenate([EXAMPLE.samples, -EXAMPLE.samples])
+    for samples in (late, faint, cancelling):
+        torch.testing.assert_close(
+            player.timbre(Audio(samples, RATE)).vector, plain, atol=0.02, rtol=0
+        )
+
+
+@pytest.mark.parametrize(
+    ("samples", "words"),
+    [
+        (np.zeros((1, 3 * RATE), np.float32), "only the last 0.00 s are not silent"),
+        (np.full((1, 3 * RATE), np.nan, np.float32), "not numbers"),
+    ],
+)
+def test_examples_in_which_nothing_sounds_are_refused(
+    player: Timbrel, samples: np.ndarray, words: str
+) -> None:
+    with pytest.raises(InputError, match=words):
+        player.timbre(Audio(samples, RATE))

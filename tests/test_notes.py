@@ -223,3 +223,20 @@ def test_midi_is_told_by_content_not_by_name(tmp_path: Path) -> None:
 def test_times_that_are_not_numbers_are_refused() -> None:
     with pytest.raises(InputError, match="not finite"):
         Notes.from_rows([(float("nan"), 1, 60, 90)])
+
+
+def test_a_pedal_holds_the_notes_of_its_channel_in_all_tracks(tmp_path: Path) -> None:
+    right = [(0, b"\x90\x48\x50"), (240, b"\x80\x48\x00")]
+    left = [(0, b"\xb0\x40\x7f"), (0, b"\x90\x30\x50"), (240, b"\x80\x30\x00")]
+    left += [(720, b"\xb0\x40\x00")]
+    other = [(0, b"\x91\x3c\x50"), (240, b"\x81\x3c\x00")]
+    notes = read(tmp_path, midi([right, left, other]))
+    ends = dict(zip(notes.pitch.tolist(), notes.offset.tolist(), strict=True))
+    assert ends == pytest.approx({0x48: 1.0, 0x30: 1.0, 0x3C: 0.25})
+
+
+def test_a_pedal_alone_in_a_track_is_heard(tmp_path: Path) -> None:
+    pedal = [(0, b"\xb0\x40\x7f"), (480, b"\x40\x00")]  # running status
+    keys = [(0, b"\xff\x03\x01a"), (0, b"\x90\x3c\x50"), (240, b"\x80\x3c\x00")]
+    notes = read(tmp_path, midi([pedal, keys]))
+    assert notes.offset == pytest.approx([0.5])

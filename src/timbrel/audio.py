@@ -13,6 +13,10 @@ from timbrel.errors import InputError
 
 FORMATS = {".wav": "WAV", ".flac": "FLAC"}
 SILENCE = 1e-5  # peak below which audio counts as silent, -100 dBFS
+UNKNOWN_LENGTH = 2**62  # frames: a FLAC that was written to a pipe claims more, and its end is lost
+CANCELLED = 0.01  # power of a mean of channels over that of the loudest, below which they cancel
+# What libsndfile, and soundfile around it, raise at damaged files.
+UNREADABLE = (soundfile.LibsndfileError, OSError, RuntimeError, ValueError, TypeError, MemoryError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,11 +44,15 @@ class Audio:
         path = Path(path)
         check_file(path)
         try:
-            samples, rate = soundfile.read(str(path), dtype="float32", always_2d=True)
-        except (soundfile.LibsndfileError, OSError, RuntimeError) as error:
+            with soundfile.SoundFile(str(path)) as file:
+                rate, known = file.samplerate, file.frames < UNKNOWN_LENGTH
+                samples = file.read(-1 if known else 0, dtype="float32", always_2d=True)
+        except UNREADABLE as error:
             raise InputError(
                 f"{path} cannot be read as audio; wav, flac, ogg, opus, mp3, aiff and caf can"
             ) from error
+        if not known:
+            raise InputError(f"{path} does not say how long it is; save it anew")
         audio = cls(np.ascontiguousarray(samples.T), int(rate))
         if samples.size == 0:
             raise InputError(f"{path} holds no samples; give a longer recording")
@@ -87,10 +95,25 @@ class Audio:
         return self.samples.shape[1] / self.rate
 
     def mono(self) -> "Audio":
-        """Mean of the channels."""
+        """Mean of the channels; of channels that cancel each other the loudest."""
         if self.samples.shape[0] == 1:
             return self
-        return Audio(self.samples.mean(0, keepdims=True, dtype=np.float32), self.rate)
+        mean = self.samples.mean(0, keepdims=True, dtype=np.float32)
+        power = [float(np.square(channel).mean()) for channel in self.samples]
+        if np.square(mean).mean() < CANCELLED * max(power):
+            loudest = int(np.argmax(power))
+            mean = self.samples[loudest : loudest + 1]
+        return Audio(mean, self.rate)
+
+    def without_lead_in(self) -> "Audio":
+        """Without a second or more of silence before the first sound; nothing is left of silence.
+
+        A sound is what reaches a level 60 dB below the peak.
+        """
+        level = np.abs(self.samples).max(0, initial=0)
+        peak = level.max(initial=0)
+        first = len(level) if peak < SILENCE else int(np.argmax(level >= peak / 1000))
+        return self if first < self.rate else Audio(self.samples[:, first:], self.rate)
 
     def resample(self, rate: int) -> "Audio":
         """The same sound at another rate (Hz)."""

@@ -14,11 +14,10 @@ import numpy as np
 
 from timbrel.errors import InputError
 from timbrel.notes import Notes, Track
+from timbrel.pedal import Intervals, Pedals
 
 TICKS_PER_QUARTER = 5_000  # when writing: 0.1 ms at 120 beats a minute
 LONGEST_TICKS = 2**28 - 1  # largest time between two events of a MIDI file
-PEDAL_DOWN = 64  # least value of CC64 that sustains
-SUSTAIN = 64  # number of the sustain controller
 
 
 def is_midi(path: str | Path) -> bool:
@@ -50,7 +49,7 @@ def read_midi(path: str | Path) -> Notes:
         raise InputError(f"{path} is a damaged MIDI file ({reason}); export it again") from error
     if not all(0 < tempo.qpm < math.inf for tempo in score.tempos):
         raise InputError(f"{path} is a damaged MIDI file (a tempo of 0); export it again")
-    notes = _from_score(score)
+    notes = _from_score(score, Pedals(data))
     if len(notes) == 0:
         raise InputError(f"{path} holds no notes; choose a MIDI file with notes")
     return notes
@@ -158,7 +157,7 @@ def _write_whole(path: Path, data: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _from_score(score: Any) -> Notes:
+def _from_score(score: Any, pedals: Pedals) -> Notes:
     """A symusic score in ticks -> notes in seconds, pedal folded in."""
     clock = _Clock(score)
     tracks, columns = [], []
@@ -170,7 +169,7 @@ def _from_score(score: Any) -> Notes:
         begin, end = table["time"], table["time"] + table["duration"]
         pitch = table["pitch"].astype(np.int64)
         if not track.is_drum:
-            end = _sustain(begin, end, pitch, _pedals(track, score.tracks))
+            end = _sustain(begin, end, pitch, pedals.of(begin, pitch, table["velocity"]))
         columns.append(
             (
                 clock.seconds(begin),
@@ -208,52 +207,8 @@ class _Clock:
         return seconds
 
 
-def _pedals(track: Any, tracks: Any) -> list[tuple[int, int]]:
-    """Intervals (down, up) of the sustain pedal in ticks, sorted, apart.
-
-    symusic makes a new track at a program change and keeps a pedal only in the track where it
-    is lifted; where it was pressed, the press alone is left. One never lifted ends with the
-    last event of its track.
-    """
-    intervals = _lifted(track)
-    presses = _presses(track)
-    downs, ups = np.array([(-1, -1), *intervals.items()]).T
-    piece = np.searchsorted(downs, presses, side="right") - 1
-    loose = presses[(presses >= ups[piece]) & (presses != downs[piece])]
-    if len(loose):
-        elsewhere: dict[int, int] = {}
-        for other in tracks:
-            if other.name == track.name and other.is_drum == track.is_drum:
-                here = set(_presses(other).tolist())
-                elsewhere |= {a: b for a, b in _lifted(other).items() if a not in here}
-        ends = (*track.controls.numpy()["time"], *track.pitch_bends.numpy()["time"])
-        notes = track.notes.numpy()
-        last = max(int((notes["time"] + notes["duration"]).max()), *map(int, ends))
-        up = -1
-        for down in loose.tolist():
-            if down >= up:
-                up = min((elsewhere.get(down, last), *downs[downs > down].tolist()))
-                intervals[down] = up
-    return sorted(intervals.items())
-
-
-def _lifted(track: Any) -> dict[int, int]:
-    """Pedals that are lifted in this track: tick down -> tick up, in order of time."""
-    table = track.pedals.numpy()
-    pairs = zip(table["time"].tolist(), table["duration"].tolist(), strict=True)
-    return {time: time + duration for time, duration in sorted(pairs)}
-
-
-def _presses(track: Any) -> np.ndarray:
-    """Sorted ticks (n,) at which the sustain pedal is, or stays, pressed."""
-    table = track.controls.numpy()
-    pressed = (table["number"] == SUSTAIN) & (table["value"] >= PEDAL_DOWN)
-    ticks: np.ndarray = np.sort(table["time"][pressed])
-    return ticks
-
-
 def _sustain(
-    begin: np.ndarray, end: np.ndarray, pitch: np.ndarray, pedals: list[tuple[int, int]]
+    begin: np.ndarray, end: np.ndarray, pitch: np.ndarray, pedals: Intervals
 ) -> np.ndarray:
     """Ends of the sound: keys released under the pedal ring until it is lifted or re-struck."""
     if not pedals:

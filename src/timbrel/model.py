@@ -342,8 +342,18 @@ class Timbrel:
                 f"the timbre example is {audio.seconds:.2f} s long; it needs at least 1 s, "
                 "3 s or more is better"
             )
-        cut = Audio(audio.samples[:, : int(LONGEST_EXAMPLE * audio.rate)], audio.rate)
-        return cut.mono().resample(self.codec.rate).with_loudness(EXAMPLE_LOUDNESS)
+        if not np.isfinite(audio.samples).all():
+            raise InputError("the timbre example holds samples that are not numbers (NaN)")
+        sounding = audio.mono().without_lead_in()
+        if sounding.seconds < LEAST_EXAMPLE:
+            raise InputError(
+                f"of the timbre example only the last {sounding.seconds:.2f} s are not silent; it "
+                "needs at least 1 s of sound, 3 s or more is better"
+            )
+        cut = Audio(sounding.samples[:, : int(LONGEST_EXAMPLE * audio.rate)], audio.rate)
+        # loudness has a gate at -70 LUFS, below which it has no number
+        loud = Audio(cut.samples / np.abs(cut.samples).max(), audio.rate)
+        return loud.resample(self.codec.rate).with_loudness(EXAMPLE_LOUDNESS)
 
     def _tensor(self, audio: Audio) -> Tensor:
         """(1, samples) at the codec's rate, on the device."""

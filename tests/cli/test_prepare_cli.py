@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from miniatures import LAYOUTS, piece
+from soundfonts import write_font
 from timbrel.data.store import Store
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
@@ -70,3 +71,14 @@ def test_help_lists_every_source_and_does_not_wait_for_libraries() -> None:
     shown = timbrel("prepare", "--help").stdout
     for name in (*LAYOUTS, "render", "latents"):
         assert name in shown
+
+
+def test_a_font_that_cannot_serve_is_named(tmp_path: Path) -> None:
+    write_font(tmp_path / "mine.sf2")
+    arguments = ("prepare", "render", "-o", tmp_path / "store", "--count", 4)
+    done = timbrel(*arguments, "--font", tmp_path / "mine.sf2")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "mine.sf2 has nothing for --split train" in done.stderr
+    assert not (tmp_path / "store").exists()
+    done = timbrel(*arguments, "--seed", -1, "--synth-share", 1)
+    assert (done.returncode, "seed is -1" in done.stderr) == (2, True)

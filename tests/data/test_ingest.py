@@ -331,15 +331,16 @@ def test_the_level_of_passages_spreads_as_asked_for(tmp_path: Path) -> None:
     ("wrong", "words"),
     [
         ({"transpose": 13}, "more than an octave"),
-        ({"level_db": -1.0}, "level must not be negative"),
+        ({"level_db": -1.0}, "level must be a number from 0 up"),
+        ({"level_db": float("nan")}, "level must be a number from 0 up"),
         ({"variants": 1, "transpose": 0, "equalise_db": 0.0}, "would not differ"),
     ],
 )
 def test_augmentations_that_cannot_be_are_refused(
-    wrong: dict[str, int], words: str, tmp_path: Path
+    wrong: dict[str, float], words: str, tmp_path: Path
 ) -> None:
     with pytest.raises(DataError, match=words):
-        prepare("folder", tmp_path, tmp_path / "store", augmentation=Augmentation(**wrong))
+        prepare("folder", tmp_path, tmp_path / "store", augmentation=Augmentation(**wrong))  # type: ignore[arg-type]
 
 
 def test_a_store_beside_the_recordings_is_not_read_as_recordings(tmp_path: Path) -> None:
@@ -383,3 +384,36 @@ def test_parts_of_a_store(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not to a part"):
         train.attach("latents", "abc", iter([]))
     assert len(store.with_notes()) == len(store)
+
+
+def test_a_recording_that_was_cut_short_goes_on_when_it_is_mended(tmp_path: Path) -> None:
+    whole = np.concatenate([piece(0)[0][0]] * 2)
+    (tmp_path / "in").mkdir()
+    soundfile.write(tmp_path / "in" / "a.flac", whole, 22_050)
+    write_audio(tmp_path / "in" / "b.wav", 1)
+    good = (tmp_path / "in" / "a.flac").read_bytes()
+    (tmp_path / "in" / "a.flac").write_bytes(good[: len(good) * 5 // 8])
+    prepare("folder", tmp_path / "in", tmp_path / "store")
+
+    def starts() -> list[float]:
+        items = Store.open(tmp_path / "store").items
+        return [item.start for item in items if item.recording == "a.flac"]
+
+    some = starts()
+    assert 0 < len(some) < 5
+    assert "a.flac" in reasons(tmp_path / "store")
+    prepare("folder", tmp_path / "in", tmp_path / "store")
+    assert starts() == some
+    (tmp_path / "in" / "a.flac").write_bytes(good)
+    prepare("folder", tmp_path / "in", tmp_path / "store")
+    assert starts() == [0.0, 12.0, 24.0, 36.0, 48.0]
+    assert "cut short" not in reasons(tmp_path / "store").get("a.flac", "")
+
+
+def test_a_copy_whose_original_is_of_no_use_is_kept(tmp_path: Path) -> None:
+    write_audio(tmp_path / "in" / "a.wav", 0)
+    shutil.copy(tmp_path / "in" / "a.wav", tmp_path / "in" / "b.wav")
+    (tmp_path / "in" / "a.mid").write_bytes(b"MThd")
+    write_midi(tmp_path / "in" / "b.mid", 0)
+    prepare("folder", tmp_path / "in", tmp_path / "store")
+    assert {item.recording for item in Store.open(tmp_path / "store").items} == {"b.wav"}

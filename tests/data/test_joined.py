@@ -8,7 +8,7 @@ import pytest
 
 from command_line import timbrel
 from stores import ITEM, draw, store_of
-from timbrel.data.joined import JoinedStore, open_all
+from timbrel.data.joined import JoinedStore, held_out, open_all
 from timbrel.errors import DataError
 
 
@@ -69,3 +69,12 @@ def test_a_store_beside_rendering_is_refused_in_one_sentence(tmp_path: Path) -> 
     )
     assert done.returncode == 2
     assert "stands alone" in done.stderr
+
+
+def test_what_is_trained_on_is_not_held_out(tmp_path: Path) -> None:
+    store_of(tmp_path / "one", *(replace(ITEM, split="train") for _ in range(2)))
+    store_of(tmp_path / "both", *(replace(ITEM, split=s) for s in ("train", "valid")))
+    with pytest.raises(DataError, match="nothing of it is held out"):
+        held_out(tmp_path / "one", [tmp_path / "both", tmp_path / "one"])
+    assert len(held_out(tmp_path / "one", [tmp_path / "both"])) == 2
+    assert [i.split for i in held_out(tmp_path / "both", [tmp_path / "both"]).items] == ["valid"]

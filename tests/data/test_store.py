@@ -97,13 +97,14 @@ def test_part_of_an_item_is_cut_from_the_whole_and_padded_beyond_its_end(
 
 
 def test_a_store_is_only_continued_with_its_own_plan(tmp_path: Path) -> None:
-    StoreWriter(tmp_path, {"seed": 1, "count": 4})
-    StoreWriter(tmp_path, {"count": 4, "seed": 1})
+    render_store(tmp_path, 1, 3, "train", [], 1.0, seconds=2.0)
+    plan = json.loads((tmp_path / "plan.json").read_text())
+    StoreWriter(tmp_path, dict(reversed(plan.items())))
     with pytest.raises(DataError, match="begun with another seed"):
-        StoreWriter(tmp_path, {"seed": 2, "count": 4})
+        StoreWriter(tmp_path, {**plan, "seed": 2})
     (tmp_path / "plan.json").write_text("{")
     with pytest.raises(DataError, match=r"plan\.json is damaged"):
-        StoreWriter(tmp_path, {"seed": 1, "count": 4})
+        StoreWriter(tmp_path, plan)
 
 
 def test_changed_bytes_in_the_middle_of_audio_are_found_when_all_is_read(tmp_path: Path) -> None:
@@ -156,3 +157,48 @@ def test_arrays_are_not_added_while_another_process_writes(tmp_path: Path) -> No
     render_store(tmp_path, 1, 4, "train", [], 1.0, 1.5)
     with locked(tmp_path), pytest.raises(DataError, match="another process is writing"):
         Store.open(tmp_path).attach("latents", "abc", iter([]))
+
+
+def test_a_store_of_many_shards_keeps_few_files_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("timbrel.data.store.MOST_MAPPED", 2)
+    monkeypatch.setattr("timbrel.data.render.renditions.PER_SHARD", 1)
+    render_store(tmp_path, 1, 5, "train", [], 1.0, seconds=2.0)
+    store = Store.open(tmp_path)
+    first = [store.audio(k) for k in range(5)]
+    for k in (4, 0, 3, 1, 2):
+        np.testing.assert_array_equal(store.audio(k), first[k])
+    assert len(store._mapped) == 2
+
+
+def test_arrays_that_are_there_stay_good_until_new_ones_are_made(tmp_path: Path) -> None:
+    render_store(tmp_path, 1, 3, "train", [], 1.0, seconds=2.0)
+    store = Store.open(tmp_path)
+    store.attach("latents", "abc", iter([np.zeros((4, 2))] * 3))
+    with pytest.raises(DataError, match="end before"):
+        store.attach("latents", "xyz", iter([]))
+    Store.open(tmp_path).check("latents", "abc")
+
+
+def test_items_that_came_after_the_latents_are_noticed(tmp_path: Path) -> None:
+    render_store(tmp_path, 1, 3, "train", [], 1.0, seconds=2.0)
+    store = Store.open(tmp_path)
+    store.attach("latents", "abc", iter([np.zeros((4, 2))] * 3))
+    (tmp_path / "latents-0.npy").unlink()
+    with pytest.raises(DataError, match=r"latents-0\.npy is missing"):
+        store.check("latents", "abc")
+
+
+def test_a_manifest_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    render_store(tmp_path, 1, 3, "train", [], 1.0, seconds=2.0)
+    manifest = tmp_path / "manifest.jsonl"
+    manifest.write_bytes(manifest.read_bytes().replace(b"own", b"\xff\xfe\xff", 1))
+    with pytest.raises(DataError, match="line 1"):
+        Store.open(tmp_path)
+
+
+def test_a_folder_in_which_nothing_was_rendered_takes_other_options(tmp_path: Path) -> None:
+    StoreWriter(tmp_path, {"count": 3})
+    StoreWriter(tmp_path, {"count": 4})
+    assert json.loads((tmp_path / "plan.json").read_text()) == {"count": 4}

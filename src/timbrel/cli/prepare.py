@@ -10,6 +10,7 @@ from rich.progress import Progress
 from timbrel.cli.options import Trust
 from timbrel.data.engine import pick_engine
 from timbrel.data.sources import SOURCES
+from timbrel.errors import InputError
 
 EngineName = Annotated[
     str, typer.Option("--engine", help="local, or ray: the cluster of $RAY_ADDRESS, else here.")
@@ -68,10 +69,17 @@ def render(
     """Render scores through sound fonts and the own synthesiser into a store."""
     from timbrel.data.render.renditions import render_store
     from timbrel.data.render.soundfont import SoundFont, find_fonts
+    from timbrel.data.render.timbres import in_split
 
     fonts = [SoundFont(path) for path in font or find_fonts()] if synth_share < 1 else []
-    if not fonts and synth_share < 1:
-        print("no sound font found (see `timbrel fonts`): all timbres come from the synthesiser")
+    useless = [f for f in fonts if not any(in_split(f, p, split) for p in f.presets())]
+    if font and useless:
+        raise InputError(
+            f"{useless[0].path} has nothing for --split {split}: fonts that are not known to be "
+            "free serve tests only (docs/data.md)"
+        )
+    if len(useless) == len(fonts) and synth_share < 1:
+        print(f"no sound font for {split} (see `timbrel fonts`): all timbres are synthesised")
     with Progress(transient=True) as bar:
         task = bar.add_task("rendering", total=1.0)
         render_store(

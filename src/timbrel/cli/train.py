@@ -236,9 +236,8 @@ def model(
     ] = None,
 ) -> None:
     """Train the encoders and the denoiser."""
-    from timbrel.data.joined import open_all
+    from timbrel.data.joined import held_out, open_all
     from timbrel.data.select import select
-    from timbrel.data.store import Store
     from timbrel.model import folder_of, pick_device
     from timbrel.network import latent_config
     from timbrel.serialize import load_codec, load_network
@@ -270,7 +269,7 @@ def model(
         changes["corruption"] = replace(chosen.training.corruption, share=midi_faults)
     train_model(
         select(open_all(data, "train"), chosen.data),
-        Store.open(valid).part("valid") if valid else None,
+        held_out(valid, data) if valid else None,
         trained,
         output,
         replace(chosen.model, codec=latent_config(trained)),

@@ -22,6 +22,8 @@ def transcribe(
 
     if output.suffix.lower() not in (".mid", ".midi"):
         raise InputError(f"{output} is not a MIDI file; give a name that ends in .mid")
+    if not output.parent.is_dir():
+        raise InputError(f"the folder {output.parent} does not exist; make it first")
     if not recording.exists():
         raise InputError(f"{recording} does not exist; give an audio file")
     if is_midi(recording):

@@ -28,7 +28,9 @@ def damage(store: Store, thorough: bool = False) -> list[str]:
             if kind != "plan":
                 store.check(kind, json.loads(description.read_text())["maker"])
                 looks.append(partial(store.array, kind))
-        except (DataError, ValueError, KeyError, TypeError):
+        except DataError as error:
+            found.append(str(error))
+        except (ValueError, KeyError, TypeError):
             found.append(f"{description} is damaged; run `timbrel prepare {kind}` again")
     for index in last.values():
         for look in looks:

@@ -2,7 +2,8 @@
 
 Work is a pure function of something shared (a plan, a codec) and an item, and gives any
 number of results. They come in the order of the items, whatever finishes first, and only
-a few items are ahead of what was taken: memory does not grow with the work.
+a few items are ahead of what was taken: memory does not grow with their number. In one process
+results are made as they are taken; other processes send those of an item all at once.
 """
 
 import logging

@@ -1,8 +1,8 @@
 """Reading a data set into a store: resumable, with a report of all that was left out.
 
 The store names every passage's recording and start. A run that was stopped goes on after
-the last passage of the manifest; what is only in the report is tried again, so a file that
-was mended is added by the same command.
+the last passage of the manifest; what is only in the report, and the rest of a file that could
+not be read to its end, is tried again, so a file that was mended is added by the same command.
 """
 
 import filecmp
@@ -24,7 +24,7 @@ from timbrel.data.sources.files import fetched, folder_at
 from timbrel.data.sources.recording import Recording, Skipped, digest, split_of
 from timbrel.data.store import Item, StoreWriter
 from timbrel.data.variation import Augmentation, Variation
-from timbrel.errors import DataError
+from timbrel.errors import DataError, TimbrelError
 from timbrel.notes import Notes
 
 PER_SHARD = 64
@@ -104,9 +104,13 @@ class _Ingestion:
         self.name, self.writer, self.augmentation = name, writer, augmentation
         self.families = {item.family: item.split for item in writer.items}
         self.done = {item.recording for item in writer.items}
-        last = writer.items[-1] if writer.items else None
-        self.unfinished = (last.recording, last.start) if last is not None else ("", -1.0)
+        self.reached = {item.recording: item.start for item in writer.items}
         self.skipped = _read_report(writer.path / REPORT, self.done)
+        # of these the last passage that is there may not be the last there is
+        self.unfinished = {skipped.name for skipped in self.skipped if skipped.unread}
+        self.skipped = {skipped for skipped in self.skipped if not skipped.unread}
+        if writer.items:
+            self.unfinished.add(writer.items[-1].recording)
         self.shard = max(writer.shards, default=-1) + 1
         self.rows: list[Row] = []
         self.copies = _Copies()
@@ -144,8 +148,8 @@ class _Ingestion:
                 self.skipped.add(Skipped(entry.name, reason))
             elif isinstance(entry, Recording):
                 for version in self._versions(entry):
-                    if version.name == self.unfinished[0]:
-                        yield version, self.unfinished[1]
+                    if version.name in self.unfinished:
+                        yield version, self.reached[version.name]
                     elif version.name not in self.done:
                         yield version, -1.0
             if progress is not None:
@@ -155,13 +159,14 @@ class _Ingestion:
         """Why an entry cannot be used; "" if it can."""
         if isinstance(entry, Skipped):
             return entry.reason
+        split = entry.split or split_of(entry.family)
+        home = self.families.get(entry.family, split)
+        if home != split:
+            return f"its recording family {entry.family} is already in the split {home}"
         original = self.copies.of(entry)
         if original:
             return f"the same file as {original}"
-        split = entry.split or split_of(entry.family)
-        home = self.families.setdefault(entry.family, split)
-        if home != split:
-            return f"its recording family {entry.family} is already in the split {home}"
+        self.families[entry.family] = home
         return ""
 
     def _versions(self, recording: Recording) -> Iterator[Recording]:
@@ -186,7 +191,7 @@ class _Ingestion:
 
     def _commit(self) -> None:
         """Write the shard that has come together, and the report so far before it."""
-        lines = [json.dumps({"item": s.name, "reason": s.reason}) for s in _sorted(self.skipped)]
+        lines = [_report_line(skipped) for skipped in _sorted(self.skipped)]
         replace_file(self.writer.path / REPORT, "".join(f"{line}\n" for line in lines).encode())
         if self.rows:
             audio, notes, items = zip(*self.rows, strict=True)
@@ -251,10 +256,10 @@ class _Copies:
     PROBE = 65_536  # bytes, from the middle: stems begin and end alike
 
     def __init__(self) -> None:
-        self.seen: dict[tuple[int, bytes], list[tuple[str, Path]]] = {}
+        self.seen: dict[tuple[int, bytes], list[Recording]] = {}
 
     def of(self, recording: Recording) -> str:
-        """Name of an earlier recording with the same file; "" if there is none."""
+        """Name of an earlier recording with the same file that can be used; "" if there is none."""
         if len(recording.audio) != 1:
             return ""
         path = recording.audio[0]
@@ -264,14 +269,32 @@ class _Copies:
                 file.seek(size // 2)
                 key = size, hashlib.blake2b(file.read(self.PROBE)).digest()
             peers = self.seen.setdefault(key, [])
-            for name, peer in peers:
-                with fetched(path) as first, fetched(peer) as second:
-                    if size and filecmp.cmp(first, second, shallow=False):
-                        return name
+            for peer in peers:
+                with fetched(path) as first, fetched(peer.audio[0]) as second:
+                    equal = size and filecmp.cmp(first, second, shallow=False)
+                if equal and _notes_are_read(peer):
+                    return peer.name
         except OSError:  # decoding will say what is wrong with it
             return ""
-        peers.append((recording.name, path))
+        peers.append(recording)
         return ""
+
+
+def _notes_are_read(recording: Recording) -> bool:
+    """Whether a recording's notes, if it has any, can be read; else it is left out."""
+    try:
+        if recording.notes is not None:
+            recording.notes()
+    except (TimbrelError, OSError):
+        return False
+    return True
+
+
+def _report_line(skipped: Skipped) -> str:
+    line: dict[str, object] = {"item": skipped.name, "reason": skipped.reason}
+    if skipped.unread:
+        line["unread"] = True
+    return json.dumps(line)
 
 
 def _sorted(skipped: set[Skipped]) -> list[Skipped]:
@@ -283,7 +306,11 @@ def _read_report(path: Path, done: set[str]) -> set[Skipped]:
     """What an earlier run left out of recordings that are in the store."""
     try:
         lines = [json.loads(line) for line in path.read_text().splitlines()]
-        return {Skipped(x["item"], x["reason"]) for x in lines if x["item"] in done}
+        return {
+            Skipped(x["item"], x["reason"], x.get("unread", False))
+            for x in lines
+            if x["item"] in done
+        }
     except FileNotFoundError:
         return set()
     except (ValueError, TypeError, KeyError) as error:

@@ -86,6 +86,22 @@ class JoinedStore(Store):
         return self.stores[number], place
 
 
+def held_out(path: str | Path, trained_on: Sequence[str | Path]) -> Store:
+    """The validation part of a store.
+
+    Raises:
+        DataError: it is no store or has no such part, or all of it is trained on.
+    """
+    store = Store.open(path)
+    part = store.part("valid")
+    if part is store and Path(path).resolve() in [Path(other).resolve() for other in trained_on]:
+        raise DataError(
+            f"{path} has items of one split only, so nothing of it is held out; give --valid "
+            "another store, or none"
+        )
+    return part
+
+
 def open_all(paths: Sequence[str | Path], split: str) -> Store:
     """The part of some stores that is of one split; a single store as it is.
 

@@ -1,7 +1,7 @@
 """Recordings -> passages of equal length at the store's rate, with the notes of each.
 
-Each passage is decoded and resampled on its own, so that memory does not grow with a
-recording and times cannot drift.
+Each passage is decoded and resampled on its own, so that times cannot drift, and memory does
+not grow with a recording unless it is read by another process (`engine`).
 """
 
 import itertools
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from timbrel.audio import Audio
+from timbrel.audio import UNKNOWN_LENGTH, UNREADABLE, Audio
 from timbrel.data.sources.files import fetched
 from timbrel.data.sources.recording import Recording, Skipped
 from timbrel.data.variation import Variation
@@ -76,7 +76,7 @@ def cut(recording: Recording, after: float = -1.0) -> Iterator[Passage | Skipped
                 yield Skipped(recording.name, f"audio from {end:.1f} s on: the notes end before")
                 return
     except DataError as error:
-        yield Skipped(recording.name, str(error))
+        yield Skipped(recording.name, str(error), unread=True)
         return
     if not position:
         yield Skipped(recording.name, "it holds no samples")
@@ -122,6 +122,8 @@ def _read(path: Path, seconds: float, speed: float = 1.0) -> Iterator[np.ndarray
     full, position = round(seconds * RATE), 0
     try:
         with fetched(path) as local, soundfile.SoundFile(str(local)) as file:
+            if file.frames > UNKNOWN_LENGTH:
+                raise DataError(f"{path.name} does not say how long it is; save it anew")
             if file.samplerate < LOWEST_RATE:
                 raise DataError(f"{path.name} has a rate of {file.samplerate} Hz")
             rate = file.samplerate * speed
@@ -141,5 +143,5 @@ def _read(path: Path, seconds: float, speed: float = 1.0) -> Iterator[np.ndarray
                     break
             if position < file.frames:
                 raise DataError(f"{path.name} is damaged after {position / rate:.1f} s")
-    except (soundfile.LibsndfileError, OSError, RuntimeError) as error:
+    except UNREADABLE as error:
         raise DataError(f"{path.name} cannot be decoded as audio, or is cut short") from error

@@ -25,6 +25,8 @@ from timbrel.errors import DataError
 from timbrel.notes import Notes, Track
 
 FULL_SCALE = 32_767
+# Files that a store keeps open at once: systems allow a process as few as 256.
+MOST_MAPPED = 100
 
 
 @dataclass(frozen=True)
@@ -231,17 +233,25 @@ class Store:
                 f"the {kind} of {self.path} were made by codec {found}, not {maker}: "
                 f"run `timbrel prepare {kind}` again with this codec"
             )
+        for shard in sorted({item.shard for item in self.items}):
+            path = self.path / f"{kind}-{shard}.npy"
+            if not path.is_file():  # lost, or the store was added to
+                raise DataError(f"{path} is missing: run `timbrel prepare {kind}` again")
 
     def _row(self, name: str, row: int, cure: str = "prepare the store again") -> np.ndarray:
         path = self.path / name
-        if name not in self._mapped:
+        mapped = self._mapped.pop(name, None)
+        if mapped is None:
             try:
-                self._mapped[name] = np.load(path, mmap_mode="r")
+                mapped = np.load(path, mmap_mode="r")
             except (OSError, ValueError, EOFError) as error:
                 raise DataError(f"{path} is missing or damaged; {cure}") from error
-        if row >= len(self._mapped[name]):
+        self._mapped[name] = mapped  # last in order: those that were not read for long are closed
+        if len(self._mapped) > MOST_MAPPED:
+            del self._mapped[next(iter(self._mapped))]
+        if row >= len(mapped):
             raise DataError(f"{path} lacks row {row}; {cure}")
-        found: np.ndarray = self._mapped[name][row]
+        found: np.ndarray = mapped[row]
         return found
 
     def attach(self, kind: str, maker: str, arrays: Iterator[np.ndarray]) -> None:
@@ -262,7 +272,6 @@ class Store:
             self._attach(kind, maker, arrays)
 
     def _attach(self, kind: str, maker: str, arrays: Iterator[np.ndarray]) -> None:
-        (self.path / f"{kind}.json").unlink(missing_ok=True)
         shards: dict[int, int] = {}
         for item in self.items:
             shards[item.shard] = shards.get(item.shard, 0) + 1
@@ -270,6 +279,8 @@ class Store:
             rows = list(itertools.islice(arrays, count))
             if len(rows) < count:
                 raise DataError(f"{kind} for {self.path} end before its {len(self)} items do")
+            # from here on they are a mixture; until here those that were there are good
+            (self.path / f"{kind}.json").unlink(missing_ok=True)
             save_npy(self.path / f"{kind}-{shard}.npy", np.stack(rows))
         replace_file(self.path / f"{kind}.json", json.dumps({"maker": maker}).encode())
         self._mapped.clear()
@@ -295,7 +306,7 @@ def _read_notes(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def _read_manifest(path: Path) -> list[Item]:
     items = []
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
         try:
             items.append(Item(**json.loads(line)))
         except (ValueError, TypeError) as error:
@@ -329,24 +340,25 @@ class StoreWriter:
     def _agree(self, plan: dict[str, Any]) -> None:
         """Note the plan in a new store; compare it in an old one."""
         path = self.path / "plan.json"
+        if not self.items:  # whatever was begun there gave nothing
+            replace_file(path, json.dumps(plan, indent=1, sort_keys=True).encode())
+            return
         if not path.exists():
-            if self.items and len(self.items) < plan.get("count", 0):
+            if len(self.items) < plan.get("count", 0):
                 raise DataError(
                     f"{self.path} does not say how it was rendered, so it cannot be continued; "
                     "render into another folder"
                 )
-            if not self.items:
-                replace_file(path, json.dumps(plan, indent=1, sort_keys=True).encode())
             return
         try:
             found = json.loads(path.read_text())
             differing = [k for k in sorted({*plan, *found}) if plan.get(k) != found.get(k)]
         except (ValueError, TypeError) as error:
-            raise DataError(f"{path} is damaged; render into another folder") from error
+            raise DataError(f"{path} is damaged; prepare another folder") from error
         if differing:
             raise DataError(
                 f"{self.path} was begun with another {', '.join(differing)}; "
-                "repeat its options (plan.json) or render into another folder"
+                "repeat its options (plan.json) or prepare another folder"
             )
 
     def write_shard(

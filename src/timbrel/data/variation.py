@@ -5,6 +5,7 @@ trains. All passages of an identity are varied alike and become an identity of t
 its timbre examples sound like its targets.
 """
 
+import math
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -30,11 +31,13 @@ class Augmentation:
         """Refuse what cannot be.
 
         Raises:
-            DataError: a value is negative, or a transposition more than an octave.
+            DataError: a value is negative or no number, or a transposition more than an octave.
         """
         for name, value in asdict(self).items():
-            if value < 0:
-                raise DataError(f"{name.removesuffix('_db')} must not be negative, but is {value}")
+            if not 0 <= value < math.inf:
+                raise DataError(
+                    f"{name.removesuffix('_db')} must be a number from 0 up, but is {value}"
+                )
         if self.transpose > 12:
             raise DataError(f"a transposition by {self.transpose} semitones is more than an octave")
         if self.variants and not (self.transpose or self.equalise_db):

@@ -82,6 +82,8 @@ def render_store(
             f"{count} renditions of {seconds:g} s cannot be rendered: at least one of more "
             f"than {LEAD_OUT:g} s is needed"
         )
+    if seed < 0:
+        raise DataError(f"seed is {seed}; give a whole number from 0 up")
     for name, share in (
         ("mixes", mix_share),
         ("expressive timbres", expressive_share),

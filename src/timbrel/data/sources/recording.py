@@ -39,6 +39,7 @@ class Skipped:
 
     name: str
     reason: str
+    unread: bool = False  # the rest of a file could not be read: it is tried again
 
 
 def digest(text: str) -> int:
