@@ -10,7 +10,13 @@ from timbrel.audio import Audio
 from timbrel.codec.spectral import SpectralCodec, SpectralConfig
 from timbrel.diffusion.guidance import Guidance
 from timbrel.errors import InputError, ModelError
-from timbrel.generate.windows import Sampling, generate, structure_of_rolls, windows
+from timbrel.generate.windows import (
+    Sampling,
+    generate,
+    sampling_of,
+    structure_of_rolls,
+    windows,
+)
 from timbrel.model import TAIL_SECONDS, Timbrel, load
 from timbrel.notes import Notes
 from timbrel.serialize import assemble, load_codec, load_listener, load_network
@@ -270,3 +276,46 @@ def test_examples_in_which_nothing_sounds_are_refused(
 ) -> None:
     with pytest.raises(InputError, match=words):
         player.timbre(Audio(samples, RATE))
+
+
+@pytest.mark.parametrize(
+    ("options", "few_step", "words"),
+    [
+        ({"sampler": "multistep"}, True, "this model takes euler"),
+        (
+            {"structure": 0.5},
+            True,
+            "guidance-structure is 0.5; this model takes numbers from 1 to 3",
+        ),
+        ({"temperature": 9}, False, "temperature is 9"),
+        ({"steps": 5000}, False, "steps is 5000"),
+    ],
+)
+def test_defaults_that_a_model_cannot_do_are_refused(
+    options: dict[str, object], few_step: bool, words: str
+) -> None:
+    with pytest.raises(InputError, match=words):
+        sampling_of(options, few_step)
+
+
+def test_a_few_step_model_takes_steps_that_it_learned() -> None:
+    sampling = sampling_of({}, few_step=True)
+    assert (sampling.steps, sampling.sampler) == (4, "euler")
+
+
+def test_a_training_run_is_not_overwritten_by_a_model(player: Timbrel, tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    with pytest.raises(ModelError, match="holds a training run"):
+        assemble(tmp_path, player.codec, player.network, None, None, {})
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoints"]
+
+
+@pytest.mark.parametrize(("heard", "octaves"), [(100, 2), (12, -3), (72, 1)])
+def test_notes_are_moved_by_octaves_only_as_far_as_all_stay(
+    player: Timbrel, heard: int, octaves: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notes = Notes.from_rows([(k / 2, k / 2 + 0.5, p, 90) for k, p in enumerate((36, 60, 62, 96))])
+    example = Notes.from_rows([(0, 1, heard, 90)])
+    monkeypatch.setattr(player, "listen", lambda _: example)
+    assert player._octaves_apart(notes, EXAMPLE) == octaves
+    assert len(notes.transpose(12 * octaves)) == 4

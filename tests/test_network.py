@@ -5,8 +5,12 @@ from dataclasses import replace
 import pytest
 import torch
 
+from timbrel.codec.rave import RaveCodec
+from timbrel.codec.rave import tiny as tiny_rave
+from timbrel.conditions.structure import Structure, StructureConfig
 from timbrel.errors import ModelError
-from timbrel.network import Network, mean_of, tiny
+from timbrel.generate.windows import structure_of_audio
+from timbrel.network import LatentConfig, Network, check_codec, latent_config, mean_of, tiny
 
 
 def test_the_mean_of_networks_lies_half_way_between_them() -> None:
@@ -22,3 +26,28 @@ def test_the_mean_of_networks_lies_half_way_between_them() -> None:
 def test_networks_of_different_sizes_have_no_mean() -> None:
     with pytest.raises(ModelError, match="different configurations"):
         mean_of([Network(tiny()), Network(replace(tiny(), window=32))])
+
+
+def test_another_codec_of_the_same_size_is_noticed() -> None:
+    torch.manual_seed(0)
+    first, second = RaveCodec(tiny_rave()), RaveCodec(tiny_rave())
+    config = replace(tiny(), codec=latent_config(first), structure=StructureConfig("cqt"))
+    network = Network(config)
+    check_codec(network, first)
+    with pytest.raises(ModelError, match="trained on a codec with id"):
+        check_codec(network, second)
+    older = replace(network.config.codec, id="")  # its latents' id was not noted
+    check_codec(Network(replace(config, codec=older)), second)
+
+
+def test_structure_from_audio_lies_where_it_lay_in_training_for_any_hop() -> None:
+    hop, click = 1_200, 40 * 1_200
+    codec = LatentConfig(44_100, hop, 8, "x")
+    network = Network(replace(tiny(), codec=codec, structure=StructureConfig("cqt")))
+    network.structure_encoder.forward = lambda spectrum: Structure(spectrum)  # type: ignore
+    samples = torch.zeros(1, 100 * hop)
+    samples[:, click] = 1
+    assert network.cqt is not None
+    trained = network.cqt(samples)[0, -20:].sum(0)  # high bins are short
+    heard = structure_of_audio(network, samples)(0, 100).code[0, -20:].sum(0)
+    torch.testing.assert_close(heard[20:60], trained[20:60], atol=1e-3, rtol=1e-3)

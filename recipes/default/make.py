@@ -77,7 +77,9 @@ def stages(config: dict[str, Any], out: Path) -> Iterator[tuple[str, list[list[s
         yield "distil", [["train", "distil", *data, "-o", f"{out / 'distil'}", *more]]
         network = out / "distil/model"
     more = arguments(codec=codec, network=network, listener=listener)
-    more += arguments(name="timbrel-small", licence="MIT", **config["sampling"])
+    # a few-step model answers for whole steps, which only Euler's sampler takes as they are
+    sampling = config["sampling"] | ({"sampler": "euler"} if "distil" in config else {})
+    more += arguments(name="timbrel-small", licence="MIT", **sampling)
     yield "assemble", [["train", "assemble", "-o", f"{out / 'timbrel-small'}", *more]]
     for protocol in config["evaluate"]["protocols"]:
         for model, reports in ((f"{out / 'timbrel-small'}", "report"), ("default", "shipped")):

@@ -14,13 +14,12 @@ from timbrel.codec.codec import Codec
 from timbrel.conditions.listener import Listener, hear_notes
 from timbrel.conditions.structure import RollEncoder
 from timbrel.conditions.timbre import Timbre
-from timbrel.diffusion.guidance import FEW_STEP_GUIDANCE, Guidance
-from timbrel.diffusion.samplers import SAMPLERS
 from timbrel.errors import InputError, ModelError
 from timbrel.generate.windows import (
     Sampling,
     StructureBetween,
     generate,
+    sampling_of,
     structure_of_audio,
     structure_of_rolls,
 )
@@ -234,31 +233,16 @@ class Timbrel:
         Raises:
             InputError: an option that this model cannot do.
         """
-        default = self.about.get("sampling", {})
-        steps = int(default.get("steps", Sampling.steps)) if steps is None else steps
-        structure, timbre = guidance_structure, guidance_timbre
-        structure = default.get("structure", Guidance.structure) if structure is None else structure
-        timbre = default.get("timbre", Guidance.timbre) if timbre is None else timbre
-        if not 1 <= steps <= 1000:
-            raise InputError(f"steps is {steps}; give a whole number from 1 to 1000")
+        given = {
+            "steps": steps,
+            "structure": guidance_structure,
+            "timbre": guidance_timbre,
+            "sampler": sampler,
+            "temperature": temperature,
+        }
+        chosen = {name: value for name, value in given.items() if value is not None}
         few_step = self.network.config.denoiser.few_step
-        least, most = FEW_STEP_GUIDANCE if few_step else (0, 20)
-        for name, value in (("guidance-structure", structure), ("guidance-timbre", timbre)):
-            if not least <= value <= most:
-                raise InputError(
-                    f"{name} is {value}; this model takes numbers from {least:g} to {most:g}"
-                )
-        if not 0 <= seed < 2**63:
-            raise InputError(f"seed is {seed}; give a whole number from 0 up")
-        sampler = default.get("sampler", Sampling.sampler) if sampler is None else sampler
-        if sampler not in SAMPLERS:
-            raise InputError(f"sampler is '{sampler}'; it can be {', '.join(SAMPLERS)}")
-        if temperature is None:
-            temperature = float(default.get("temperature", Sampling.temperature))
-        if not 0 <= temperature <= 2:
-            raise InputError(f"temperature is {temperature}; give a number from 0 to 2")
-        guidance = Guidance(float(structure), float(timbre))
-        return Sampling(steps, guidance, seed, sampler, temperature)
+        return sampling_of({**self.about.get("sampling", {}), **chosen}, few_step, seed)
 
     def info(self) -> dict[str, Any]:
         """Parameters, rates, and what the model card says in short."""
@@ -374,7 +358,10 @@ class Timbrel:
         heard = self.listen(example)
         if len(heard) == 0:
             return 0
-        return round(float(np.median(heard.pitch) - np.median(notes.pitch)) / 12)
+        wanted = round(float(np.median(heard.pitch) - np.median(notes.pitch)) / 12)
+        # as far as no note leaves the range of MIDI
+        least, most = -(int(notes.pitch.min()) // 12), (127 - int(notes.pitch.max())) // 12
+        return max(least, min(wanted, most))
 
 
 def _name(structure: Structure) -> str:

@@ -29,13 +29,14 @@ class LatentConfig:
     rate: int  # Hz
     hop: int  # samples per latent frame
     channels: int  # latent channels
+    id: str = ""  # of its latents (`Codec.latent_id`); "": a model of before they were noted
 
 
 def latent_config(codec: Codec) -> SpectralConfig | LatentConfig:
     """What a model needs to know of a codec."""
     if isinstance(codec.config, SpectralConfig):
         return codec.config
-    return LatentConfig(codec.rate, codec.hop, codec.channels)
+    return LatentConfig(codec.rate, codec.hop, codec.channels, codec.latent_id)
 
 
 @dataclass(frozen=True)
@@ -219,6 +220,8 @@ def check_codec(network: Network, codec: Codec) -> None:
     """
     trained, given = asdict(network.config.codec), asdict(latent_config(codec))
     trained.pop("decoder", None)
+    if not trained.get("id", "known"):
+        trained.pop("id")
     for name, value in trained.items():
         if given.get(name) != value:
             raise ModelError(

@@ -78,7 +78,14 @@ def save_folder(
         folder: made, or written into; files that are not of a model are kept.
         config: JSON-able.
         weights: file stem -> tensors; float tensors are stored as float16.
+
+    Raises:
+        ModelError: the folder is that of a training run.
     """
+    if (folder / "checkpoints").exists():
+        raise ModelError(
+            f"{folder} holds a training run, whose config.json would be lost; give another folder"
+        )
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=folder.name + "-", dir=folder.parent))
     for stem, tensors in weights.items():

@@ -16,7 +16,6 @@ from timbrel.data.store import Store
 from timbrel.serialize import load_codec
 from timbrel.training.codec import train_codec
 from timbrel.training.codec_objective import CodecTraining
-from timbrel.training.latents import codec_id
 from timbrel.training.run import Budget
 
 CPU = torch.device("cpu")
@@ -48,9 +47,9 @@ def test_a_residual_is_bounded_whatever_it_learned() -> None:
 
 def test_latents_of_another_residual_are_of_another_codec() -> None:
     codec = random_residual()
-    before = codec_id(codec)
+    before = codec.latent_id
     next(iter(codec.residual.parameters())).data += 0.1
-    assert codec_id(codec) != before
+    assert codec.latent_id != before
 
 
 def test_training_moves_the_residual_until_it_is_fixed(small_store: Store, tmp_path: Path) -> None:

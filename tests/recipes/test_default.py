@@ -63,7 +63,8 @@ def test_a_recipe_that_was_stopped_goes_on_and_makes_a_model_that_plays(tmp_path
     assert "all done" in finished.stdout
     player = load(out / "timbrel-small", "cpu")
     assert player.network.config.denoiser.few_step
-    assert player.about["sampling"] == {"steps": 2, "structure": 2.0, "timbre": 2.0}
+    sampling = {"steps": 2, "sampler": "euler", "structure": 2.0, "timbre": 2.0}
+    assert player.about["sampling"] == sampling
     assert make(config, "-o", out).stdout.count("$ timbrel") == 0
     card = (out / "timbrel-small/card.md").read_text()
     assert "* **train**: 12 renditions" in card

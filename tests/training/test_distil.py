@@ -9,10 +9,11 @@ from torch import Tensor
 
 from conftest import Killed
 from timbrel.codec.codec import Codec
+from timbrel.codec.spectral import SpectralCodec
 from timbrel.data.store import Store
 from timbrel.diffusion.guidance import Guidance
 from timbrel.diffusion.unet import Shortcut
-from timbrel.errors import TrainingError
+from timbrel.errors import ModelError, TrainingError
 from timbrel.generate.windows import guided_velocity
 from timbrel.network import Network
 from timbrel.network import tiny as tiny_model
@@ -123,3 +124,23 @@ def test_what_cannot_be_distilled_is_refused(teacher: Network) -> None:
         student_of(student_of(teacher))
     with pytest.raises(TrainingError, match="'edm'"):
         student_of(Network(replace(tiny_model(), objective="edm")))
+
+
+def test_students_of_another_teacher_or_codec_are_refused(
+    small_store: Store, tiny_codec: Codec, teacher: Network, tmp_path: Path
+) -> None:
+    def train(teacher: Network, codec: Codec, batch: int = 4) -> None:
+        training = replace(TRAINING, batch=batch)
+        distil(small_store, codec, tmp_path, teacher, training, Distillation(), Budget(1), CPU)
+
+    train(teacher, tiny_codec)
+    torch.manual_seed(4)
+    other = Network(tiny_model())
+    other.adopt(tiny_codec.basis)  # type: ignore[attr-defined]
+    with pytest.raises(TrainingError, match="run with teacher = "):
+        train(other, tiny_codec)
+    stranger = SpectralCodec(replace(tiny_codec.config, channels=16))  # type: ignore[attr-defined]
+    with pytest.raises(ModelError, match="channels = 32, this one has 16"):
+        train(teacher, stranger)
+    with pytest.raises(TrainingError, match="at least 2"):
+        train(teacher, tiny_codec, batch=1)

@@ -150,7 +150,7 @@ def test_fine_tuning_begins_with_the_weights_it_was_given(
     first = train(small_store, tiny_codec, tmp_path / "first", steps=2)
     second = train_model(
         small_store, None, tiny_codec, tmp_path / "second", tiny(),
-        replace(QUICK, peak_rate=0.0), Budget(steps=1), CPU, first,
+        replace(QUICK, peak_rate=1e-12), Budget(steps=1), CPU, first,
     )  # fmt: skip
     for a, b in zip(first.parameters(), second.parameters(), strict=True):
         torch.testing.assert_close(a, b)
@@ -258,3 +258,42 @@ def test_without_tensorboard_numbers_go_to_the_log_alone(
         run.log_audio(2, "sound", np.zeros(8), 8_000)
     assert capsys.readouterr().out.count("pip install 'timbrel[train]'") == 1
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 2
+
+
+def test_latents_that_were_made_anew_do_not_end_a_run(
+    small_store: Store, tiny_codec: SpectralCodec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = train(small_store, tiny_codec, tmp_path, steps=1)
+    monkeypatch.setattr("timbrel.training.model.latent_deviation", lambda *_: 7.0)
+    longer = train(small_store, tiny_codec, tmp_path, steps=2)
+    assert longer.config.deviation == first.config.deviation != 7
+
+
+@pytest.mark.parametrize(
+    ("budget", "words"),
+    [
+        ({"steps": 0}, "--steps is 0"),
+        ({"minutes": float("nan")}, "--minutes is nan"),
+        ({"minutes": -1.0}, "--minutes is -1"),
+    ],
+)
+def test_budgets_of_nothing_are_refused(budget: dict[str, float], words: str) -> None:
+    with pytest.raises(TrainingError, match=words):
+        Budget(**budget)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("rate", [-1e-3, 0.0, float("nan")])
+def test_learning_rates_that_unlearn_are_refused(
+    rate: float, small_store: Store, tiny_codec: SpectralCodec, tmp_path: Path
+) -> None:
+    with pytest.raises(TrainingError, match="learning rate is"):
+        train(small_store, tiny_codec, tmp_path, steps=1, peak_rate=rate)
+
+
+def test_a_run_that_is_made_longer_does_not_go_back_to_stage_one(
+    small_store: Store, tiny_codec: SpectralCodec, tmp_path: Path
+) -> None:
+    train(small_store, tiny_codec, tmp_path, steps=4, stage_one=0.5)
+    train(small_store, tiny_codec, tmp_path, steps=60, stage_one=0.5)
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [row["stage"] for row in rows if "stage" in row] == [2, 2, 2]

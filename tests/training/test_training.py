@@ -375,3 +375,13 @@ def test_a_tiny_model_learns_to_follow_pitch_and_timbre(
 
             right.append(energy(pitch) > energy(other))
     assert np.mean(right) >= 0.8
+
+
+def test_discriminators_that_join_early_bring_the_waveform_with_them() -> None:
+    codec = SpectralCodec(tiny())
+    training = replace(QUICK_CODEC, waveform_from=0.75, adversarial_from=0.2)
+    objective = SpectralObjective(codec, training, CPU)
+    audio, noise = 0.1 * torch.randn(2, 24 * codec.hop), torch.zeros(2, codec.channels, 24)
+    source = torch.Generator().manual_seed(0)
+    assert objective.step(audio, noise, source, 0.19).output is None
+    assert objective.step(audio, noise, source, 0.2).output is not None

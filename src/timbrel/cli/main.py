@@ -54,8 +54,8 @@ def main() -> None:
         if debug or type(error).__name__ != "OutOfMemoryError":
             raise
         print(
-            "timbrel: the GPU's memory is too small for this; half the --batch and twice the "
-            "--accumulate make the same training",
+            "timbrel: the GPU's memory is too small for this; train with half the --batch (of a "
+            "model with twice the --accumulate, which is the same), or give --device cpu",
             file=sys.stderr,
         )
         sys.exit(2)

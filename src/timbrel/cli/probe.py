@@ -36,13 +36,12 @@ def probe(
     from timbrel.errors import DataError
     from timbrel.model import load
     from timbrel.training.disentanglement import warnings_of
-    from timbrel.training.latents import codec_id
     from timbrel.training.probe import ProbeSet
     from timbrel.training.probe import probe as measure
 
     player = load(model, device, trust)
     store = Store.open(data)
-    store.check("latents", codec_id(player.codec))
+    store.check("latents", player.codec.latent_id)
     passages = ProbeSet(store, player.codec.frame_rate, frames)
     if not passages.passages:
         raise DataError(

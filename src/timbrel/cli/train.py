@@ -293,7 +293,7 @@ def distil(
     ] = None,
     steps: Steps = None,
     minutes: Minutes = None,
-    batch: Annotated[int, typer.Option(min=1, help="Items per step.")] = 16,
+    batch: Annotated[int, typer.Option(min=2, help="Items per step.")] = 16,
     rate: Annotated[float, typer.Option(help="Learning rate.")] = 3e-4,
     precision: Precision = "fp32",
     trust: Trust = False,
@@ -351,7 +351,7 @@ def assemble(
 ) -> None:
     """Put codec, network and listener together into one model folder for `--model`."""
     from timbrel.conditions.listener import ListenerConfig
-    from timbrel.diffusion.samplers import SAMPLERS
+    from timbrel.generate.windows import sampling_of
     from timbrel.model import folder_of
     from timbrel.network import mean_of
     from timbrel.serialize import assemble as write
@@ -364,8 +364,6 @@ def assemble(
         home = folder_of(listener)
         heard = load_listener(home, trained.rate, trained.hop)
         size = from_dict(ListenerConfig, read_config(home)["listener"], str(home))
-    if sampler is not None:
-        _choice(sampler, SAMPLERS, "sampler")
     sampling = {
         "steps": steps,
         "sampler": sampler,
@@ -377,6 +375,7 @@ def assemble(
     about = {"name": name, "licence": licence, "sampling": chosen}
     text = None if card is None else card.read_text()
     mean = mean_of([load_network(folder) for folder in network])
+    sampling_of(chosen, mean.config.denoiser.few_step)  # refuses what no render could do
     write(output, trained, mean, heard, size, about)
     if text is not None:
         write_text(output / "card.md", text)

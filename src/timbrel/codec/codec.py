@@ -5,6 +5,7 @@ Training, generation and the command line use this interface only. Designs: `spe
 filterbank, learned both ways), and `external` ones (a user's TorchScript file, EnCodec, DAC).
 """
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -91,6 +92,15 @@ class Codec(nn.Module, ABC):
     @abstractmethod
     def latent_tensors(self) -> Iterator[Tensor]:
         """What determines the latent of a sound: codecs that agree in it are interchangeable."""
+
+    @property
+    def latent_id(self) -> str:
+        """Names the latent: equal ids mean that latents are interchangeable."""
+        digest = hashlib.sha256(f"{self.rate} {self.hop}".encode())
+        for tensor in self.latent_tensors():
+            # half precision, as saved: loading a codec does not change its name
+            digest.update(tensor.detach().cpu().half().numpy().tobytes())
+        return digest.hexdigest()[:16]
 
     def decode(self, latent: Tensor) -> Tensor:
         """Latent (batch, channels, frames) -> waveform (batch, 1, frames * hop)."""

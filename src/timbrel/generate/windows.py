@@ -5,8 +5,9 @@ trained to continue them, so there is no seam to hide and no cross-fade. Memory 
 window, whatever the length of the piece.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,13 +15,15 @@ from torch import Tensor
 
 from timbrel.conditions.structure import CqtEncoder, RollEncoder, Structure
 from timbrel.conditions.timbre import Timbre
-from timbrel.diffusion.guidance import Guidance, combine
+from timbrel.diffusion.guidance import FEW_STEP_GUIDANCE, Guidance, combine
 from timbrel.diffusion.samplers import SAMPLERS, Velocity
 from timbrel.diffusion.unet import Shortcut
+from timbrel.errors import InputError
 from timbrel.network import Network
 
 # Frames that are read before a window, so that notes that ring are known: 3 s.
 RUN_IN = 128
+FEW_STEPS = 4  # of a few-step model, if nothing else is said; 1 / 2 ** n are what it learns
 StructureBetween = Callable[[int, int], Structure]  # between two frames
 
 
@@ -33,6 +36,44 @@ class Sampling:
     seed: int = 0
     sampler: str = "euler"  # one of SAMPLERS
     temperature: float = 1.0  # of the noise; below 1 outputs stay nearer to what is expected
+
+
+def sampling_of(options: Mapping[str, Any], few_step: bool, seed: int = 0) -> Sampling:
+    """How to sample a model.
+
+    Args:
+        options: steps, sampler, structure and timbre (guidance scales), temperature; those that are
+            not given have defaults.
+        few_step: whether the denoiser answers for whole steps; then the sampler is Euler's, which
+            takes the answer as it is.
+        seed: of the noise.
+
+    Raises:
+        InputError: an option that such a model cannot do.
+    """
+    steps = int(options.get("steps", FEW_STEPS if few_step else Sampling.steps))
+    if not 1 <= steps <= 1000:
+        raise InputError(f"steps is {steps}; give a whole number from 1 to 1000")
+    guidance = Guidance(
+        float(options.get("structure", Guidance.structure)),
+        float(options.get("timbre", Guidance.timbre)),
+    )
+    least, most = FEW_STEP_GUIDANCE if few_step else (0, 20)
+    for name, value in (("structure", guidance.structure), ("timbre", guidance.timbre)):
+        if not least <= value <= most:
+            raise InputError(
+                f"guidance-{name} is {value}; this model takes numbers from {least:g} to {most:g}"
+            )
+    if not 0 <= seed < 2**63:
+        raise InputError(f"seed is {seed}; give a whole number from 0 up")
+    samplers = ["euler"] if few_step else list(SAMPLERS)
+    sampler = options.get("sampler", Sampling.sampler)
+    if sampler not in samplers:
+        raise InputError(f"sampler is '{sampler}'; this model takes {', '.join(samplers)}")
+    temperature = float(options.get("temperature", Sampling.temperature))
+    if not 0 <= temperature <= 2:
+        raise InputError(f"temperature is {temperature}; give a number from 0 to 2")
+    return Sampling(steps, guidance, seed, sampler, temperature)
 
 
 def windows(frames: int, window: int, context: int) -> Iterator[tuple[int, int, int]]:
@@ -116,7 +157,8 @@ def structure_of_audio(network: Network, samples: Tensor) -> StructureBetween:
     encoder, cqt = network.structure_encoder, network.cqt
     if not isinstance(encoder, CqtEncoder) or cqt is None:
         raise TypeError("this network reads notes, not audio")
-    hop, margin = network.config.codec.hop, cqt.n_fft  # samples
+    hop = network.config.codec.hop
+    margin = -(-cqt.n_fft // hop) * hop  # samples: whole frames
 
     def between(start: int, stop: int) -> Structure:
         # what is left of the first frame: the encoder's past, and half an analysis window

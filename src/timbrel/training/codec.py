@@ -111,7 +111,7 @@ def train_codec(
 
         # ---- the loop -------------------------------------------------------------------
         while course.goes_on():
-            step, progress = course.step, course.progress
+            step, progress = course.step, course.reached
             if objective.freezes(progress):
                 # the averaged encoder is the one that will be used, so it is the one to measure
                 codec.load_state_dict(descent.ema.shadow)

@@ -174,13 +174,15 @@ class SpectralObjective(CodecObjective):
         codec, training = self.codec, self.training
         spectral, latent, estimate = self.decoder_loss(audio, noise)
         found = Step(spectral, {"loss/log_magnitude": spectral}, latent.detach())
-        if progress >= training.waveform_from:
+        # discriminators hear waveforms
+        begin = min(training.waveform_from, training.adversarial_from)
+        if progress >= begin:
             cut = codec.config.decoder.kernel * codec.hop
             found.output = self.waveform(estimate)[:, cut : audio.shape[1]]
             found.target = audio[:, cut:]
             compared = self.wave_loss(found.output, found.target)
             found.values["loss/waveform"] = compared
-            weight = training.waveform_weight * risen(progress, training.waveform_from)
+            weight = training.waveform_weight * risen(progress, begin)
             found.loss = found.loss + weight * compared
         return found
 

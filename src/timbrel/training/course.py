@@ -3,6 +3,7 @@
 All trainings share it: codec, listener, model, few-step model.
 """
 
+import math
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from timbrel.errors import TrainingError
 from timbrel.training.optimiser import Optimiser
 from timbrel.training.run import Budget, Ema, Run
 
@@ -28,6 +30,8 @@ class Course:
         step: steps that are done.
         seconds: that they took, without pauses.
         progress: share of the budget that is used, in [0, 1].
+        reached: the largest share that was ever used: a run that is made longer learns at its full
+            rate again, but does not go back to an earlier stage.
 
     Raises:
         TrainingError: processes would go on from different steps.
@@ -40,6 +44,7 @@ class Course:
         self.seconds: float = state["seconds"] if state else 0.0
         self._clock = time.monotonic()
         self.progress = self._shared()
+        self.reached = max(self.progress, state.get("reached", 0.0) if state else 0.0)
 
     def goes_on(self) -> bool:
         """Whether another step is to be done; the same on every process."""
@@ -51,6 +56,7 @@ class Course:
         self.step += 1
         self.seconds, self._clock = self.seconds + now - self._clock, now
         self.progress = self._shared()
+        self.reached = max(self.progress, self.reached)
 
     def resume(self) -> None:
         """End a pause: what was done since the last step was no training."""
@@ -58,7 +64,7 @@ class Course:
 
     def state_dict(self) -> dict[str, Any]:
         """For a checkpoint."""
-        return {"step": self.step, "seconds": self.seconds}
+        return {"step": self.step, "seconds": self.seconds, "reached": self.reached}
 
     def _shared(self) -> float:
         return self.run.ranks.shared(self.budget.progress(self.step, self.seconds))
@@ -72,11 +78,16 @@ class Descent:
         optimiser: of its parameters.
         peak_rate: learning rate after warm-up.
         decay: of the average.
+
+    Raises:
+        TrainingError: a learning rate that nothing could be learned at.
     """
 
     def __init__(
         self, module: nn.Module, optimiser: Optimiser, peak_rate: float, decay: float
     ) -> None:
+        if not 0 < peak_rate < math.inf:
+            raise TrainingError(f"the learning rate is {peak_rate}; give a number above 0")
         self.module, self.optimiser, self.peak_rate = module, optimiser, peak_rate
         self.ema = Ema(module, decay)
 

@@ -7,6 +7,7 @@ others that one step equals two half steps of its own average (shortcut models, 
 guidance into one. Encoders stay as they are.
 """
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -24,10 +25,9 @@ from timbrel.diffusion.guidance import FEW_STEP_GUIDANCE, nested
 from timbrel.diffusion.objective import velocity_loss
 from timbrel.diffusion.unet import Conditions, Shortcut
 from timbrel.errors import TrainingError
-from timbrel.network import Network
+from timbrel.network import Network, check_codec
 from timbrel.serialize import save_network
 from timbrel.training.course import Course, Descent
-from timbrel.training.latents import codec_id
 from timbrel.training.model import fail, pairs_of
 from timbrel.training.objective import Objective
 from timbrel.training.optimiser import Optimiser
@@ -225,11 +225,17 @@ def distil(
         The student with its averaged denoiser, also saved in `folder/model`.
 
     Raises:
-        TrainingError: the teacher cannot be distilled, or the loss is not finite (the last
-            good checkpoint is kept, the batch saved).
+        TrainingError: the teacher cannot be distilled, a batch is of one item, or the loss is
+            not finite (the last good checkpoint is kept, the batch saved).
+        ModelError: the teacher knows another codec's latents.
         DataError: a store without latents of this codec, or without pairs.
     """
-    store.check("latents", codec_id(codec))
+    check_codec(teacher, codec)
+    store.check("latents", codec.latent_id)
+    if training.batch < 2:
+        raise TrainingError(
+            "a batch has items that learn steps and items that learn velocities: at least 2"
+        )
     torch.manual_seed(training.seed)
     student = student_of(teacher).to(device)
     teacher = teacher.to(device).eval().requires_grad_(False)
@@ -238,6 +244,7 @@ def distil(
     lesson = Lesson(teacher, student, training, distillation, device)
     settings = {
         "kind": "distillation",
+        "teacher": digest_of(teacher),
         "model": asdict(student.config),
         "training": asdict(training),
         "distillation": asdict(distillation),
@@ -284,6 +291,14 @@ def distil(
                 save()
         save()
         return averaged(student, descent.ema)
+
+
+def digest_of(network: Network) -> str:
+    """Names the weights of a network, as they are saved."""
+    digest = hashlib.sha256()
+    for tensor in network.state_dict().values():
+        digest.update(tensor.detach().cpu().half().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def averaged(student: Network, ema: Ema) -> Network:

@@ -1,6 +1,5 @@
 """Latents of a whole store, computed once: the codec's encoder never changes."""
 
-import hashlib
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -11,15 +10,6 @@ from timbrel.codec.codec import Codec
 from timbrel.data.engine import Engine, Local
 from timbrel.data.store import Store
 from timbrel.model import pick_device
-
-
-def codec_id(codec: Codec) -> str:
-    """Names the codec's latent: equal ids mean that latents are interchangeable."""
-    digest = hashlib.sha256(f"{codec.rate} {codec.hop}".encode())
-    for tensor in codec.latent_tensors():
-        # half precision, as saved: loading a codec does not change its name
-        digest.update(tensor.detach().cpu().half().numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 def attach_latents(
@@ -47,7 +37,7 @@ def attach_latents(
             if progress is not None:
                 progress(number / len(store))
 
-    store.attach("latents", codec_id(codec), encoded())
+    store.attach("latents", codec.latent_id, encoded())
 
 
 @torch.inference_mode()

@@ -24,7 +24,7 @@ from timbrel.training.course import Course, Descent
 from timbrel.training.derived import spectra_id
 from timbrel.training.disentanglement import warnings_of
 from timbrel.training.equaliser import Equaliser
-from timbrel.training.latents import codec_id, latent_deviation
+from timbrel.training.latents import latent_deviation
 from timbrel.training.objective import BRANCHES, Objective
 from timbrel.training.optimiser import Optimiser
 from timbrel.training.probe import ProbeSet, probe
@@ -35,6 +35,7 @@ from timbrel.training.run import (
     Run,
     differences,
     generator,
+    settings_of,
     torch_generator,
 )
 from timbrel.training.settings import ModelTraining
@@ -76,9 +77,12 @@ def train_model(
     """
     for data in (store, valid):
         if data is not None:
-            data.check("latents", codec_id(codec))
+            data.check("latents", codec.latent_id)
     torch.manual_seed(training.seed)
-    if start_from is not None:
+    begun = settings_of(folder)
+    if begun is not None and begun.get("kind") == "model":
+        config = replace(config, deviation=begun["model"]["deviation"])
+    elif start_from is not None:
         config = replace(config, deviation=start_from.config.deviation)
     else:
         config = replace(config, deviation=latent_deviation(store, training.seed))
@@ -95,7 +99,12 @@ def train_model(
     equaliser = None
     if isinstance(codec, SpectralCodec) and training.equalise:
         equaliser = Equaliser(codec.basis, training.equalise)
-    settings = {"kind": "model", "model": asdict(config), "training": asdict(training)}
+    settings = {
+        "kind": "model",
+        "codec": codec.latent_id,
+        "model": asdict(config),
+        "training": asdict(training),
+    }
     with Run(folder, settings) as run:
         state = run.latest()
         if state is not None:
@@ -122,7 +131,7 @@ def train_model(
 
         # ---- the loop -------------------------------------------------------------------
         while course.goes_on():
-            step, progress = course.step, course.progress
+            step, progress = course.step, course.reached
             stage = 1 if progress < training.stage_one else 2
             alone = stage == 2 and rivalry.alone(step, progress)
             for part in range(training.accumulate):
@@ -258,6 +267,8 @@ def check_start(network: Network, start_from: Network) -> None:
         free.append("recall.uncertainty")  # likewise
     if not start_from.config.denoiser.standardised:
         free.append("denoiser.standardised")
+    if not getattr(start_from.config.codec, "id", "known"):
+        free.append("codec.id")
     for name, (wanted, found) in differences(asdict(network.config), asdict(start_from.config)):
         if not name.startswith(tuple(free)):
             raise TrainingError(

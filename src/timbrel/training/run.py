@@ -6,12 +6,14 @@ killed and resumed ends with the same weights as one that was not.
 """
 
 import json
+import math
 import os
 import signal
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from types import FrameType
 from typing import Any
 
@@ -33,14 +35,18 @@ class Budget:
     def __post_init__(self) -> None:
         if self.steps is None and self.minutes is None:
             raise TrainingError("a training run needs a budget: give --steps or --minutes")
+        if self.steps is not None and self.steps < 1:
+            raise TrainingError(f"--steps is {self.steps}; give 1 or more")
+        if self.minutes is not None and not 0 < self.minutes < math.inf:
+            raise TrainingError(f"--minutes is {self.minutes}; give a number above 0")
 
     def progress(self, step: int, seconds: float) -> float:
         """Share of the budget that is used, in [0, 1]."""
         shares = []
         if self.steps is not None:
-            shares.append(step / max(self.steps, 1))
+            shares.append(step / self.steps)
         if self.minutes is not None:
-            shares.append(seconds / max(60 * self.minutes, 1e-9))
+            shares.append(seconds / (60 * self.minutes))
         return min(max(shares), 1.0)
 
 
@@ -201,7 +207,7 @@ class Run:
             try:
                 state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
                 return state
-            except (RuntimeError, OSError, EOFError, ValueError):
+            except (RuntimeError, OSError, EOFError, ValueError, KeyError, UnpicklingError):
                 continue
         return None
 
@@ -310,6 +316,15 @@ class Unwritten:
 
     def close(self) -> None:
         """Nothing."""
+
+
+def settings_of(folder: Path) -> dict[str, Any] | None:
+    """Those of the run in a folder; None if there is none, or one that cannot be read."""
+    try:
+        settings: dict[str, Any] = json.loads((folder / "config.json").read_text())
+    except (OSError, ValueError):
+        return None
+    return settings
 
 
 def differences(
