@@ -5,6 +5,7 @@ functions of (seed, step, rank), so no generator state needs saving: a run that 
 killed and resumed ends with the same weights as one that was not.
 """
 
+import atexit
 import json
 import math
 import os
@@ -59,6 +60,8 @@ class Ranks:
         if self.world > 1 and not dist.is_initialized():
             gpu = torch.cuda.is_available()
             dist.init_process_group("cpu:gloo,cuda:nccl" if gpu else "gloo")
+            # gloo's threads, if they still run when the interpreter ends, abort the process
+            atexit.register(dist.destroy_process_group)
 
     @property
     def first(self) -> bool:
