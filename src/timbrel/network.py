@@ -72,7 +72,8 @@ def tiny() -> ModelConfig:
 def small() -> ModelConfig:
     """The default: faster than real time on two cores."""
     return ModelConfig(
-        recall=RecallConfig(layers=2, uncertainty=True), denoiser=UNetConfig(standardised=True)
+        recall=RecallConfig(layers=2, uncertainty=True),
+        denoiser=UNetConfig(standardised=True, detail=384),
     )
 
 
@@ -135,7 +136,7 @@ class Network(nn.Module):
     def begin_from(self, other: "Network") -> None:
         """Take over weights; what older versions lack adds nothing until it has learned."""
         missing, unknown = self.load_state_dict(other.state_dict(), strict=False)
-        added = ("recall.", "denoiser.enter_standardised.")
+        added = ("recall.", "denoiser.enter_standardised.", "denoiser.detail.")
         new = [name for name in missing if not name.startswith(added)]
         if unknown or new:
             raise ValueError(f"weights of another network: {(unknown + new)[0]}")

@@ -29,7 +29,9 @@ def test_guidance_is_the_nested_formula() -> None:
 
 def unet() -> UNet:
     torch.manual_seed(0)
-    sizes = UNetConfig(widths=(16, 24), embedding=32, heads=2, standardised=True)
+    sizes = UNetConfig(
+        widths=(16, 24), embedding=32, heads=2, standardised=True, detail=24, detail_blocks=2
+    )
     net = UNet(8, 6, 4, sizes)
     for parameter in net.parameters():
         if parameter.abs().sum() == 0:
@@ -95,9 +97,10 @@ def test_a_latent_as_far_off_as_it_is_said_to_be_is_one_deviation_off(time: floa
 
 
 def test_training_on_from_an_older_denoiser_begins_with_what_that_one_says() -> None:
-    older = Network(replace(tiny(), denoiser=replace(tiny().denoiser, standardised=False)))
+    denoiser = replace(tiny().denoiser, standardised=False, detail=0)
+    older = Network(replace(tiny(), denoiser=denoiser))
     torch.nn.init.normal_(older.denoiser.leave.weight, std=0.1)
-    newer = Network(tiny())
+    newer = Network(replace(tiny(), denoiser=replace(denoiser, standardised=True, detail=96)))
     newer.begin_from(older)
     x, guess = torch.randn(2, 1, 32, 16)
     code, timbre = torch.randn(1, 48, 16), torch.randn(1, 16)
@@ -105,7 +108,7 @@ def test_training_on_from_an_older_denoiser_begins_with_what_that_one_says() -> 
     time, context = torch.tensor([0.4]), torch.zeros(1, 1, 16)
     said, before = (net.denoiser(x, time, conditions, context) for net in (newer, older))
     torch.testing.assert_close(said, before)
-    with pytest.raises(ValueError, match="enter_standardised"):
+    with pytest.raises(ValueError, match="another network: denoiser"):
         older.begin_from(newer)
 
 

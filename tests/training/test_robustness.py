@@ -142,6 +142,12 @@ def test_weights_of_another_size_or_codec_are_refused_by_what_differs(
     check_start(network, older)
     with pytest.raises(TrainingError, match=r"denoiser\.standardised = True, not False"):
         check_start(older, network)
+    sizes = replace(tiny().denoiser, detail=96, detail_blocks=2)
+    detailed = Network(replace(tiny(), denoiser=sizes))
+    detailed.adopt(tiny_codec.basis)
+    check_start(detailed, network)
+    with pytest.raises(TrainingError, match=r"denoiser\.detail = 96, not 0"):
+        check_start(network, detailed)
 
 
 def test_fine_tuning_begins_with_the_weights_it_was_given(
@@ -154,6 +160,28 @@ def test_fine_tuning_begins_with_the_weights_it_was_given(
     )  # fmt: skip
     for a, b in zip(first.parameters(), second.parameters(), strict=True):
         torch.testing.assert_close(a, b)
+
+
+def test_one_part_alone_can_learn(
+    small_store: Store, tiny_codec: SpectralCodec, tmp_path: Path
+) -> None:
+    first = train(small_store, tiny_codec, tmp_path / "first", steps=2)
+    grown = replace(tiny(), denoiser=replace(tiny().denoiser, detail=40, detail_blocks=1))
+    training = replace(QUICK, only="denoiser.detail", freeze_timbre=True)
+    second = train_model(
+        small_store, None, tiny_codec, tmp_path / "second", grown, training, Budget(steps=2),
+        CPU, first,
+    )  # fmt: skip
+    begun = first.state_dict()
+    for name, weight in second.state_dict().items():
+        if not name.startswith("denoiser.detail."):
+            torch.testing.assert_close(weight, begun[name], rtol=0, atol=0)
+    assert second.denoiser.detail is not None
+    assert second.denoiser.detail.leave.weight.abs().max() > 0
+    with pytest.raises(
+        TrainingError, match=r"only is 'detail'.* it has timbre_encoder, .*denoiser"
+    ):
+        train(small_store, tiny_codec, tmp_path / "third", only="detail")
 
 
 def test_latents_of_another_codec_are_refused(small_store: Store, tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ class UNetConfig:
     heads: int = 4  # attention heads at the lowest level
     structure: int = 160  # channels of structure and guess that join every level
     standardised: bool = False  # whether it also sees how far the noisy latent is off the guess
+    detail: int = 0  # channels of the blocks that refine every frame; 0: none
+    detail_blocks: int = 6
     few_step: bool = False  # whether it is told step size and guidance (`Shortcut`)
 
 
@@ -134,6 +136,78 @@ class Attention(nn.Module):
         return x + self.leave(h).transpose(1, 2)
 
 
+class DetailBlock(nn.Module):
+    """Depthwise convolution, then a pointwise network (Liu et al., 2022), residual and modulated.
+
+    Args:
+        channels: width.
+        embedding: length of what modulates it.
+    """
+
+    def __init__(self, channels: int, embedding: int, kernel: int = 5, expansion: int = 3) -> None:
+        super().__init__()
+        self.mix = nn.Conv1d(channels, channels, kernel, padding=kernel // 2, groups=channels)
+        self.norm = ChannelNorm(channels, elementwise_affine=False)
+        self.film = nn.Linear(embedding, 2 * channels)
+        self.widen = nn.Linear(channels, expansion * channels)
+        self.narrow = nn.Linear(expansion * channels, channels)
+        self.scale = nn.Parameter(torch.full((channels,), 0.1))
+        nn.init.zeros_(self.film.weight)
+        nn.init.zeros_(self.film.bias)
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """(batch, channels, frames), (batch, embedding) -> (batch, channels, frames)."""
+        scale, shift = self.film(embedding)[:, :, None].chunk(2, 1)
+        h = self.norm(self.mix(x)) * (1 + scale) + shift
+        h = self.narrow(F.gelu(self.widen(h.transpose(1, 2)))) * self.scale
+        return x + h.transpose(1, 2)
+
+
+class Detail(nn.Module):
+    """Refines every frame after the UNet, in layers that are wider than a latent.
+
+    A correction of one frame depends on all of its channels. The UNet's layers at the full
+    rate are narrower than what it is told, for the sake of speed; these see all of it again,
+    and what the UNet made of it (docs/decisions/0021).
+
+    Args:
+        told: channels of all that the denoiser is told.
+        trunk: channels of the UNet's last layer.
+        channels: latent channels.
+        config: sizes.
+    """
+
+    def __init__(self, told: int, trunk: int, channels: int, config: UNetConfig) -> None:
+        super().__init__()
+        width = config.detail
+        self.enter = nn.Conv1d(told, width, 1)
+        self.take = nn.Conv1d(trunk, width, 1)
+        self.blocks = nn.ModuleList(
+            DetailBlock(width, config.embedding) for _ in range(config.detail_blocks)
+        )
+        self.norm = ChannelNorm(width)
+        self.leave = nn.Conv1d(width, channels, 1)
+        nn.init.zeros_(self.leave.weight)
+        nn.init.zeros_(self.leave.bias)  # type: ignore[arg-type]
+
+    def forward(self, told: Tensor, trunk: Tensor, embedding: Tensor) -> Tensor:
+        """What to add to the correction; an untrained one adds nothing.
+
+        Args:
+            told: (batch, told, frames).
+            trunk: (batch, trunk, frames).
+            embedding: (batch, embedding).
+
+        Returns:
+            (batch, channels, frames).
+        """
+        h = self.enter(told) + self.take(trunk)
+        for block in self.blocks:
+            h = block(h, embedding)
+        out: Tensor = self.leave(F.silu(self.norm(h)))
+        return out
+
+
 def time_features(time: Tensor, dim: int) -> Tensor:
     """Sinusoids of the flow time, (batch,) in [0, 1] -> (batch, dim)."""
     rates = torch.exp(torch.linspace(0, math.log(1000), dim // 2, device=time.device))
@@ -150,7 +224,8 @@ class UNet(nn.Module):
     already made. How many deviations the noisy latent lies off the guess (`standardised`)
     is what a correction must be read from; told so, training needs a fifth less of the
     steps (docs/decisions/0019). The output is a correction of what the guess alone would say
-    (`gaussian_velocity`), so an untrained denoiser already returns the guess.
+    (`gaussian_velocity`), so an untrained denoiser already returns the guess. `Detail` adds what
+    the UNet is too narrow for.
 
     Args:
         channels: latent channels.
@@ -193,6 +268,10 @@ class UNet(nn.Module):
         self.norm = ChannelNorm(widths[0])
         self.leave = nn.Conv1d(widths[0], channels, 3, padding=1)
         nn.init.zeros_(self.leave.weight)
+        self.detail: Detail | None = None
+        if config.detail:
+            told = 4 * channels + 1 + structure_dim
+            self.detail = Detail(told, widths[0], channels, config)
 
     def forward(
         self,
@@ -222,15 +301,20 @@ class UNet(nn.Module):
         embedding = F.silu(embedding)
         frames = x.shape[2]
         missing = (0, -frames % 2 ** (len(self.config.widths) - 1))
-        inputs = F.pad(torch.cat([x, context, conditions.guess, conditions.code], 1), missing)
-        entry = self.enter(inputs)
+        guess, deviation = conditions.guess, conditions.deviation
+        inputs = torch.cat([x, context, guess, conditions.code], 1)
+        off = standardised(x, time, context, guess, deviation).clamp(-LARGEST_OFF, LARGEST_OFF)
+        distance = torch.cat([off, deviation.log().expand_as(x)], 1)
+        padded = F.pad(inputs, missing)
+        entry = self.enter(padded)
         if self.enter_standardised is not None:
-            guess, deviation = conditions.guess, conditions.deviation
-            off = standardised(x, time, context, guess, deviation).clamp(-LARGEST_OFF, LARGEST_OFF)
-            told = torch.cat([off, deviation.log().expand_as(x)], 1)
-            entry = entry + self.enter_standardised(F.pad(told, missing))
-        correction = self._correction(entry, inputs[:, x.shape[1] + 1 :], embedding)
-        return mean + spread * correction[:, :, :frames]
+            entry = entry + self.enter_standardised(F.pad(distance, missing))
+        trunk = self._trunk(entry, padded[:, x.shape[1] + 1 :], embedding)
+        correction = self.leave(F.silu(trunk))[:, :, :frames]
+        if self.detail is not None:
+            told = torch.cat([inputs, distance], 1)
+            correction = correction + self.detail(told, trunk[:, :, :frames], embedding)
+        return mean + spread * correction
 
     def _shortcut(self, shortcut: Shortcut) -> Tensor:
         """(batch, embedding)."""
@@ -240,7 +324,7 @@ class UNet(nn.Module):
         joined: Tensor = self.shortcut(torch.cat(features, 1))
         return joined
 
-    def _correction(self, entry: Tensor, steering: Tensor, embedding: Tensor) -> Tensor:
+    def _trunk(self, entry: Tensor, steering: Tensor, embedding: Tensor) -> Tensor:
         """Guess and code steer at every level.
 
         Args:
@@ -249,7 +333,7 @@ class UNet(nn.Module):
             embedding: (batch, embedding).
 
         Returns:
-            (batch, channels, frames).
+            (batch, widths[0], frames).
         """
         pyramid = [self.condense(steering)]
         for _ in self.shrink:
@@ -270,7 +354,7 @@ class UNet(nn.Module):
                 h = block(h, embedding)
             if level > 0:
                 h = self.grow[level - 1](h)
-        out: Tensor = self.leave(F.silu(self.norm(h)))
+        out: Tensor = self.norm(h)
         return out
 
     @staticmethod

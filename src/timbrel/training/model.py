@@ -72,7 +72,8 @@ def train_model(
 
     Raises:
         TrainingError: the loss is not finite (the last good checkpoint is kept, the batch
-            saved), or `start_from` is of another configuration or codec.
+            saved), `start_from` is of another configuration or codec, or there is no part of
+            the name that alone is to learn.
         DataError: a store without latents of this codec, or without pairs.
     """
     for data in (store, valid):
@@ -111,6 +112,8 @@ def train_model(
             resume(network, state["network"], folder)
         elif start_from is not None:
             network.begin_from(start_from)
+        if training.only:
+            learn_only(network, training.only)
         optimiser = Optimiser(network, training.optimiser, ranks=run.ranks)
         descent = Descent(network, optimiser, training.peak_rate, 0.999)
         rivalry = Rivalry(network, training, run.ranks)
@@ -248,6 +251,23 @@ def resume(network: Network, weights: dict[str, Tensor], folder: Path) -> None:
         ) from error
 
 
+def learn_only(network: Network, part: str) -> None:
+    """Let one part of a network learn, and leave the others as they are.
+
+    Raises:
+        TrainingError: it has no such part.
+    """
+    try:
+        learning = network.get_submodule(part)
+    except AttributeError as error:
+        names = ", ".join(name for name, _ in network.named_children())
+        raise TrainingError(
+            f"only is '{part}', which this network does not have; it has {names}, and their parts"
+        ) from error
+    network.requires_grad_(False)
+    learning.requires_grad_(True)
+
+
 def check_start(network: Network, start_from: Network) -> None:
     """Refuse weights that do not fit.
 
@@ -267,6 +287,8 @@ def check_start(network: Network, start_from: Network) -> None:
         free.append("recall.uncertainty")  # likewise
     if not start_from.config.denoiser.standardised:
         free.append("denoiser.standardised")
+    if not start_from.config.denoiser.detail:
+        free.append("denoiser.detail")  # and its number of blocks
     if not getattr(start_from.config.codec, "id", "known"):
         free.append("codec.id")
     for name, (wanted, found) in differences(asdict(network.config), asdict(start_from.config)):

@@ -25,6 +25,8 @@ class ModelTraining:
     heard: float = 0.0  # share of items whose notes a listener heard in another rendition
     equalise: float = 0.5  # share of items, target and example through one equaliser
     corruption: Corruption = field(default_factory=Corruption)
+    # what learns
+    only: str = ""  # one part alone, such as "denoiser.detail" that --from lacks; "": everything
     # stages
     stage_one: float = 0.0  # share of the budget in which structure is absent
     freeze_timbre: bool = False  # the timbre encoder in stage 2 (docs/decisions/0007)
