@@ -11,15 +11,16 @@ import torch
 from torch import Tensor
 
 from timbrel.codec.codec import Codec
-from timbrel.data.pairs import Corruption, Pairs
+from timbrel.data.pairs import Batch, Corruption, Pairs
 from timbrel.data.store import Store
+from timbrel.errors import TrainingError
 from timbrel.network import Network, tiny
 from timbrel.training import objective as objectives
 from timbrel.training.model import train_model
 from timbrel.training.objective import Objective
 from timbrel.training.recipe import read_recipe
 from timbrel.training.rivalry import Rivalry
-from timbrel.training.run import Budget, Ranks, torch_generator
+from timbrel.training.run import Budget, Ranks, Run, torch_generator
 from timbrel.training.settings import ModelTraining
 
 CPU = torch.device("cpu")
@@ -212,8 +213,30 @@ def test_a_collapse_is_said_while_there_is_time(
         return point + 0 * sum(p.sum() for p in self.parameters())
 
     monkeypatch.setattr("timbrel.conditions.timbre.TimbreEncoder.forward", collapsed)
-    training = replace(QUICK, stage_one=0.9, validate_every=2)
-    train(small_store, tiny_codec, tmp_path, training, steps=4)
+    # far fewer steps than `validate_every`
+    train(small_store, tiny_codec, tmp_path, replace(QUICK, stage_one=0.9), steps=8)
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     said = {(row["step"], row["warning"].split(":")[0]) for row in rows if "warning" in row}
-    assert (2, "timbre-collapse") in said
+    assert (1, "timbre-collapse") in said
+
+
+def test_an_adversary_that_is_not_finite_stops_the_run_and_spoils_nothing(
+    small_store: Store, tiny_codec: Codec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codes = Objective.codes
+
+    def damaged(self: Objective, batch: Batch) -> dict[str, Tensor]:
+        found = codes(self, batch)
+        return {**found, "structure": found["structure"] * float("nan")}
+
+    monkeypatch.setattr(Objective, "codes", damaged)
+    monkeypatch.setattr(Run, "due", lambda self: True)
+    training = replace(QUICK, stage_one=0.0, adversary_delay=0.0)
+    with pytest.raises(
+        TrainingError, match=r"adversary/error_over_chance is not finite.*bad-batch"
+    ):
+        train(small_store, tiny_codec, tmp_path, training, steps=20)
+    assert (tmp_path / "bad-batch.npz").is_file()
+    last = sorted((tmp_path / "checkpoints").iterdir())[-1]
+    state = torch.load(last, weights_only=True)
+    assert all(torch.isfinite(v).all() for v in state["adversary"].values())

@@ -43,7 +43,7 @@ class Course:
         run.ranks.check_equal(self.step)
         self.seconds: float = state["seconds"] if state else 0.0
         self._clock = time.monotonic()
-        self.progress = self._shared()
+        self.progress = self._before = self._shared()
         self.reached = max(self.progress, state.get("reached", 0.0) if state else 0.0)
 
     def goes_on(self) -> bool:
@@ -55,8 +55,12 @@ class Course:
         now = time.monotonic()
         self.step += 1
         self.seconds, self._clock = self.seconds + now - self._clock, now
-        self.progress = self._shared()
+        self._before, self.progress = self.progress, self._shared()
         self.reached = max(self.progress, self.reached)
+
+    def passed(self, *shares: float) -> bool:
+        """Whether the last step took the run past one of these shares of its budget."""
+        return any(self._before < share <= self.progress for share in shares)
 
     def resume(self) -> None:
         """End a pause: what was done since the last step was no training."""

@@ -28,7 +28,7 @@ from timbrel.errors import TrainingError
 from timbrel.network import Network, check_codec
 from timbrel.serialize import save_network
 from timbrel.training.course import Course, Descent
-from timbrel.training.model import fail, pairs_of
+from timbrel.training.model import check_finite, pairs_of
 from timbrel.training.objective import Objective
 from timbrel.training.optimiser import Optimiser
 from timbrel.training.run import Budget, Ema, Run, generator, torch_generator
@@ -273,13 +273,11 @@ def distil(
             # forward
             values = lesson.losses(batch, torch_generator(rng, device), descent.ema.shadow)
             loss = values["velocity"] + values["shortcut"]
-            if not torch.isfinite(loss):
-                fail(run, course.step, batch, "loss")
+            check_finite(run, course.step, batch, {"loss": loss}, "loss")
             # step
             loss.backward()
             values["gradient"] = descent.move(course)
-            if not torch.isfinite(values["gradient"]):
-                fail(run, course.step, batch, "gradient")
+            check_finite(run, course.step, batch, values, "gradient")
             course.advance()
             # log, checkpoint
             run.gather(values)

@@ -149,28 +149,29 @@ def train_model(
                 if alone:
                     values = objective.codes(batch)
                     values["adversary/error_over_chance"] = rivalry.learn(values)
+                    check_finite(run, step, batch, values, "adversary/error_over_chance")
                     continue
                 values = objective.losses(batch, torch_generator(rng, device), stage)
                 loss = total(values, training)
                 if stage == 2 and rivalry.weight(progress) > 0:
                     if training.adversary_every == 1:
                         values["adversary/error_over_chance"] = rivalry.learn(values)
+                        check_finite(run, step, batch, values, "adversary/error_over_chance")
                     values["confusion"] = rivalry.confusion(values)
                     loss = loss + rivalry.weight(progress) * values["confusion"]
-                if not torch.isfinite(loss):
-                    fail(run, step, batch, "loss")
+                check_finite(run, step, batch, {"loss": loss}, "loss")
                 (loss / training.accumulate).backward()
             # step
             if not alone:
                 values["gradient"] = descent.move(course)
-                if not torch.isfinite(values["gradient"]):
-                    fail(run, step, batch, "gradient")
+                check_finite(run, step, batch, values, "gradient")
             course.advance()
             # log, look, checkpoint
             run.gather(values)
             if course.step % 50 == 0 or course.progress >= 1:
                 run.log_gathered(course.step, stage, course.seconds, course.progress)
-            if course.step % training.validate_every == 0:
+            # a run shorter than that can go wrong too, and a long one early
+            if course.step % training.validate_every == 0 or course.passed(0.1, 0.25):
                 judged = Objective(averaged(network, descent.ema), training, device)
                 found = probe(judged.network, probe_set, device)
                 if held_out is not None and stage == 2:
@@ -305,17 +306,19 @@ def check_start(network: Network, start_from: Network) -> None:
         )
 
 
-def fail(run: Run, step: int, batch: Batch, what: str) -> None:
-    """Stop at numbers that are not finite, and keep what led to them.
+def check_finite(run: Run, step: int, batch: Batch, values: dict[str, Tensor], name: str) -> None:
+    """Stop at a number that is not finite, and keep what led to it.
 
     Raises:
-        TrainingError: always.
+        TrainingError: the value of that name is not finite.
     """
+    if torch.isfinite(values[name]):
+        return
     path = run.folder / "bad-batch.npz"
     arrays = {k: v for k, v in vars(batch).items() if v is not None}
     np.savez_compressed(path, allow_pickle=False, **arrays)
     raise TrainingError(
-        f"the model's {what} is not finite at step {step}; the last good checkpoint is in "
+        f"the model's {name} is not finite at step {step}; the last good checkpoint is in "
         f"{run.checkpoints}, the batch in {path}: lower the learning rate or look for damaged items"
     )
 

@@ -38,12 +38,16 @@ class Rivalry:
         return every > 1 and step % every == every - 1 and self.weight(progress) > 0
 
     def learn(self, codes: dict[str, Tensor]) -> Tensor:
-        """A step of the adversary on the codes, detached. Returns its error over chance."""
+        """A step of the adversary on the codes, detached. Returns its error over chance.
+
+        If that is not finite, the adversary is left as it was.
+        """
         error = guess_error(self.adversary, codes["structure"].detach().float(), codes["timbre"])
-        self.optimiser.zero_grad()
-        error.backward()
-        self.ranks.average_gradients(self.adversary)
-        self.optimiser.step()
+        if torch.isfinite(error):
+            self.optimiser.zero_grad()
+            error.backward()
+            self.ranks.average_gradients(self.adversary)
+            self.optimiser.step()
         return error.detach() / chance_error(codes["timbre"]).clamp_min(1e-8)
 
     def confusion(self, codes: dict[str, Tensor]) -> Tensor:
