@@ -54,17 +54,11 @@ def load(model: str | Path = "default", device: str = "auto", trust: bool = Fals
         InputError: the device is not there.
     """
     folder = folder_of(model)
-    try:
-        config = read_config(folder)
-        codec, network = load_codec(folder, trust), load_network(folder)
-        listener = None
-        if "listener" in config:
-            listener = load_listener(folder, codec.rate, codec.hop)
-    except ModelError as error:
-        if folder != DEFAULT:
-            raise
-        cure = "it comes with timbrel: `pip install --force-reinstall timbrel` brings it back"
-        raise ModelError(f"{error} ({cure})") from error
+    config = read_config(folder)
+    codec, network = load_codec(folder, trust), load_network(folder)
+    listener = None
+    if "listener" in config:
+        listener = load_listener(folder, codec.rate, codec.hop)
     return Timbrel(codec, network, listener, config.get("about", {}), pick_device(device))
 
 
@@ -362,6 +356,11 @@ class Timbrel:
         # as far as no note leaves the range of MIDI
         least, most = -(int(notes.pitch.min()) // 12), (127 - int(notes.pitch.max())) // 12
         return max(least, min(wanted, most))
+
+
+def drums_left_out(notes: Notes) -> int:
+    """How many notes `Timbrel.notes` leaves out: those on the drum channel, beside others."""
+    return len(notes.drums()) if len(notes.pitched()) else 0
 
 
 def _name(structure: Structure) -> str:

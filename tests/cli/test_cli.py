@@ -15,7 +15,7 @@ from command_line import ENVIRONMENT, timbrel
 from sounds import RATE, tone
 from timbrel.audio import Audio
 from timbrel.data.store import Store
-from timbrel.notes import Notes
+from timbrel.notes import Notes, Track
 from timbrel.serialize import load_codec
 from timbrel.training.latents import attach_latents
 
@@ -38,6 +38,19 @@ def test_a_midi_file_becomes_audio_in_the_sound_of_the_example(
     assert first.rate == RATE
     assert first.loudness() > -40
     np.testing.assert_allclose(first.samples, second.samples, atol=1e-6)
+
+
+def test_drums_beside_a_melody_are_left_out_and_counted(
+    song: Path, tone_file: Path, tmp_path: Path
+) -> None:
+    rows = [(0, 0.5, 60, 90, 0), (0, 0.1, 36, 100, 1), (0.5, 0.6, 38, 100, 1)]
+    both = tmp_path / "both.mid"
+    Notes.from_rows(rows, (Track(), Track(drums=True))).write(both)
+    command = ("--timbre", tone_file, "-o", tmp_path / "out.wav", "--steps", 1)
+    done = timbrel("render", both, *command)
+    assert done.returncode == 0, done.stderr
+    assert "2 drum notes were left out" in done.stderr
+    assert "left out" not in timbrel("render", song, *command).stderr
 
 
 def test_audio_serves_as_structure_whatever_its_name(tone_file: Path, tmp_path: Path) -> None:

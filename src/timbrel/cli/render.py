@@ -56,7 +56,9 @@ def render(
     if not structure.exists():
         raise InputError(f"{structure} does not exist; give a MIDI or an audio file")
     Audio.read(timbre, minimum_seconds=1.0, reject_silence=True)  # before the model loads
-    from timbrel.model import load
+    from timbrel.midi import is_midi
+    from timbrel.model import drums_left_out, load
+    from timbrel.notes import Notes
 
     player = load(model, device, trust)
     console = Console(stderr=True)
@@ -77,5 +79,11 @@ def render(
             progress=lambda share: bar.update(task, completed=share),
         )
     audio.write(output)
+    if is_midi(structure) and (unheard := drums_left_out(Notes.read(structure))):
+        console.print(
+            f"{unheard} drum notes were left out, as one sound plays pitched notes or drums; "
+            "to hear them, render them from a MIDI file of their own with a kit as the example",
+            soft_wrap=True,
+        )
     took = time.monotonic() - began
     console.print(f"{output}: {audio.seconds:.1f} s of audio in {took:.1f} s", highlight=False)
