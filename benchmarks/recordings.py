@@ -4,6 +4,8 @@
 
 The recordings are tonal CC0 samples of the Debian package sonic-pi-samples. No right answer is
 known, so only notes, and likeness to the example beside likeness to the other examples, count.
+They are not what is played: none is a melody. The loops are drums and drones; the guitars are
+single chords with echoes, in which nobody has said what the notes are.
 """
 
 import argparse

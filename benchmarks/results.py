@@ -1,20 +1,20 @@
 """The tables of docs/results.md, from reports: the model at every level, beside its ceiling.
 
-for p in midi-to-audio timbre-transfer unseen range polyphony midi-faults example speed genre cover
-do
+for p in $(timbrel protocols | cut -d ' ' -f 1); do
     timbrel evaluate default --protocol $p -o runs/report/$p
 done
 python benchmarks/results.py runs/report/*
 """
 
-import json
+import math
 import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
-from timbrel.evaluation.systems import CODEC, REFERENCES, TRUTH
+from timbrel.evaluation.systems import CODEC, EXAMPLE, REFERENCES, TRUTH
+from timbrel.evaluation.tables import Row, number, read_json
 
-COLUMNS = (  # those without any number are left out
+SCORES = (
     ("given_f1", "F1 against given notes"),
     ("beat_f1", "beat F1"),
     ("beats_any_level", "beats, any level"),
@@ -31,47 +31,77 @@ COLUMNS = (  # those without any number are left out
 CEILINGS = {"identified", "beat_f1", "beats_any_level", "drum_onset_f1", "found", "like_example"}
 
 
-def score(row: dict[str, Any], name: str) -> str:
+def score(row: Row, name: str, digits: int = 2) -> str:
     """Mean, for people."""
-    value = row["scores"][name][0]
-    return "-" if value is None else f"{value:.2f}"
+    return number(row.values[name][0], digits)
 
 
-def spread(row: dict[str, Any], name: str) -> str:
-    """Mean with its interval."""
-    mean, low, high = row["scores"][name]
-    return "-" if mean is None else f"{mean:.2f} ({low:.2f} to {high:.2f})"
+def spread(row: Row, name: str) -> str:
+    """Mean with its interval, if it has one."""
+    mean, low, high = row.values[name]
+    return f"{mean:.2f} ({low:.2f} to {high:.2f})" if math.isfinite(low) else number(mean)
 
 
-def beside(row: dict[str, Any], truth: dict[str, Any], name: str) -> str:
+def beside(row: Row, truth: Row, name: str) -> str:
     """Mean, with the ground truth's where that is no constant."""
     value = score(row, name)
     return f"{value} ({score(truth, name)})" if name in CEILINGS and value != "-" else value
 
 
+def judged(table: Iterable[Row]) -> str:
+    """What a report is about: its first row that is no reference."""
+    return next(row.system for row in table if row.system not in REFERENCES)
+
+
+def cells(by_system: Mapping[str, Row], model: str, faulty: bool) -> dict[str, str]:
+    """One level: heading -> cell.
+
+    Args:
+        by_system: its rows.
+        model: that is judged.
+        faulty: whether examples are given with faults.
+    """
+    mine, truth, codec = (by_system[system] for system in (model, TRUTH, CODEC))
+    found = {
+        "note F1 of truth": score(truth, "note_f1"),
+        "of codec": score(codec, "note_f1"),
+        "**of the model**": spread(mine, "note_f1"),
+        "of truth's": spread(mine, "relative"),
+    }
+    for name, heading in SCORES:
+        found[heading] = beside(mine, truth, name)
+        if name == "like_example" and faulty:
+            found["of the example as given"] = score(by_system[EXAMPLE], name)
+    distance = score(mine, "frechet", 1)
+    if distance != "-":
+        distance += f" ({score(codec, 'frechet', 1)})"
+    found["Fréchet distance (codec's)"] = distance
+    found["identified (truth)"] = beside(mine, truth, "identified")
+    found["times real time"] = number(mine.real_time, 1)
+    return found
+
+
 def table(folder: Path) -> str:
-    """One protocol."""
-    document = json.loads((folder / "report.json").read_text())
-    protocol = document["settings"]["protocol"]
-    rows = {(row["level"], row["system"]): row for row in document["rows"]}
-    model = next(system for _, system in rows if system not in REFERENCES)
-    levels = [level for level in (*protocol["levels"], "") if (level, model) in rows]
-    columns = [
-        c for c in COLUMNS if any(score(rows[level, model], c[0]) != "-" for level in levels)
+    """One protocol; columns without any number are left out."""
+    rows, settings = read_json(folder / "report.json")
+    protocol, model = settings["protocol"], judged(rows)
+    faulty = any(
+        key.startswith("example_") for changes in protocol["levels"].values() for key in changes
+    )
+    lines = {
+        level or "all": cells({r.system: r for r in rows if r.level == level}, model, faulty)
+        for level in dict.fromkeys(row.level for row in rows)
+    }
+    headings = [
+        heading
+        for heading in next(iter(lines.values()))
+        if any(line[heading] != "-" for line in lines.values())
     ]
-    head = ["level", "note F1 of truth", "of codec", "**of the model**", "of truth's"]
-    head += [heading for _, heading in columns] + ["identified (truth)", "times real time"]
-    lines = [f"### {protocol['name']}", "", protocol["question"], ""]
-    lines += ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
-    for level in levels:
-        mine, truth, codec = (rows[level, system] for system in (model, TRUTH, CODEC))
-        cells = [level or "all", score(truth, "note_f1"), score(codec, "note_f1")]
-        cells += [spread(mine, "note_f1"), spread(mine, "relative")]
-        cells += [beside(mine, truth, name) for name, _ in columns]
-        cells.append(beside(mine, truth, "identified"))
-        cells.append("-" if mine["real_time"] is None else f"{mine['real_time']:.1f}")
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+    out = [f"### {protocol['name']}", "", protocol["question"], ""]
+    out += ["| " + " | ".join(["level", *headings]) + " |", "|---" * (len(headings) + 1) + "|"]
+    for level, line in lines.items():
+        out.append("| " + " | ".join([level, *(line[heading] for heading in headings)]) + " |")
+    return "\n".join(out) + "\n"
 
 
 if __name__ == "__main__":

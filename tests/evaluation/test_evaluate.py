@@ -1,5 +1,6 @@
 """An evaluation from the question to the report, by a random model and by given files."""
 
+import itertools
 import json
 import math
 import shutil
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sounds import RATE, pitch_hz, tone
+from sounds import RATE, estimate_hz, pitch_hz, tone
 from timbrel.audio import Audio
 from timbrel.data.store import Store
 from timbrel.errors import DataError, InputError
@@ -32,7 +33,14 @@ from timbrel.evaluation.run import (
     weights_id,
 )
 from timbrel.evaluation.scores import WHY
-from timbrel.evaluation.systems import EXAMPLE, SOURCE, TRUTH, model_rows
+from timbrel.evaluation.systems import (
+    EXAMPLE,
+    FILTERED,
+    SOURCE,
+    TRUTH,
+    model_rows,
+    references,
+)
 from timbrel.evaluation.tables import identified
 from timbrel.evaluation.timbre_embedding import Heard
 from timbrel.model import load
@@ -68,6 +76,8 @@ def test_every_protocol_can_be_read_and_asks_something(name: str) -> None:
         (HEAD + "[levels]\na={voices='two'}", "give a number"),
         (HEAD + "[levels]\na={genres='other', genre='polka'}", "genre is 'polka'"),
         (HEAD + "[levels]\na={example_part=2.0}", "example"),
+        (HEAD + "[levels]\na={example_room=2.0}", "example_room is a share"),
+        (HEAD + "[levels]\na={example_ratio=0.5}", "example_ratio is at least 1"),
         (HEAD.replace("4.0", "0.0") + "[levels]\na={}", "cases of 0.0 s"),
         (HEAD.replace("cases=1", "cases='x'") + "[levels]\na={}", "cases is 'x'"),
     ],
@@ -138,6 +148,93 @@ def test_an_example_is_given_shorter_noisier_and_quieter_and_judged_by_the_whole
     assert 10 * np.log10(ratio) == pytest.approx(10, abs=0.2)
     assert given[2] is not None
     assert np.allclose(given[2].samples, 0.1 * whole.example.samples, atol=1e-6)
+
+
+def test_every_recorded_example_is_a_recording_of_the_same_case() -> None:
+    protocol = replace(read_protocol("recorded"), seconds=4.0)
+    clean, *recorded = (make() for make in draw_cases(protocol, [], 1))
+    again = [make() for make in draw_cases(protocol, [], 1)][1:]
+    assert clean.example_given is None
+    assert len(recorded) == 6
+    assert clean.truth is not None
+    for case, same in zip(recorded, again, strict=True):
+        assert case.truth is not None
+        assert np.array_equal(case.truth.samples, clean.truth.samples), case.level
+        assert np.array_equal(case.example.samples, clean.example.samples), case.level
+        assert case.given is case.notes
+        assert case.example_given is not None
+        assert np.array_equal(case.example_heard.samples, same.example_heard.samples), case.level
+    for one, other in itertools.pairwise(case.example_heard for case in recorded):
+        length = min(one.samples.shape[1], other.samples.shape[1])
+        assert not np.allclose(one.samples[:, :length], other.samples[:, :length], atol=1e-3)
+
+
+def recorded(samples: np.ndarray, seed: int = 0, **faults: float) -> np.ndarray:
+    """(n,) -> (n',): an example as given."""
+    example = Audio(samples[None].astype(np.float32), RATE)
+    given = Setting(**faults).damage_example(example, np.random.default_rng(seed))  # type: ignore[arg-type]
+    assert given is not None
+    assert given.samples.shape[0] == 1
+    return given.samples[0]
+
+
+def test_a_room_sounds_on_and_is_drawn_by_the_seed() -> None:
+    struck = np.pad(tone(440, 0.2), (0, RATE))
+    tails = [recorded(struck, seed, example_room=0.5)[RATE // 4 :] for seed in (0, 0, 1)]
+    assert np.abs(tails[0]).max() > 0.02
+    assert np.array_equal(tails[0], tails[1])
+    assert not np.allclose(tails[0], tails[2], atol=1e-3)
+
+
+def test_a_microphone_hears_a_band_and_a_compressor_brings_soft_notes_up() -> None:
+    noise = np.random.default_rng(0).standard_normal(2 * RATE)
+    heard = recorded(0.1 * noise, example_low_hz=300.0, example_high_hz=3400.0)
+    power = np.abs(np.fft.rfft(heard)) ** 2
+    hz = np.fft.rfftfreq(len(heard), 1 / RATE)
+    low, middle, high = (
+        10 * np.log10(power[(hz > a) & (hz < b)].mean())
+        for a, b in ((20, 80), (600, 2000), (9000, 16_000))
+    )
+    assert middle - low > 20
+    assert middle - high > 15
+    steps = np.concatenate([tone(440, 1.0), 0.03 * tone(440, 1.0)])
+    squeezed = recorded(steps, example_ratio=6.0)
+    loud, soft = squeezed[RATE // 2 : RATE], squeezed[-RATE // 2 :]
+    assert np.abs(soft).max() / np.abs(loud).max() > 1.8 * 0.03
+
+
+def test_an_example_out_of_tune_is_sharp_to_its_end() -> None:
+    heard = recorded(tone(440, 2.0), example_cents=30.0)
+    cents = 1200 * np.log2(estimate_hz(heard, 400, 500) / 440)
+    assert cents == pytest.approx(30, abs=1)
+    assert np.abs(heard[-200:]).max() > 0.5 * np.abs(heard).max()  # no silence was added
+
+
+def test_a_room_leaves_the_noise_as_it_is() -> None:
+    note = tone(440, 1.0)
+    room = recorded(note, example_room=0.5)
+    noisy = recorded(note, example_noise=20.0)
+    both = recorded(note, example_room=0.5, example_noise=20.0)
+    drawn = np.random.default_rng(0).standard_normal(len(note))
+    for noise in (noisy - note, both - room):
+        assert np.corrcoef(noise, drawn)[0, 1] > 0.999
+
+
+def test_rows_are_given_the_example_with_its_faults_and_judged_by_the_clean_one(
+    tmp_path: Path,
+) -> None:
+    levels = {"clean": {}, "as loud as its noise": {"example_noise": 0.0}}
+    protocol = replace(read_protocol("recorded"), seconds=4.0, levels=levels)
+    rows = {name: references()[name] for name in (EXAMPLE, FILTERED)}
+    clean, filtered, noisy, filtered_by_noise = (
+        record
+        for make in draw_cases(protocol, [], 1)
+        for record in judge(make, rows, tmp_path, set())
+    )
+    assert noisy.example == clean.example  # what likeness is judged by
+    assert clean.scores["like_example"] > 0.9
+    assert noisy.scores["like_example"] < 0.6
+    assert filtered_by_noise.heard != filtered.heard
 
 
 def test_notes_that_jitter_before_the_beginning_are_no_failure(tmp_path: Path) -> None:
@@ -426,6 +523,8 @@ def test_levels_are_drawn_by_what_they_vary() -> None:
     assert panels[-1][1][0] == "clean"
     assert level_panels(read_protocol("speed").levels)[0][1][0] == "1 step"
     assert level_panels(read_protocol("unseen").levels)[0][0] is False
+    one_by_one = read_protocol("recorded").levels
+    assert level_panels(one_by_one) == [(False, list(one_by_one))]
     drawn = {name for _, names in panels for name in names}
     assert drawn == set(read_protocol("midi-faults").levels)
 

@@ -11,7 +11,12 @@ from timbrel.evaluation import likeness
 from timbrel.evaluation.frechet import frechet_distance, frechet_infinity
 from timbrel.evaluation.notes_metrics import note_scores
 from timbrel.evaluation.signal import bandwidth, facts
-from timbrel.evaluation.statistics import mean_interval, paired_difference
+from timbrel.evaluation.statistics import (
+    mean_interval,
+    means_interval,
+    paired_difference,
+    ratio_interval,
+)
 from timbrel.evaluation.systems import equalised, repeated
 from timbrel.evaluation.transcriber import transcribe
 from timbrel.notes import Notes
@@ -118,6 +123,23 @@ def test_intervals_hold_the_mean_and_shrink_with_cases() -> None:
     assert narrow[2] - narrow[1] < 0.3 * (wide[2] - wide[1])
     assert all(math.isnan(v) for v in mean_interval([float("nan")]))
     assert mean_interval([1.0, float("nan"), 1.0])[0] == 1
+
+
+def test_a_function_of_means_has_the_value_and_the_spread_of_its_cases() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.uniform(0.2, 1.0, 30)
+    share, low, high = ratio_interval(0.8 * truth, truth)
+    assert (share, low, high) == pytest.approx((0.8, 0.8, 0.8))  # the same share in every case
+    noisy = 0.8 * truth + 0.1 * rng.standard_normal(30)
+    share, low, high = ratio_interval(noisy, truth)
+    assert low < share < high
+    assert share == pytest.approx(noisy.mean() / truth.mean())
+    loss, *ends = means_interval(lambda a, b: 1 - a / b, [noisy, truth])
+    assert (loss, *ends) == pytest.approx((1 - share, 1 - high, 1 - low))
+    with_gap = means_interval(np.divide, [[*noisy, math.nan], [*truth, 1.0]])
+    assert with_gap[0] == pytest.approx(share)
+    for columns in (([], []), ([1.0, 1.0], [0.0, 0.0]), ([math.nan], [1.0])):
+        assert all(math.isnan(v) for v in means_interval(np.divide, columns))
 
 
 def test_a_paired_difference_sees_what_spread_between_cases_hides() -> None:

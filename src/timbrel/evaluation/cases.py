@@ -58,6 +58,11 @@ class Case:
     example_given: Audio | None = None
     beats: np.ndarray | None = None
 
+    @property
+    def example_heard(self) -> Audio:
+        """What the model is given of the example."""
+        return self.example if self.example_given is None else self.example_given
+
 
 def draw_cases(
     protocol: Protocol, fonts: list[SoundFont], limit: int | None = None

@@ -74,8 +74,8 @@ def level_panels(levels: Mapping[str, Mapping[str, Any]]) -> list[Panel]:
             falling = key in ("example_part", "example_noise")
             panels.append((True, names + clean if falling else clean + names))
     drawn = {name for _, names in panels for name in names}
-    rest = [name for name in levels if name not in drawn]
-    return [*panels, (False, [*clean, *rest])] if rest else panels
+    rest = [name for name in levels if name not in drawn and name not in clean]
+    return [*panels, (False, [*clean, *rest])] if rest or not panels else panels
 
 
 def levels_figure(table: Sequence[Row], levels: Mapping[str, Mapping[str, Any]]) -> str:

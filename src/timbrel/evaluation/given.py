@@ -186,8 +186,7 @@ def _write_case(case: Case, folder: Path) -> dict[str, Any]:
     for key, part in notes.items():
         row[key] = f"{name}-{key}.mid"
         replace(part, onset=np.maximum(part.onset, 0)).write(folder / row[key])
-    example = case.example if case.example_given is None else case.example_given
-    sounds = {"example": example, "source": case.source, "truth": case.truth}
+    sounds = {"example": case.example_heard, "source": case.source, "truth": case.truth}
     for key, sound in sounds.items():
         if sound is not None:
             row[key] = f"{name}-{key}.flac"

@@ -8,12 +8,15 @@ from typing import Any
 import numpy as np
 
 from timbrel.audio import Audio
+from timbrel.data.render.effects import Effects
+from timbrel.data.render.recording import Recording, replay
 from timbrel.data.render.styles import STYLES
 from timbrel.errors import InputError
 from timbrel.notes import Notes
 
 FOLDER = Path(__file__).parent / "protocols"
 LEAST_SECONDS, MOST_SECONDS = 3.0, 600.0  # of a case
+ROOM_SECONDS = 0.6  # until it has fallen by 60 dB, a furnished room
 CHOICES: dict[str, tuple[str, ...]] = {
     "pool": tuple(f"{a}-{b}" for a in ("seen", "unseen") for b in ("seen", "unseen")),
     "velocity": ("keep", "flat", "random"),
@@ -43,6 +46,11 @@ class Setting:
         example_part: share of it that is given, where it is loudest.
         example_noise: dB by which the example given is louder than white noise in it.
         example_level: dB by which the example given is louder than usual.
+        example_room: share of a room in the example given.
+        example_low_hz: what lies below is cut from the example given; 0: nothing.
+        example_high_hz: what lies above is cut from it; 0: nothing.
+        example_ratio: of the compressor that it went through; 1: of none.
+        example_cents: by which it is sharp of its notes.
         genres: "": scores for one instrument; else pieces for an ensemble, the target's of
             the "same" genre as the piece or of an "other".
         genre: of the piece, one of `data.render.styles.STYLES`; "": those with drums, in turn.
@@ -64,6 +72,11 @@ class Setting:
     example_part: float = 1.0
     example_noise: float | None = None
     example_level: float = 0.0
+    example_room: float = 0.0
+    example_low_hz: float = 0.0
+    example_high_hz: float = 0.0
+    example_ratio: float = 1.0
+    example_cents: float = 0.0
     genres: str = ""
     genre: str = ""
 
@@ -82,6 +95,8 @@ class Setting:
                 raise InputError(f"{name} is '{value}'; give a number")
         if not 0 < self.example_part <= 1 or self.example_seconds * self.example_part < 0.5:
             raise InputError("an example of less than half a second, or part, cannot be given")
+        if not 0 <= self.example_room <= 1 or self.example_ratio < 1:
+            raise InputError("example_room is a share, and example_ratio is at least 1")
         if self.voices < 1 or not (self.steps is None or self.steps >= 1):
             raise InputError("voices and steps are at least 1")
 
@@ -107,14 +122,38 @@ class Setting:
 
     def damage_example(self, example: Audio, rng: np.random.Generator) -> Audio | None:
         """The example as given, with this setting's faults; None if it has none."""
-        if self.example_part == 1 and self.example_noise is None and not self.example_level:
+        # a stream of its own, so that noise is the same with a room and without
+        recorded = self._recorded(example, rng.spawn(1)[0])
+        whole = recorded is example and self.example_part == 1
+        if whole and self.example_noise is None and not self.example_level:
             return None
-        samples = loudest(example, self.example_part * example.seconds).samples
+        samples = loudest(recorded, self.example_part * recorded.seconds).samples
         if self.example_noise is not None:
             level = np.sqrt(np.mean(samples**2)) * 10 ** (-self.example_noise / 20)
             samples = samples + level * rng.standard_normal(samples.shape)
         samples = samples * 10 ** (self.example_level / 20)
         return Audio(samples.astype(np.float32), example.rate)
+
+    def _recorded(self, example: Audio, rng: np.random.Generator) -> Audio:
+        """Through the room and the microphone of this setting, by the chain of training data."""
+        room = Effects(
+            reverb_seconds=ROOM_SECONDS,
+            reverb_share=self.example_room,
+            seed=int(rng.integers(2**31)),
+        )
+        microphone = Recording(
+            tuning_cents=self.example_cents,
+            ratio=self.example_ratio,
+            low_hz=self.example_low_hz,
+            high_hz=self.example_high_hz,
+        )
+        if not self.example_room and microphone == Recording():
+            return example
+        speed, length = microphone.speed, example.samples.shape[1]
+        # no longer than what there is to play, rather than filled with silence
+        stereo = replay(np.broadcast_to(example.samples, (2, length)), speed, int(length / speed))
+        samples = microphone.apply(room.apply(stereo, example.rate), example.rate)
+        return Audio(samples, example.rate).mono()
 
 
 def loudest(audio: Audio, seconds: float) -> Audio:

@@ -14,6 +14,7 @@ from timbrel.evaluation.cases import Case
 from timbrel.evaluation.drums import drum_onset_f1, hits
 from timbrel.evaluation.hearing import Hearing, Memory
 from timbrel.evaluation.notes_metrics import note_scores, velocity_f1
+from timbrel.evaluation.packaged import check_judges
 from timbrel.evaluation.signal import facts
 from timbrel.evaluation.timbre_embedding import Heard, similarity
 from timbrel.evaluation.velocity import velocity_correlation
@@ -106,7 +107,12 @@ class Ears:
 
 
 def listen_to(case: Case, memory: Memory) -> Ears:
-    """Listen to a case's sounds."""
+    """Listen to a case's sounds.
+
+    Raises:
+        ModelError: a judge's weights are missing or damaged.
+    """
+    check_judges()  # met while scoring, it would be recorded as a fault of every output
 
     def heard(audio: Audio | None) -> Heard | None:
         return None if audio is None else memory.listen(audio)[1].timbre

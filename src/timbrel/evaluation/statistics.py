@@ -1,6 +1,7 @@
 """Intervals and tests by the bootstrap: no assumption about how scores are spread."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -45,11 +46,30 @@ def ratio_interval(
     Of means, not of cases: one case that the reference fails would make its ratio infinite.
     NaN three times if there is no case, or the reference's mean is 0.
     """
-    pairs = np.stack([np.asarray(values, float), np.asarray(references, float)], 1)
-    pairs = pairs[np.isfinite(pairs).all(1)]
-    if len(pairs) == 0 or pairs[:, 1].mean() <= 0:
+    return means_interval(np.divide, (values, references), seed)
+
+
+def means_interval(
+    of: Callable[..., Any], columns: Sequence[Sequence[float]], seed: int = 0
+) -> tuple[float, float, float]:
+    """A function of means over the same cases, with its 95 % interval.
+
+    Args:
+        of: takes the mean of each column, or an array of such means; gives as many values.
+        columns: scores of the same cases; those with one that is not finite are left out.
+        seed: of the bootstrap, which draws cases.
+
+    Returns:
+        Value, low, high; NaN three times if there is no case, or the function has no value.
+    """
+    cases = np.stack([np.asarray(column, float) for column in columns], 1)
+    cases = cases[np.isfinite(cases).all(1)]
+    if len(cases) == 0:
         return float("nan"), float("nan"), float("nan")
-    drawn = np.random.default_rng(seed).choice(pairs, (DRAWS, len(pairs))).mean(1)
-    drawn = drawn[drawn[:, 1] > 0]
-    low, high = np.percentile(drawn[:, 0] / drawn[:, 1], [2.5, 97.5])
-    return float(pairs[:, 0].mean() / pairs[:, 1].mean()), float(low), float(high)
+    drawn = np.random.default_rng(seed).choice(cases, (DRAWS, len(cases))).mean(1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value, values = of(*cases.mean(0)), of(*drawn.T)
+    if not np.isfinite(value):
+        return float("nan"), float("nan"), float("nan")
+    low, high = np.percentile(values[np.isfinite(values)], [2.5, 97.5])
+    return float(value), float(low), float(high)

@@ -34,13 +34,13 @@ SMOOTH_BINS = 9
 
 
 def references() -> dict[str, System]:
-    """Rows that need no model."""
+    """Rows that need no model; examples are as given, faults included."""
     return {
         TRUTH: lambda case: case.truth,
         SOURCE: lambda case: case.source,
-        EXAMPLE: lambda case: repeated(case.example, _seconds(case)),
+        EXAMPLE: lambda case: repeated(case.example_heard, _seconds(case)),
         FILTERED: lambda case: (
-            None if case.source is None else equalised(case.source, case.example)
+            None if case.source is None else equalised(case.source, case.example_heard)
         ),
     }
 
@@ -61,8 +61,7 @@ def model_rows(
         if given is None:
             return None
         options: dict[str, Any] = {**sampling, **case.sampling}
-        example = case.example if case.example_given is None else case.example_given
-        return player.render(given, example, length=_seconds(case), **options)
+        return player.render(given, case.example_heard, length=_seconds(case), **options)
 
     def reconstruct(case: Case) -> Audio | None:
         if case.truth is None:

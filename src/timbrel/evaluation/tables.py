@@ -283,6 +283,27 @@ def write_json(table: Sequence[Row], settings: dict[str, Any], path: Path) -> No
     path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
 
 
+def read_json(path: Path) -> tuple[list[Row], dict[str, Any]]:
+    """The inverse of `write_json`: all rows, and the settings."""
+    document = json.loads(path.read_text())
+
+    def exact(value: float | None) -> float:
+        return math.nan if value is None else value
+
+    table = [
+        Row(
+            system=row["system"],
+            level=row["level"],
+            values={k: (exact(a), exact(b), exact(c)) for k, (a, b, c) in row["scores"].items()},
+            cases=row["cases"],
+            failures=tuple(row["failures"]),
+            real_time=exact(row["real_time"]),
+        )
+        for row in document["rows"]
+    ]
+    return table, document["settings"]
+
+
 def write_csv(records: Sequence[Record], path: Path) -> None:
     """One line for each output."""
     with open(path, "w", newline="") as file:
