@@ -173,18 +173,6 @@ def test_damaged_models_are_named(tiny_model: Path, tmp_path: Path, damage, word
         load(copy, "cpu")
 
 
-def test_a_damaged_default_model_says_how_to_repair_it(
-    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import shutil
-
-    shutil.copytree(tiny_model, tmp_path / "default")
-    (tmp_path / "default" / "codec.safetensors").write_bytes(b"123")
-    monkeypatch.setattr("timbrel.model.DEFAULT", tmp_path / "default")
-    with pytest.raises(ModelError, match="force-reinstall"):
-        load("default", "cpu")
-
-
 def test_a_model_of_a_newer_version_is_refused_by_its_unknown_setting(
     tiny_model: Path, tmp_path: Path
 ) -> None:

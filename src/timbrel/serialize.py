@@ -1,29 +1,34 @@
 """Codecs and models on disk: a folder of `config.json` and safetensors, never a pickle."""
 
+import hashlib
 import json
-import os
 import re
-import shutil
-import tempfile
-from collections.abc import Mapping
+import secrets
+import textwrap
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
+from timbrel.checksum import check_file, cure
 from timbrel.codec.codec import Codec
 from timbrel.codec.external import ExternalCodec, HuggingFaceCodec, TorchScriptCodec
 from timbrel.codec.rave import RaveCodec, RaveConfig
 from timbrel.codec.spectral import SpectralCodec, SpectralConfig
 from timbrel.conditions.listener import Listener, ListenerConfig
+from timbrel.data.files import replace_file
 from timbrel.errors import ModelError
 from timbrel.network import ModelConfig, Network, check_codec
 
-STEMS = ("codec", "network", "listener")  # of weight files
+# Of weight files: stem, number if there are several, what marks a copy, what marks a part.
+WEIGHT_FILE = re.compile(
+    r"(codec|network|listener)(-\d+)?\.safetensors(\.new-[0-9a-f]{8})?(\.tmp)?"
+)
 FORMAT = 1  # raised when old programs can no longer read what new ones write
 LARGEST_FILE = 15 * 2**20  # bytes; bigger weights are split over several files
 
@@ -72,11 +77,11 @@ def _names(kind: Any) -> set[str]:
 def save_folder(
     folder: Path, config: Mapping[str, Any], weights: Mapping[str, Mapping[str, Tensor]]
 ) -> None:
-    """Write a model folder: first beside it, then, when all is there, file by file into it.
+    """Write a model folder; killed at any moment, it holds the old model or the new one, whole.
 
     Args:
         folder: made, or written into; files that are not of a model are kept.
-        config: JSON-able.
+        config: JSON-able; the names of all weight files and their SHA-256 are added as "files".
         weights: file stem -> tensors; float tensors are stored as float16.
 
     Raises:
@@ -86,22 +91,27 @@ def save_folder(
         raise ModelError(
             f"{folder} holds a training run, whose config.json would be lost; give another folder"
         )
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=folder.name + "-", dir=folder.parent))
+    contents = dict(_contents(weights))
+    folder.mkdir(parents=True, exist_ok=True)
+    # config.json never names a file that is being replaced: it names copies in the meantime
+    for mark in (f".new-{secrets.token_hex(4)}", ""):
+        files = {}
+        for name, content in contents.items():
+            replace_file(folder / f"{name}{mark}", content)
+            files[f"{name}{mark}"] = hashlib.sha256(content).hexdigest()
+        document = {"format": FORMAT, **config, "files": files}
+        replace_file(folder / "config.json", (json.dumps(document, indent=1) + "\n").encode())
+    for path in folder.iterdir():
+        if WEIGHT_FILE.fullmatch(path.name) and path.name not in contents:
+            path.unlink()
+
+
+def _contents(weights: Mapping[str, Mapping[str, Tensor]]) -> Iterator[tuple[str, bytes]]:
+    """Names of weight files, and what they hold."""
     for stem, tensors in weights.items():
         for number, part in enumerate(_parts(tensors)):
             suffix = f"-{number}" if number else ""
-            save_file(part, str(temporary / f"{stem}{suffix}.safetensors"))
-    document = {"format": FORMAT, **config}
-    (temporary / "config.json").write_text(json.dumps(document, indent=1) + "\n")
-    folder.mkdir(exist_ok=True)
-    for stem in STEMS:
-        for old in weight_files(folder, stem):
-            if not (temporary / old.name).exists():
-                old.unlink()
-    for path in sorted(temporary.iterdir()):
-        os.replace(path, folder / path.name)
-    shutil.rmtree(temporary)
+            yield f"{stem}{suffix}.safetensors", save(part)
 
 
 def _parts(tensors: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
@@ -127,16 +137,21 @@ def read_config(folder: Path) -> dict[str, Any]:
         ModelError: no such folder, no or broken configuration, a newer format.
     """
     path = folder / "config.json"
+    another = cure(path, "give a folder that holds one")
     if not folder.is_dir():
-        raise ModelError(f"no model at {folder}: give a folder that holds config.json")
+        raise ModelError(f"no model at {folder}, there is no such folder; {another}")
     if not path.is_file():
-        raise ModelError(f"{folder} is not a model: it holds no config.json")
+        raise ModelError(f"{folder} is not a model: it holds no config.json; {another}")
     try:
         config = json.loads(path.read_text())
     except (ValueError, OSError) as error:
-        raise ModelError(f"{path} cannot be read ({error}); get the model again") from error
-    if not isinstance(config, dict) or not isinstance(config.get("format"), int):
-        raise ModelError(f"{path} is not the configuration of a timbrel model")
+        raise ModelError(f"{path} cannot be read ({error}); {cure(path)}") from error
+    if (
+        not isinstance(config, dict)
+        or not isinstance(config.get("format"), int)
+        or not isinstance(config.get("files", {}), dict)
+    ):
+        raise ModelError(f"{path} is not the configuration of a timbrel model; {another}")
     if config["format"] > FORMAT:
         raise ModelError(
             f"{folder} has format {config['format']}, this timbrel reads up to {FORMAT}: update it"
@@ -144,27 +159,36 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def weight_files(folder: Path, stem: str) -> list[Path]:
-    """The files over which the weights of `stem` are spread, in order."""
-    more = sorted(folder.glob(f"{stem}-*.safetensors"))
-    return sorted(folder.glob(f"{stem}.safetensors")) + more
+def weight_files(folder: Path, stem: str) -> dict[str, str | None]:
+    """The files over which the weights of `stem` are spread, and their SHA-256.
+
+    Older folders do not list their files: those that are there count, their SHA-256 is None.
+    """
+    there = (path.name for path in sorted(folder.glob("*.safetensors")))
+    listed = read_config(folder).get("files") or dict.fromkeys(there)
+    matches = {name: WEIGHT_FILE.fullmatch(name) for name in listed}
+    return {name: listed[name] for name, match in matches.items() if match and match[1] == stem}
 
 
 def read_weights(folder: Path, stem: str) -> dict[str, Tensor]:
     """All tensors saved under `stem`, as float32.
 
     Raises:
-        ModelError: no such file, or a damaged one, by name.
+        ModelError: a file is missing or damaged, by name.
     """
-    paths = weight_files(folder, stem)
-    if not paths:
-        raise ModelError(f"{folder} is incomplete: {stem}.safetensors is missing; get it again")
+    files = weight_files(folder, stem)
+    if not files:
+        path = folder / f"{stem}.safetensors"
+        raise ModelError(f"{path} is missing; {cure(path)}")
     weights: dict[str, Tensor] = {}
-    for path in paths:
+    for name, sha256 in files.items():
+        path = folder / name
+        if sha256 is not None:
+            check_file(path, sha256)
         try:
             loaded = load_file(str(path))
         except (SafetensorError, OSError) as error:
-            raise ModelError(f"{path} is damaged ({error}); get the model again") from error
+            raise ModelError(f"{path} is damaged ({error}); {cure(path)}") from error
         weights |= {k: v.float() if v.dtype == torch.float16 else v for k, v in loaded.items()}
     return weights
 
@@ -179,7 +203,10 @@ def load_weights(module: torch.nn.Module, weights: Mapping[str, Tensor], where: 
         module.load_state_dict(dict(weights))
     except RuntimeError as error:
         first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
-        raise ModelError(f"the weights in {where} do not fit its config.json: {first}") from error
+        raise ModelError(
+            f"the weights in {where} do not fit its config.json ({textwrap.shorten(first, 120)}): "
+            f"another version made it, or a file is missing; {cure(where / 'config.json')}"
+        ) from error
 
 
 CodecConfig = SpectralConfig | RaveConfig

@@ -1,10 +1,19 @@
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from sounds import RATE, pitch_hz, tone
-from timbrel.errors import InputError
+from timbrel.audio import Audio
+from timbrel.errors import InputError, ModelError
+from timbrel.evaluation import packaged, timbre_embedding, transcriber
+from timbrel.evaluation.cases import Case
+from timbrel.evaluation.hearing import Memory
 from timbrel.evaluation.mel import mel_filters
 from timbrel.evaluation.notes_metrics import note_scores, velocity_f1
+from timbrel.evaluation.scores import listen_to
 from timbrel.evaluation.timbre_embedding import hear, similarity
 from timbrel.evaluation.transcriber import posteriors, transcribe
 from timbrel.notes import Notes
@@ -44,6 +53,51 @@ def test_audio_that_is_not_numbers_is_refused() -> None:
     for judge in (transcribe, hear):
         with pytest.raises(InputError, match="not numbers"):
             judge(bad, RATE)
+
+
+@pytest.fixture
+def judges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the judges' weights, in place of them; nothing is loaded yet."""
+    home = tmp_path / "timbrel/evaluation/weights"
+    shutil.copytree(packaged.FOLDER, home)
+    monkeypatch.setattr(packaged, "FOLDER", home)
+    monkeypatch.setattr("timbrel.checksum.PACKAGE", tmp_path / "timbrel")
+    for load in (transcriber._session, timbre_embedding._weights, timbre_embedding._discriminant):
+        load.cache_clear()
+    return home
+
+
+def overwrite(path: Path) -> None:
+    """Change some bytes in the middle."""
+    content = path.read_bytes()
+    middle = len(content) // 2
+    path.write_bytes(content[:middle] + bytes(16) + content[middle + 16 :])
+
+
+@pytest.mark.parametrize(
+    ("name", "judge"),
+    [
+        ("basic_pitch.onnx", lambda x: transcribe(x, RATE)),
+        ("musicnn.npz", lambda x: hear(x, RATE)),
+        ("timbre_discriminant.npz", lambda x: hear(x, RATE).discriminant),
+    ],
+)
+@pytest.mark.parametrize(("harm", "words"), [(Path.unlink, "missing"), (overwrite, "damaged")])
+def test_a_judge_whose_weights_are_not_whole_says_how_to_repair_it(
+    judges: Path,
+    name: str,
+    judge: Callable[[np.ndarray], object],
+    harm: Callable[[Path], None],
+    words: str,
+) -> None:
+    harm(judges / name)
+    cure = "--force-reinstall timbrel`.*`git checkout -- src/timbrel/evaluation/weights`"
+    with pytest.raises(ModelError, match=rf"/{name} is {words}.*{cure}"):
+        judge(tone(440, 1.0))
+    # an evaluation ends, instead of finding fault with every output
+    sound, notes = Audio(tone(440, 1.0)[None], RATE), Notes.from_rows(TUNE)
+    with pytest.raises(ModelError, match=cure):
+        listen_to(Case("", "", notes, notes, sound, None, None), Memory(judges))
 
 
 def test_a_perfect_estimate_scores_one_and_nothing_scores_zero() -> None:

@@ -9,16 +9,15 @@ nearer than another instrument playing the same notes. A distance of MFCCs fails
 
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 
 from timbrel.audio import Audio
 from timbrel.errors import InputError
 from timbrel.evaluation.mel import mel_filters
+from timbrel.evaluation.packaged import FOLDER, whole
 
-WEIGHTS = Path(__file__).parent / "weights" / "musicnn.npz"
-DISCRIMINANT = Path(__file__).parent / "weights" / "timbre_discriminant.npz"
+DISCRIMINANT = FOLDER / "timbre_discriminant.npz"
 LOUDNESS = -23.0  # LUFS at which everything is heard
 RATE, N_FFT, HOP, MELS = 16_000, 512, 256, 96
 PATCH = 187  # frames, 3 s
@@ -30,7 +29,7 @@ Weights = dict[str, np.ndarray]
 
 @lru_cache(maxsize=1)
 def _weights() -> Weights:
-    with np.load(WEIGHTS) as data:
+    with np.load(whole("musicnn.npz")) as data:
         return {name: data[name].astype(np.float32) for name in data.files}
 
 
@@ -65,6 +64,7 @@ def hear(samples: np.ndarray, rate: int) -> Heard:
 
     Raises:
         InputError: samples that are not finite, or none.
+        ModelError: the judge's weights are missing or damaged.
     """
     if len(samples) == 0 or not np.isfinite(samples).all():
         raise InputError("the audio to embed is empty or holds samples that are not numbers")
@@ -78,7 +78,7 @@ def hear(samples: np.ndarray, rate: int) -> Heard:
 
 @lru_cache(maxsize=1)
 def _discriminant() -> tuple[np.ndarray, np.ndarray]:
-    with np.load(DISCRIMINANT) as data:
+    with np.load(whole(DISCRIMINANT.name)) as data:
         return data["mean"].astype(np.float32), data["projection"].astype(np.float32)
 
 

@@ -4,17 +4,16 @@ Conventions: audio is mono float32; posteriors are (88, frames) at `FRAME_RATE`.
 """
 
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from timbrel.audio import Audio
 from timbrel.errors import InputError, TimbrelError
+from timbrel.evaluation.packaged import whole
 from timbrel.notes import Notes
 from timbrel.posterior import read_notes
 
-WEIGHTS = Path(__file__).parent / "weights" / "basic_pitch.onnx"
 RATE, HOP = 22_050, 256
 FRAME_RATE = RATE / HOP
 WINDOW = 43_844  # samples that the model takes, 172 frames
@@ -33,7 +32,8 @@ def _session(threads: int) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(WEIGHTS), options, ["CPUExecutionProvider"])
+    weights = str(whole("basic_pitch.onnx"))
+    return onnxruntime.InferenceSession(weights, options, ["CPUExecutionProvider"])
 
 
 def posteriors(samples: np.ndarray, rate: int, threads: int = 1) -> tuple[np.ndarray, np.ndarray]:
@@ -49,6 +49,7 @@ def posteriors(samples: np.ndarray, rate: int, threads: int = 1) -> tuple[np.nda
 
     Raises:
         InputError: samples that are not finite.
+        ModelError: the judge's weights are missing or damaged.
     """
     if not np.isfinite(samples).all():
         raise InputError("the audio to transcribe holds samples that are not numbers")
