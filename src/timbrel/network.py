@@ -72,8 +72,7 @@ def tiny() -> ModelConfig:
 def small() -> ModelConfig:
     """The default: faster than real time on two cores."""
     return ModelConfig(
-        recall=RecallConfig(layers=2, uncertainty=True),
-        denoiser=UNetConfig(standardised=True, detail=384),
+        recall=RecallConfig(layers=2, uncertainty=True), denoiser=UNetConfig(standardised=True)
     )
 
 
