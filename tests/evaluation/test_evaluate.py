@@ -258,6 +258,21 @@ def test_registers_lie_as_far_apart_as_the_protocol_says() -> None:
         assert abs(octaves - (1 if case.level == "up" else 0)) < 1.2
 
 
+@pytest.mark.parametrize("gap", [1, -1])
+def test_source_and_example_play_in_registers_of_their_own(gap: int) -> None:
+    protocol = replace(
+        read_protocol("cross-register"),
+        seconds=4.0,
+        levels={"across": {"pool": "seen-seen", "register_gap": gap}},
+    )
+    for case in (make() for make in draw_cases(protocol, [], limit=3)):
+        assert case.source is not None
+        example, source = np.median(hz_of(case.example)), np.median(hz_of(case.source))
+        notes = np.median([pitch_hz(p) for p in case.notes.pitch])
+        assert gap * math.log2(notes / example) > 0.4  # scores wander around their centres
+        assert abs(math.log2(notes / source)) < 1.2
+
+
 def hz_of(audio: Audio) -> list[float]:
     """Frequencies of the lowest strong partial, frame by frame (rough)."""
     frames = audio.samples[0][: len(audio.samples[0]) // 8192 * 8192].reshape(-1, 8192)

@@ -17,7 +17,7 @@ from timbrel.data.render.soundfont import SoundFont
 from timbrel.data.render.synth import Patch
 from timbrel.data.render.timbres import HELD_OUT, Timbre, draw_timbres
 from timbrel.errors import DataError
-from timbrel.evaluation.protocol import Protocol
+from timbrel.evaluation.protocol import Protocol, Setting
 from timbrel.notes import Notes
 
 RATE = 44_100
@@ -158,12 +158,9 @@ def _case(
     setting = protocol.setting(level)
     if target.group == source.group and target.group >= 0:
         return None  # two pianos: nothing would have to change
-    low, high = max(target.low, 36), min(target.high, 92)
-    centres = _centres(low, high, setting.octave_gap, rng)
-    if centres is None:
+    ranges = _ranges(target, source, setting, rng)
+    if ranges is None:
         return None
-    half = min(WINDOW, high - low) // 2 if setting.octave_gap is not None else (high - low) // 2
-    ranges = [(c - half, c + half) for c in centres]
     # two streams, so that what is varied in the notes leaves the example as it is
     notes = draw_score(
         np.random.default_rng(rng.integers(2**32)),
@@ -203,6 +200,25 @@ def _case(
         },
         sampling=setting.sampling,
     )
+
+
+def _ranges(
+    target: Timbre, source: Timbre, setting: Setting, rng: np.random.Generator
+) -> tuple[tuple[int, int], tuple[int, int]] | None:
+    """Lowest and highest pitch of notes and of example; None if these timbres have none."""
+    if setting.register_gap:
+        own = [(t.low + t.high) // 2 for t in (source, target)]
+        if (own[0] - own[1]) * np.sign(setting.register_gap) < 12 * abs(setting.register_gap):
+            return None
+        notes, example = ((c - WINDOW // 2, c + WINDOW // 2) for c in own)
+        return notes, example
+    low, high = max(target.low, 36), min(target.high, 92)
+    centres = _centres(low, high, setting.octave_gap, rng)
+    if centres is None:
+        return None
+    half = min(WINDOW, high - low) // 2 if setting.octave_gap is not None else (high - low) // 2
+    notes, example = ((c - half, c + half) for c in centres)
+    return notes, example
 
 
 def _centres(

@@ -33,6 +33,9 @@ class Setting:
         pool: "<instrument>-<recording>", each "seen" or "unseen".
         voices: most notes at once.
         octave_gap: octaves from the example's register to the notes'; None: anywhere.
+        register_gap: octaves by which the source's own register lies above the target's, at
+            least (below, if negative): the notes are in the source's, the example is in the
+            target's; 0: both are in the target's.
         jitter: standard deviation of onset errors in the given notes, in seconds.
         drop: share of notes that are not given.
         extra: share of notes that are given and should not be.
@@ -59,6 +62,7 @@ class Setting:
     pool: str = "unseen-unseen"
     voices: int = 2
     octave_gap: int | None = None
+    register_gap: int = 0
     jitter: float = 0.0
     drop: float = 0.0
     extra: float = 0.0
