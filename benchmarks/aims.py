@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from results import judged
+from timbrel.errors import InputError
 from timbrel.evaluation.run import read_records
 from timbrel.evaluation.statistics import means_interval
 from timbrel.evaluation.systems import CODEC, TRUTH
@@ -189,5 +190,8 @@ def table(reports: Mapping[str, Report]) -> str:
 
 
 if __name__ == "__main__":
-    given = [Report(Path(name)) for name in sys.argv[1:]]
+    try:
+        given = [Report(Path(name)) for name in sys.argv[1:]]
+    except InputError as error:
+        sys.exit(f"aims.py: {error}")
     print(table({report.name: report for report in given}))

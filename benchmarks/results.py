@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from timbrel.errors import InputError
 from timbrel.evaluation.systems import CODEC, EXAMPLE, REFERENCES, TRUTH
 from timbrel.evaluation.tables import Row, number, read_json
 
@@ -105,4 +106,7 @@ def table(folder: Path) -> str:
 
 
 if __name__ == "__main__":
-    print("\n".join(table(Path(name)) for name in sys.argv[1:]))
+    try:
+        print("\n".join(table(Path(name)) for name in sys.argv[1:]))
+    except InputError as error:
+        sys.exit(f"results.py: {error}")

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from timbrel.errors import InputError
 from timbrel.evaluation.embeddings import Embedded
 from timbrel.evaluation.frechet import frechet_distance, frechet_infinity, song_distances
 from timbrel.evaluation.hearing import Hearing
@@ -284,7 +285,13 @@ def write_json(table: Sequence[Row], settings: dict[str, Any], path: Path) -> No
 
 
 def read_json(path: Path) -> tuple[list[Row], dict[str, Any]]:
-    """The inverse of `write_json`: all rows, and the settings."""
+    """The inverse of `write_json`: all rows, and the settings.
+
+    Raises:
+        InputError: there is no such file.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} is not there; `timbrel evaluate` writes it when it is done")
     document = json.loads(path.read_text())
 
     def exact(value: float | None) -> float:
