@@ -29,13 +29,19 @@ SCORES = (
 )
 
 
-def write_card(out: Path, commands: Iterable[Sequence[str]], shares: dict[str, Any]) -> Path:
+def write_card(
+    out: Path,
+    commands: Iterable[Sequence[str]],
+    shares: dict[str, Any],
+    unasked: Iterable[str],
+) -> Path:
     """Write `timbrel-small/card.md`.
 
     Args:
         out: folder of the recipe, all of whose stages are done.
-        commands: of `timbrel`, in order.
+        commands: of `timbrel`, in order, as they were run.
         shares: the recipe's section [render].
+        unasked: why protocols could not be asked, a sentence each.
     """
     facts = load(out / "timbrel-small", "cpu").info()
     millions = ", ".join(f"{part} {n / 1e6:.1f} M" for part, n in facts["parameters"].items())
@@ -49,6 +55,7 @@ def write_card(out: Path, commands: Iterable[Sequence[str]], shares: dict[str, A
     lines += ["", "Rendered with: " + ", ".join(f"{k} {v}" for k, v in shares.items()) + "."]
     lines += ["", "## Training", "", f"On {_machine()}.", "", *_training(out)]
     lines += ["", "## Scores", "", *_scores(out)]
+    lines += [*(f"* {reason[0].upper()}{reason[1:]}." for reason in unasked), ""]
     lines += ["## Commands", "", "```sh"]
     lines += [f"timbrel {shlex.join(command)}" for command in commands]
     path = out / "timbrel-small/card.md"

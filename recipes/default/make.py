@@ -3,29 +3,51 @@
     python recipes/default/make.py recipes/default/two-cores.toml -o runs/default
 
 Every stage is a `timbrel` command, printed before it runs. Stop it whenever you like (Ctrl-C, or
-`--minutes`): the same command goes on where it was. Sources are those of free licence: MuseScore
+`--minutes`): the same command goes on where it was. `done/` keeps what each stage was run with;
+another configuration of what is done is refused. Sources are those of free licence: MuseScore
 General (MIT, parts CC0; `make fonts`) and the own synthesiser. Validation uses TimGM6mb, which is
 never trained on.
 """
 
 import argparse
+import json
 import shlex
 import signal
 import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from card import write_card
+from card import RUNS, write_card
 
 from timbrel.data.render.soundfont import SoundFont, find_fonts
+from timbrel.errors import TimbrelError
+from timbrel.evaluation.cases import pool
+from timbrel.evaluation.protocol import read_protocol
+from timbrel.training.run import Budget, differences, last_line, write_text
 
 PATIENCE = 60  # seconds that a stopped stage has to save what it did
 SEEDS = {"train": 1, "valid": 2}
 SECTIONS = ("render", "codec", "listener", "model", "sampling", "evaluate")  # "distil" if wanted
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of the recipe.
+
+    Attributes:
+        name: unique.
+        commands: of `timbrel`, in order.
+        settings: what its result depends on, of all that the configuration says.
+    """
+
+    name: str
+    commands: list[list[str]]
+    settings: dict[str, Any]
 
 
 def arguments(**options: Any) -> list[str]:
@@ -48,61 +70,106 @@ def fonts() -> dict[str, list[str]]:
     }
 
 
-def stages(config: dict[str, Any], out: Path) -> Iterator[tuple[str, list[list[str]]]]:
-    """Name and commands of every stage, in order."""
+def stages(config: dict[str, Any], out: Path) -> Iterator[Stage]:
+    """Everything up to the assembled model, in order."""
     render = dict(config["render"])
     counts = {split: render.pop(split) for split in SEEDS}
-    share = render.pop("synth_share")
+    share, workers = render.pop("synth_share"), render.pop("workers", 1)
     for split, font in fonts().items():
         more = [*arguments(count=counts[split], split=split, seed=SEEDS[split], **render), *font]
-        more += arguments(synth_share=share if font else 1.0)
-        yield f"render-{split}", [["prepare", "render", "-o", f"{out / split}", *more]]
-    data, valid = arguments(data=out / "train"), arguments(valid=out / "valid")
-    codec, listener = out / "codec/codec", out / "listener/listener"
-    yield (
-        "codec",
-        [["train", "codec", *data, "-o", f"{out / 'codec'}", *arguments(**config["codec"])]],
-    )
-    yield (
-        "latents",
-        [["prepare", "latents", f"{out / s}", "--codec", f"{codec}"] for s in ("train", "valid")],
-    )
-    more = arguments(**config["listener"])
-    yield "listener", [["train", "listener", *data, "-o", f"{out / 'listener'}", *more]]
-    more = [*valid, *arguments(codec=codec, **config["model"])]
-    yield "model", [["train", "model", *data, "-o", f"{out / 'model'}", *more]]
-    network = out / "model/model"
+        more += arguments(synth_share=share if font else 1.0, workers=workers)
+        settings = {split: counts[split], "synth_share": share, **render}
+        words = ["prepare", "render", "-o", f"{out / split}", *more]
+        yield Stage(f"render-{split}", [words], {"render": settings})
+    codec, listener, network = (out / f"{name}/{name}" for name in ("codec", "listener", "model"))
+    yield training("codec", config, out)
+    words = ["prepare", "latents"]
+    latents = [[*words, f"{out / split}", "--codec", f"{codec}"] for split in ("train", "valid")]
+    yield Stage("latents", latents, {})
+    yield training("listener", config, out)
+    yield training("model", config, out, *arguments(valid=out / "valid", codec=codec))
     if "distil" in config:
-        more = ["--from", f"{network}", *arguments(codec=codec, **config["distil"])]
-        yield "distil", [["train", "distil", *data, "-o", f"{out / 'distil'}", *more]]
+        yield training("distil", config, out, "--from", f"{network}", *arguments(codec=codec))
         network = out / "distil/model"
-    more = arguments(codec=codec, network=network, listener=listener)
     # a few-step model answers for whole steps, which only Euler's sampler takes as they are
     sampling = config["sampling"] | ({"sampler": "euler"} if "distil" in config else {})
+    more = arguments(codec=codec, network=network, listener=listener)
     more += arguments(name="timbrel-small", licence="MIT", **sampling)
-    yield "assemble", [["train", "assemble", "-o", f"{out / 'timbrel-small'}", *more]]
-    for protocol in config["evaluate"]["protocols"]:
+    words = ["train", "assemble", "-o", f"{out / 'timbrel-small'}", *more]
+    settings = {"sampling": config["sampling"], "distil": "distil" in config}
+    yield Stage("assemble", [words], settings)
+
+
+def training(name: str, config: dict[str, Any], out: Path, *more: str) -> Stage:
+    """The stage of `timbrel train NAME`."""
+    settings = dict(config[name])
+    if "recipe" in settings:  # what it says, not where it lies
+        settings["recipe"] = read_toml(settings["recipe"])
+    words = ["train", name, *arguments(data=out / "train"), "-o", f"{out / name}", *more]
+    return Stage(name, [[*words, *arguments(**config[name])]], {name: settings})
+
+
+def questions(protocols: list[str], out: Path) -> Iterator[Stage]:
+    """The evaluation, beside that of the shipped model."""
+    for protocol in protocols:
+        name = Path(protocol).stem
+        settings = {name: read_toml(Path(protocol))} if protocol.endswith(".toml") else {}
         for model, reports in ((f"{out / 'timbrel-small'}", "report"), ("default", "shipped")):
-            where = ["-o", f"{out / reports / protocol}", "--protocol", protocol]
-            yield f"evaluate-{protocol}-{reports}", [["evaluate", model, *where]]
-    if not config["evaluate"]["protocols"]:
-        return
-    first = config["evaluate"]["protocols"][0]
-    pair = [f"{out / reports / first}" for reports in ("shipped", "report")]
-    yield "compare", [["compare", *pair]]
+            where = ["-o", f"{out / reports / name}", "--protocol", protocol]
+            yield Stage(f"evaluate-{name}-{reports}", [["evaluate", model, *where]], settings)
+    if protocols:
+        first = Path(protocols[0]).stem
+        pair = [f"{out / reports / first}" for reports in ("shipped", "report")]
+        yield Stage("compare", [["compare", *pair]], {})
+
+
+def unasked(protocols: Iterable[str]) -> dict[str, str]:
+    """Why protocols cannot be asked with the sounds of this machine; those that can are left out.
+
+    Ends the program with a sentence if there is no such protocol.
+    """
+    reasons = {}
+    try:
+        found = [SoundFont(path) for path in find_fonts()]
+        for name in protocols:
+            protocol = read_protocol(name)
+            kinds = dict.fromkeys(protocol.setting(level).pool for level in protocol.levels)
+            # a case is of two timbres: the target's and the source's
+            missing = [kind for kind in kinds if len(pool(kind, found)) < 2]
+            if missing:
+                reasons[name] = (
+                    f"protocol '{protocol.name}' is not asked: it needs sounds of kinds that no "
+                    f"sound font here has ({', '.join(missing)}; see `make fonts`)"
+                )
+    except TimbrelError as error:
+        sys.exit(f"make.py: {error}")
+    return reasons
+
+
+def heed(handler: Callable[..., None] | signal.Handlers) -> None:
+    """What to do when told to stop."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handler)
+
+
+def interrupt(*_: object) -> None:
+    """Stop, once: some tell it twice, and what a stage saves then must not be lost."""
+    heed(signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def run(command: list[str], until: float) -> bool:
-    """Run one command; at the time `until` it is asked to stop, as by Ctrl-C.
+    """Run one command; at the time `until`, or if this is to stop, it is told to, as by Ctrl-C.
 
     Returns:
-        Whether it was finished.
+        Whether it ended by itself.
     """
     print(f"\n$ timbrel {shlex.join(command)}", flush=True)
     process = subprocess.Popen([sys.executable, "-m", "timbrel.cli", *command])
     try:
         code = process.wait(max(until - time.monotonic(), 0))
     except (subprocess.TimeoutExpired, KeyboardInterrupt) as interruption:
+        heed(signal.SIG_IGN)
         process.send_signal(signal.SIGINT)
         try:
             process.wait(PATIENCE)
@@ -116,17 +183,53 @@ def run(command: list[str], until: float) -> bool:
     return True
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    """The configuration; ends the program with a sentence if it is none."""
+def finished(stage: Stage, out: Path) -> bool:
+    """Whether a training used its budget up: one that was told to stop ends as well as any."""
+    if stage.name not in RUNS:
+        return True
+    section, last = stage.settings[stage.name], last_line(out / stage.name, "seconds")
+    budget = Budget(section.get("steps"), section.get("minutes"))
+    return bool(last) and budget.progress(last["step"], last["seconds"]) >= 1
+
+
+def kept(stage: Stage, done: Path) -> dict[str, Any] | None:
+    """Commands and settings that a stage was done with; None if it is not done.
+
+    Ends the program with a sentence if the configuration has other settings.
+    """
+    path = done / stage.name
+    text = path.read_text() if path.exists() else ""
+    if not text:  # not done, or by a recipe that kept nothing: what is finished ends at once
+        return None
+    record: dict[str, Any] = json.loads(text)
+    for name, (wanted, found) in differences(stage.settings, record["settings"]):
+        sys.exit(
+            f"make.py: stage '{stage.name}' was done with {name} = {found}, not {wanted}; give "
+            "another folder with -o, or the same setting"
+        )
+    return record
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A file of settings; ends the program with a sentence if it is none."""
     try:
-        config = tomllib.loads(path.read_text())
+        return tomllib.loads(path.read_text())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         sys.exit(f"make.py: {path} cannot be read: {error}")
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The configuration; ends the program with a sentence if it is none."""
+    config = read_toml(path)
     missing = [name for name in SECTIONS if name not in config]
     if missing:
         sys.exit(f"make.py: {path} lacks the section [{missing[0]}]; see two-cores.toml")
     if "recipe" in config["model"]:
         config["model"]["recipe"] = path.parent / config["model"]["recipe"]
+    config["evaluate"]["protocols"] = [
+        str(path.parent / name) if name.endswith(".toml") else name
+        for name in config["evaluate"]["protocols"]
+    ]
     return config
 
 
@@ -137,27 +240,35 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for everything")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so long")
     options = parser.parse_args()
-    config = read_config(options.config)
-    done = options.output / "done"
+    config, out = read_config(options.config), options.output
+    protocols = config["evaluate"]["protocols"]
+    reasons = unasked(protocols)
+    asked = [name for name in protocols if name not in reasons]
+    todo, done = [*stages(config, out), *questions(asked, out)], out / "done"
     done.mkdir(parents=True, exist_ok=True)
+    records = {stage.name: kept(stage, done) for stage in todo}
     if not fonts()["train"]:
         print(
             "MuseScore General was not found (`make fonts`): training on the own synthesiser "
             "alone. The model will not know the sounds of acoustic instruments."
         )
+    for reason in reasons.values():
+        print(reason)
     until = time.monotonic() + 60 * options.minutes
-    for name, commands in stages(config, options.output):
-        if (done / name).exists():
+    for stage in todo:
+        if records[stage.name] is not None:
             continue
-        for command in commands:
-            if time.monotonic() >= until or not run(command, until):
-                print(f"\nstopped in stage '{name}'; the same command goes on from there")
+        for command in stage.commands:
+            if time.monotonic() >= until or not run(command, until) or not finished(stage, out):
+                print(f"\nstopped in stage '{stage.name}'; the same command goes on from there")
                 return
-        (done / name).touch()
-    commands = [words for _, part in stages(config, options.output) for words in part]
-    card = write_card(options.output, commands, config["render"])
-    print(f"\nall done: {options.output / 'timbrel-small'}; its card is {card}")
+        records[stage.name] = asdict(stage)
+        write_text(done / stage.name, json.dumps(asdict(stage), indent=1))
+    commands = [words for record in records.values() for words in record["commands"]]
+    card = write_card(out, commands, config["render"], reasons.values())
+    print(f"\nall done: {out / 'timbrel-small'}; its card is {card}")
 
 
 if __name__ == "__main__":
+    heed(interrupt)
     main()

@@ -54,8 +54,8 @@ def main() -> None:
         if debug or type(error).__name__ != "OutOfMemoryError":
             raise
         print(
-            "timbrel: the GPU's memory is too small for this; train with half the --batch (of a "
-            "model with twice the --accumulate, which is the same), or give --device cpu",
+            "timbrel: the GPU's memory is too small for this; train with half the --batch (`train "
+            "model` with twice the --accumulate: as many items a step), or give --device cpu",
             file=sys.stderr,
         )
         sys.exit(2)

@@ -158,6 +158,7 @@ def listener(
     output: Output,
     steps: Steps = None,
     minutes: Minutes = None,
+    batch: Annotated[int, typer.Option(min=1, help="Excerpts per step and process.")] = 8,
     precision: Precision = "fp32",
     seed: Seed = 0,
     device: Device = "auto",
@@ -177,7 +178,9 @@ def listener(
         codec.rate,
         codec.hop,
         ListenerConfig(),
-        ListenerTraining(seed=seed, precision=_choice(precision, PRECISIONS, "precision")),
+        ListenerTraining(
+            batch=batch, seed=seed, precision=_choice(precision, PRECISIONS, "precision")
+        ),
         Budget(steps, minutes),
         pick_device(device),
     )

@@ -6,12 +6,14 @@ killed and resumed ends with the same weights as one that was not.
 """
 
 import atexit
+import errno
 import json
 import math
 import os
 import signal
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -21,9 +23,13 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed as dist
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from timbrel.errors import TrainingError
+
+FREE = ("training.accumulate", "training.batch")  # may change: only which items are drawn does
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no room on the disk, or none that is allowed
 
 
 @dataclass(frozen=True)
@@ -154,8 +160,12 @@ class Run:
 
     Args:
         folder: made if needed; a run found there is resumed.
-        config: what must be equal for a resume; a difference is refused by name.
+        config: what must be equal for a resume, but for `FREE`; a difference is refused by name.
+            A folder without a checkpoint has nothing to resume, and takes any.
         save_seconds: seconds between two checkpoints.
+
+    Raises:
+        TrainingError: the run has other settings; while it lasts, its disk is full.
     """
 
     def __init__(self, folder: Path, config: Mapping[str, Any], save_seconds: float = 120) -> None:
@@ -174,18 +184,22 @@ class Run:
         self._warned: set[str] = set()
 
     def _check_config(self, config: dict[str, Any]) -> None:
-        path = self.folder / "config.json"
-        if path.exists():
-            found = json.loads(path.read_text())
-            for name, (wanted, other) in differences(config, found):
-                if other is None:  # a setting that the run's version did not have yet
-                    continue
+        found = settings_of(self.folder)
+        changed = {
+            name: (wanted, other)
+            for name, (wanted, other) in differences(config, found or {})
+            if other is not None  # a setting that the run's version did not have yet
+        }
+        for name, (wanted, other) in changed.items():
+            if name not in FREE:
                 raise TrainingError(
                     f"{self.folder} holds a run with {name} = {other}, not {wanted}; choose "
                     "another folder or the same settings"
                 )
-        elif self.ranks.first:
-            write_text(path, json.dumps(config, indent=1))
+        for name, (wanted, other) in changed.items():
+            self.say(f"{self.folder}: {name} was {other}, and is {wanted} from here on")
+        if self.ranks.first and (found is None or changed):
+            write_text(self.folder / "config.json", json.dumps(config, indent=1))
 
     def __enter__(self) -> "Run":
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -195,18 +209,22 @@ class Run:
                 break
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         if self._writer is not None:
-            self._writer.close()
+            with suppress(OSError):  # of a full disk; `metrics.jsonl` has the numbers too
+                self._writer.close()
+        # the log or a model's folder: whatever else a training writes goes to the run's disk
+        if isinstance(error, SafetensorError) or getattr(error, "errno", None) in FULL:
+            raise self._unwritten(self.folder, error) from error
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self.stopping = True
 
     def latest(self) -> dict[str, Any] | None:
         """The newest checkpoint, or None. A damaged file falls back to the one before."""
-        for path in sorted(self.checkpoints.glob("step-*.pt"), reverse=True):
+        for path in reversed(checkpoints_of(self.folder)):
             try:
                 state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
                 return state
@@ -219,16 +237,34 @@ class Run:
         return self.ranks.agree(time.monotonic() - self._last_save > self.save_seconds)
 
     def save(self, step: int, state: Mapping[str, Any]) -> None:
-        """Write a checkpoint; keep the newest two."""
+        """Write a checkpoint; keep the newest two.
+
+        Raises:
+            TrainingError: it could not be written; nothing is left of it.
+        """
         self._last_save = time.monotonic()
         if not self.ranks.first:
             return
         path = self.checkpoints / f"step-{step:09d}.pt"
-        temporary = path.with_suffix(".tmp")
-        torch.save(dict(state), temporary)
-        os.replace(temporary, path)
-        for old in sorted(self.checkpoints.glob("step-*.pt"))[:-2]:
+        temporary = self.checkpoints / "next.tmp"  # one name: kills do not pile them up
+        try:
+            torch.save(dict(state), temporary)
+            os.replace(temporary, path)
+        except (OSError, RuntimeError) as error:  # torch raises the latter when its disk is full
+            temporary.unlink(missing_ok=True)
+            raise self._unwritten(path, error) from error
+        for old in checkpoints_of(self.folder)[:-2]:
             old.unlink()
+
+    def _unwritten(self, path: Path, error: BaseException | None) -> TrainingError:
+        """What to say of a write that failed."""
+        kept = checkpoints_of(self.folder)
+        good = f"the last good checkpoint is kept: {kept[-1]}" if kept else "there was none before"
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        return TrainingError(
+            f"{path} could not be written ({reason}); {good}; free space on that disk and run the "
+            "same command to go on"
+        )
 
     def log(self, step: int, values: Mapping[str, float], show: bool = True) -> None:
         """Append numbers to `metrics.jsonl` and TensorBoard; print one line."""
@@ -321,8 +357,15 @@ class Unwritten:
         """Nothing."""
 
 
+def checkpoints_of(folder: Path) -> list[Path]:
+    """Those of the run in a folder, the oldest first."""
+    return sorted((folder / "checkpoints").glob("step-*.pt"))
+
+
 def settings_of(folder: Path) -> dict[str, Any] | None:
-    """Those of the run in a folder; None if there is none, or one that cannot be read."""
+    """Those of the run in a folder; None if they cannot be read, or led to no checkpoint yet."""
+    if not checkpoints_of(folder):
+        return None
     try:
         settings: dict[str, Any] = json.loads((folder / "config.json").read_text())
     except (OSError, ValueError):
