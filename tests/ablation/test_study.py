@@ -1,4 +1,5 @@
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -6,9 +7,10 @@ import pytest
 import torch
 
 from timbrel.ablation.study import Setting, read_study, run_study
-from timbrel.ablation.table import table
+from timbrel.ablation.table import against_first, table
 from timbrel.data.store import Store
 from timbrel.errors import InputError
+from timbrel.evaluation.run import Record
 from timbrel.serialize import load_codec
 from timbrel.training.latents import attach_latents
 from timbrel.training.run import Budget, Run, last_line
@@ -56,6 +58,9 @@ def test_a_study_trains_judges_goes_on_and_prints_one_table(
         assert f"| {row} |" in text
     assert "paper | notes" not in text  # it cannot read them
     assert "fewer than 1000 h" in text
+    for control in ("the sound itself", "the written notes", "noise, at most"):
+        assert f"| probe of {control} | | | |" in text.replace("  ", " ")
+    assert "Recipe less `ours`" in text
     found = json.loads((tmp_path / "out" / "paper" / "probe.json").read_text())
     assert "structure/instrument" in found
     weights = tmp_path / "out" / "ours" / "model" / "network.safetensors"
@@ -87,6 +92,27 @@ def test_a_recipe_that_was_stopped_is_not_taken_for_done(
     log = tmp_path / "out/ours/run/metrics.jsonl"
     log.write_text('{"progress": 0.5}\n{"prog')  # as a kill may leave it
     assert last_line(tmp_path / "out/ours/run", "progress") == {"progress": 0.5}
+
+
+def test_recipes_are_compared_with_the_first_case_by_case() -> None:
+    def record(case: int, system: str, f1: float, like: float) -> Record:
+        scores = {"note_f1": f1, "like_example": like, "log_mel_distance": math.nan}
+        return Record(f"case {case}", "one", system, scores, "", 1.0, 1.0, {})
+
+    luck = [0.1, 0.9, 0.4, 0.6, 0.2, 0.8]  # of each case, far larger than what is to be found
+    records = [record(k, "ours, from audio", x, x) for k, x in enumerate(luck)]
+    records += [
+        record(k, "theirs, from audio", x - 0.05 - k / 500, x + 0.1 * (-1) ** k)
+        for k, x in enumerate(luck[:5])
+    ]
+    records.append(record(0, "theirs, from notes", 0.5, 0.5))  # ours was not judged by this door
+    _, _, _, _, *rows, _ = against_first(records, ["ours", "theirs", "nobody's"])
+    (row,) = rows
+    name, door, notes, likeness, distance, cases = row.strip("| ").split(" | ")
+    assert (name, door, distance, cases) == ("theirs", "audio", "-", "5")
+    assert notes.startswith("**-0.054** (-0.05")
+    assert likeness.startswith("+0.020 (-0.")
+    assert against_first(records, ["ours", "nobody's"]) == []
 
 
 def test_a_folder_asks_one_question(setting: Setting, tmp_path: Path) -> None:

@@ -5,18 +5,23 @@ from timbrel.training.disentanglement import (
     apart,
     effective_rank,
     explained,
+    folds,
     identify,
     spread,
     warnings_of,
 )
 
 LABEL = torch.arange(8).repeat_interleave(12)
-FOLD = torch.arange(96) % 4
+FOLD = torch.arange(96)[None] % 4
 HEALTHY = {
-    "structure/instrument": 0.2,
-    "structure/instrument_from_notes": 0.18,
-    "structure/chance": 0.125,
+    "structure/instrument": 0.06,
+    "chance/instrument": 0.025,
+    "noise/instrument": 0.045,
+    "notes/instrument": 0.02,
+    "sound/instrument": 0.25,
     "timbre/pitch": 0.05,
+    "noise/pitch": 0.05,
+    "sound/pitch": 0.65,
     "timbre/spread": 0.9,
     "timbre/effective_rank": 12.0,
     "output/spread_over_seeds": 0.2,
@@ -33,6 +38,36 @@ def test_the_probe_stays_at_chance_on_codes_that_say_nothing() -> None:
     assert sum(found) / 10 == pytest.approx(1 / 8, abs=0.05)
 
 
+def test_folds_are_equally_full_whatever_the_numbers_of_scores_are() -> None:
+    score = torch.arange(0, 46, 2).repeat(3)
+    fold = folds(score, draws=2)
+    for draw in fold:
+        assert draw.bincount().tolist() == [15, 15, 15, 12, 12]
+        assert torch.equal(draw[:23], draw[23:46])
+    assert not torch.equal(fold[0], fold[1])
+    assert torch.equal(fold, folds(score, draws=2))
+    assert folds(torch.tensor([7, 7, 3, 3])).unique().tolist() == [0, 1]
+    assert folds(torch.tensor([7, 7]), draws=1).tolist() == [[0, 0]]
+
+
+def test_noise_is_not_below_chance_where_timbres_have_few_scores() -> None:
+    # a fold that judges one of a timbre's four scores has one less of them to learn from
+    label = torch.arange(20).repeat_interleave(4)
+    fold = folds(torch.arange(80))
+    draws = [identify(torch.randn(80, 20), label, fold) for _ in range(40)]
+    assert sum(draws) / 40 == pytest.approx(1 / 20, abs=0.012)
+
+
+def test_a_code_that_only_knows_its_item_tells_no_pitch() -> None:
+    item = torch.arange(80).repeat_interleave(3)
+    label, fold = item // 4, folds(item)
+    pitch = torch.randn(80)[item]
+    codes = torch.randn(80, 200)[item]
+    assert explained(codes, pitch, label, fold) < 0.1
+    codes[:, :40] += 2 * pitch[:, None]
+    assert explained(codes, pitch, label, fold) > 0.6
+
+
 def test_the_probe_finds_an_instrument_that_leaks() -> None:
     centres = 2 * torch.randn(8, 20)
     assert identify(centres[LABEL] + torch.randn(96, 20), LABEL, FOLD) > 0.9
@@ -41,7 +76,7 @@ def test_the_probe_finds_an_instrument_that_leaks() -> None:
 def test_the_probe_is_not_fooled_by_what_only_one_passage_has() -> None:
     # every passage has a signature of its own, which says nothing about others
     signature = 3 * torch.randn(4, 20)
-    assert identify(signature[FOLD] + torch.randn(96, 20), LABEL, FOLD) < 0.3
+    assert identify(signature[FOLD[0]] + torch.randn(96, 20), LABEL, FOLD) < 0.3
 
 
 def test_pitch_is_found_in_timbre_codes_only_where_it_is() -> None:
@@ -90,8 +125,8 @@ def test_healthy_numbers_warn_of_nothing() -> None:
 @pytest.mark.parametrize(
     ("change", "name"),
     [
-        ({"structure/instrument": 0.6}, "timbre-in-structure"),
-        ({"timbre/pitch": 0.6}, "pitch-in-timbre"),
+        ({"structure/instrument": 0.15}, "timbre-in-structure"),
+        ({"timbre/pitch": 0.3}, "pitch-in-timbre"),
         ({"timbre/spread": 0.01}, "timbre-collapse"),
         ({"timbre/effective_rank": 1.1}, "timbre-collapse"),
         ({"output/spread_over_seeds": 1e-4}, "output-collapse"),
@@ -104,6 +139,12 @@ def test_each_failure_has_a_name_and_an_advice(change: dict[str, float], name: s
     (sentence,) = warnings_of(HEALTHY | change)
     assert sentence.startswith(f"{name}: ")
     assert len(sentence) > 60
+
+
+def test_a_leak_is_judged_by_what_notes_noise_and_the_sound_itself_tell() -> None:
+    for fair in ({"notes/instrument": 0.15}, {"noise/instrument": 0.15}, {"sound/instrument": 0.6}):
+        assert warnings_of(HEALTHY | {"structure/instrument": 0.15} | fair) == []
+    assert warnings_of(HEALTHY | {"timbre/pitch": 0.3, "noise/pitch": 0.3}) == []
 
 
 def test_stage_one_is_not_blamed_for_what_it_leaves_out() -> None:

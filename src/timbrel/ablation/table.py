@@ -1,11 +1,14 @@
-"""The table of a study: one row a recipe and door of structure."""
+"""The tables of a study: one row a recipe and door of structure."""
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from timbrel.ablation.study import Setting, Study, recipes_of
+from timbrel.evaluation.compare import SIGNIFICANT
 from timbrel.evaluation.run import Record, read_records
+from timbrel.evaluation.statistics import paired_difference
 from timbrel.evaluation.systems import TRUTH
 from timbrel.evaluation.tables import Row, number, rows
 from timbrel.training.run import last_line
@@ -27,15 +30,28 @@ HEADINGS = (
     "steps",
     "minutes",
 )
+DOORS = ("notes", "audio")
+# What the same probes find where no code is; the same for all recipes.
+CONTROLS = {
+    "sound": "probe of the sound itself",
+    "notes": "probe of the written notes",
+    "noise": "probe of noise, at most",
+}
+COMPARED = {
+    "note_f1": "note F1",
+    "like_example": "like example",
+    "log_mel_distance": "dB off truth",
+}
 
 
 def table(study: Study, setting: Setting, folder: Path) -> str:
     """Markdown of what is done so far; the first line is the ground truth's.
 
     Columns: scores as of `timbrel evaluate`; "instrument in structure" is the accuracy of a
-    linear probe on structure codes of audio (in brackets: on the written notes alone, where
-    register gives much away); "pitch in timbre" is the share of the variance of pitch within
-    an instrument that a probe finds in timbre codes.
+    linear probe on structure codes of audio, "instrument in timbre" the same on timbre codes;
+    "pitch in timbre" is the share of the variance of pitch within an instrument that a probe
+    finds in timbre codes. Rows of their own say what the same probes find in the sound itself,
+    in the written notes and in noise. A second table compares recipes case by case.
     """
     judged = folder / "judged"
     records = read_records(judged)
@@ -43,17 +59,67 @@ def table(study: Study, setting: Setting, folder: Path) -> str:
     lines = ["| " + " | ".join(HEADINGS) + " |", "|" + "---|" * len(HEADINGS)]
     if TRUTH in found:
         lines.append(_line([TRUTH, "", *_scores(found[TRUTH])]))
-    for recipe in recipes_of(study, setting):
+    recipes = recipes_of(study, setting)
+    lines += _controls([folder / recipe.name for recipe in recipes])
+    for recipe in recipes:
         home = folder / recipe.name
         failure = home / "failure.txt"
         if failure.is_file():
             lines.append(_line([recipe.name, failure.read_text().strip()]))
-        for door in ("notes", "audio"):
+        for door in DOORS:
             row = found.get(f"{recipe.name}, from {door}")
             if row is not None:
                 lines.append(_line([recipe.name, door, *_scores(row), *_facts(home, door)]))
-    notes = [f"* {r.name}: {r.question}" for r in recipes_of(study, setting) if r.question]
-    return "\n".join([*lines, "", *notes]) + "\n"
+    compared = against_first(records, [recipe.name for recipe in recipes])
+    notes = [f"* {r.name}: {r.question}" for r in recipes if r.question]
+    return "\n".join([*lines, "", *compared, *notes]) + "\n"
+
+
+def against_first(records: Sequence[Record], names: Sequence[str]) -> list[str]:
+    """Markdown: recipes less the first one, through the same door, on the cases of both.
+
+    Args:
+        records: of the study.
+        names: of the recipes.
+
+    Returns:
+        A sentence and a table, or nothing if there is nothing to compare.
+    """
+    judged: dict[str, dict[str, Record]] = {}
+    for record in records:
+        judged.setdefault(record.system, {})[record.case] = record
+    first, *others = names
+    lines = []
+    for name, door in ((name, door) for name in others for door in DOORS):
+        before, after = (judged.get(f"{system}, from {door}", {}) for system in (first, name))
+        common = sorted(set(before) & set(after))
+        if common:
+            scores = [
+                [[part[case].scores[score] for case in common] for part in (before, after)]
+                for score in COMPARED
+            ]
+            cells = [name, door, *(_difference(*pair) for pair in scores), str(len(common))]
+            lines.append("| " + " | ".join(cells) + " |")
+    if not lines:
+        return []
+    headings = ["recipe", "structure from", *COMPARED.values(), "cases"]
+    return [
+        f"Recipe less `{first}`, case by case (95 % interval by a paired bootstrap; bold where "
+        f"chance would give that sign with p < {SIGNIFICANT}):",
+        "",
+        "| " + " | ".join(headings) + " |",
+        "|" + "---|" * len(headings),
+        *lines,
+        "",
+    ]
+
+
+def _difference(before: Sequence[float], after: Sequence[float]) -> str:
+    mean, low, high, p = paired_difference(before, after)
+    if not math.isfinite(mean):
+        return "-"
+    mark = "**" if p < SIGNIFICANT else ""
+    return f"{mark}{mean:+.3f}{mark} ({low:+.3f} to {high:+.3f})"
 
 
 def _over_all_levels(records: list[Record], judged: Path) -> list[Row]:
@@ -75,17 +141,32 @@ def _scores(row: Row) -> list[str]:
     return [*cells, number(row.values["identified"][0])]
 
 
+def _probed(home: Path) -> dict[str, float]:
+    path = home / "probe.json"
+    found: dict[str, float] = json.loads(path.read_text()) if path.is_file() else {}
+    return found
+
+
+def _controls(homes: Sequence[Path]) -> list[str]:
+    """Rows of what the probes find where no code is, from any recipe that was probed."""
+    found = next((found for found in map(_probed, homes) if "sound/instrument" in found), {})
+    lines = []
+    for control, title in CONTROLS.items() if found else ():
+        instrument = number(found.get(f"{control}/instrument", math.nan))
+        pitch = number(found.get(f"{control}/pitch", math.nan))
+        blank = [""] * (HEADINGS.index("instrument in structure") - 1)
+        lines.append(_line([title, *blank, instrument, instrument, pitch]))
+    return lines
+
+
 def _facts(home: Path, door: str) -> list[str]:
     """Probe, steps and minutes of one recipe."""
-    path = home / "probe.json"
-    found = json.loads(path.read_text()) if path.is_file() else {}
-    inside = found.get("structure/instrument", math.nan)
-    fair = found.get("structure/instrument_from_notes", math.nan)
-    leak = f"{number(inside)} ({number(fair)})" if door == "audio" else "as the notes"
+    found = _probed(home)
+    leak = number(found.get("structure/instrument", math.nan))
     last = last_line(home / "run", "progress")
     minutes = last.get("seconds", math.nan) / 60
     return [
-        leak,
+        leak if door == "audio" else "as the notes",
         number(found.get("timbre/instrument", math.nan)),
         number(found.get("timbre/pitch", math.nan)),
         f"{last.get('step', 0):g}",

@@ -1,14 +1,16 @@
 """Disentanglement of any network, measured on the passages of a store.
 
-How well a linear probe finds the instrument in structure codes of audio (and, for
-comparison, in the written notes alone, where register gives much away), how much of the
+How well a linear probe finds the instrument in structure codes of audio, how much of the
 pitch it finds in timbre codes, how far timbre codes spread, how far apart structure is when it
-comes from notes and from audio, and whether noise still matters.
+comes from notes and from audio, and whether noise still matters. Beside what is found in codes
+stands what the same probe finds in the written notes alone, where register gives much away, in
+the sound itself, which is what leaks if everything does, and in noise.
 """
 
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -26,8 +28,11 @@ from timbrel.notes import Notes
 from timbrel.roll import roll
 from timbrel.training import disentanglement
 
-INSTRUMENTS = 8  # timbres that the probe tells apart
-CROPS = 12  # passages of each
+TIMBRES = 40  # that the probe tells apart, at most
+PASSAGES = 160  # of all; more of the same items cost much and tell little
+CROPS = 12  # passages of each timbre, at most
+NOISES = 20  # codes of noise
+COMPARED = 96  # passages whose structures are compared, each with all others
 LEAST_ITEMS = 4  # of a timbre; fewer cannot be cut into folds
 SEEDS = 3  # noises for each of a few items
 NOISY_ITEMS = 4
@@ -44,7 +49,7 @@ class Passage:
 
 
 class ProbeSet:
-    """Passages of a few pitched timbres, the same ones for the same store.
+    """Passages of pitched timbres, the same ones for the same store.
 
     Args:
         store: renditions or recordings with notes and latents.
@@ -63,8 +68,10 @@ class ProbeSet:
         }
         names = sorted(groups)
         rng.shuffle(names)
-        for label, name in enumerate(names[:INSTRUMENTS]):
-            for item, _ in zip(itertools.cycle(groups[name]), range(CROPS), strict=False):
+        names = names[:TIMBRES]
+        for label, name in enumerate(names):
+            crops = range(min(CROPS, PASSAGES // len(names)))
+            for item, _ in zip(itertools.cycle(groups[name]), crops, strict=False):
                 start = int(rng.integers(self._frames(item) - frames + 1))
                 self.passages.append(Passage(item, start, label))
 
@@ -80,6 +87,51 @@ class ProbeSet:
     def labels(self) -> int:
         """How many timbres there are to tell apart."""
         return len({p.label for p in self.passages})
+
+    @cached_property
+    def label(self) -> Tensor:
+        """(passages,) number of the timbre."""
+        return torch.tensor([p.label for p in self.passages])
+
+    @cached_property
+    def fold(self) -> Tensor:
+        """(draws, passages) see `disentanglement.folds`."""
+        return disentanglement.folds(
+            torch.tensor([self.store.items[p.item].score for p in self.passages])
+        )
+
+    @cached_property
+    def notes_alone(self) -> Tensor:
+        """(passages, 5) see `_summary`; the first is mean pitch."""
+        return _summary(torch.stack([self.roll(p)[:, :, WARMUP:] for p in self.passages]))
+
+    def instrument_in(self, codes: Tensor) -> float:
+        """What a probe finds in codes (passages, dim)."""
+        return disentanglement.identify(codes, self.label, self.fold)
+
+    def pitch_in(self, codes: Tensor) -> float:
+        """What a probe finds in codes (passages, dim) of those in which a note sounds."""
+        some = self.notes_alone[:, 2] > 0
+        pitch, fold = self.notes_alone[some, 0], self.fold[:, some]
+        return disentanglement.explained(codes[some], pitch, self.label[some], fold)
+
+    @cached_property
+    def controls(self) -> dict[str, float]:
+        """What the probes find where no code is; of noise, what 19 of 20 codes do not exceed."""
+        sound = pooled(torch.stack([self.latent(p) for p in self.passages]))
+        # one code an item, which says nothing of timbre or pitch, but tells more by accident than
+        # one a passage
+        item = torch.tensor([p.item for p in self.passages]).unique(return_inverse=True)[1]
+        random = torch.Generator().manual_seed(0)
+        noises = torch.randn(NOISES, len(item), sound.shape[1], generator=random)[:, item]
+        return {
+            "chance/instrument": 1 / self.labels,
+            "notes/instrument": self.instrument_in(self.notes_alone),
+            "noise/instrument": float(np.quantile([self.instrument_in(x) for x in noises], 0.95)),
+            "sound/instrument": self.instrument_in(sound),
+            "noise/pitch": float(np.quantile([self.pitch_in(x) for x in noises], 0.95)),
+            "sound/pitch": self.pitch_in(sound),
+        }
 
     def latent(self, p: Passage) -> Tensor:
         """(channels, frames)."""
@@ -122,24 +174,18 @@ def probe(
     if not todo:
         return {}
     timbre = _timbres(network, passages, todo, device)
-    rolls = torch.stack([passages.roll(p)[:, :, WARMUP:] for p in todo])
-    summary = _summary(rolls)
-    label = torch.tensor([p.label for p in todo])
-    fold = torch.tensor([passages.store.items[p.item].score % 4 for p in todo])
     found = {
         "timbre/spread": disentanglement.spread(timbre),
         "timbre/effective_rank": disentanglement.effective_rank(timbre),
         "output/spread_over_seeds": spread_over_seeds(network, passages, device),
     }
     heard = _heard_codes(network, passages, todo, device, listener)
-    if passages.labels > 1 and len(fold.unique()) > 1:
-        found["timbre/instrument"] = disentanglement.identify(timbre, label, fold)
-        found["timbre/pitch"] = disentanglement.explained(timbre, summary[:, 0], label, fold)
-        found["structure/chance"] = 1 / passages.labels
-        found["structure/instrument_from_notes"] = disentanglement.identify(summary, label, fold)
+    if passages.labels > 1 and len(passages.fold.unique()) > 1:
         if heard is not None:
-            pooled = torch.cat([heard.mean(2), heard.std(2)], 1)
-            found["structure/instrument"] = disentanglement.identify(pooled, label, fold)
+            found["structure/instrument"] = passages.instrument_in(pooled(heard))
+        found["timbre/instrument"] = passages.instrument_in(timbre)
+        found["timbre/pitch"] = passages.pitch_in(timbre)
+        found |= passages.controls
     found |= _distances(network, passages, device, listener, heard)
     return found
 
@@ -153,9 +199,10 @@ def _distances(
 ) -> dict[str, float]:
     """How far apart the structure of one passage is by its two doors, and in two renditions."""
     found: dict[str, float] = {}
-    todo = passages.passages
+    todo = passages.passages[:COMPARED]
     if heard is None:
         return found
+    heard = heard[:COMPARED]
     if isinstance(network.structure_encoder, RollEncoder):
         written = _pieces(lambda part: _from_notes(network, passages, part, device).code, todo)
         found["structure/audio_from_notes"] = disentanglement.apart(heard, written)
@@ -257,6 +304,11 @@ def _pieces(encode: Callable[[list[Passage]], Tensor], todo: Sequence[Passage]) 
     """Codes of many passages, a few at a time."""
     parts = [list(todo[k : k + PIECES]) for k in range(0, len(todo), PIECES)]
     return torch.cat([encode(part).float().cpu() for part in parts])
+
+
+def pooled(codes: Tensor) -> Tensor:
+    """Mean and deviation over time: (items, dim, frames) -> (items, 2 dim)."""
+    return torch.cat([codes.mean(2), codes.std(2)], 1)
 
 
 def _summary(rolls: Tensor) -> Tensor:
