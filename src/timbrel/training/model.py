@@ -182,7 +182,8 @@ def train_model(
                         best = found["valid/both"]
                         if run.ranks.first:
                             save_network(judged.network, folder / "best")
-                run.log(course.step, found)
+                if found:
+                    run.log(course.step, found)
                 for warning in warnings_of(found | run.recent, stage):
                     run.warn(course.step, warning)
                 course.resume()
