@@ -31,7 +31,7 @@ from timbrel.training import disentanglement
 TIMBRES = 40  # that the probe tells apart, at most
 PASSAGES = 160  # of all; more of the same items cost much and tell little
 CROPS = 12  # passages of each timbre, at most
-NOISES = 20  # codes of noise
+NOISES, WIDTH = 20, 32  # codes of noise, and their numbers
 COMPARED = 96  # passages whose structures are compared, each with all others
 LEAST_ITEMS = 4  # of a timbre; fewer cannot be cut into folds
 SEEDS = 3  # noises for each of a few items
@@ -123,7 +123,7 @@ class ProbeSet:
         # one a passage
         item = torch.tensor([p.item for p in self.passages]).unique(return_inverse=True)[1]
         random = torch.Generator().manual_seed(0)
-        noises = torch.randn(NOISES, len(item), sound.shape[1], generator=random)[:, item]
+        noises = torch.randn(NOISES, len(item), WIDTH, generator=random)[:, item]
         return {
             "chance/instrument": 1 / self.labels,
             "notes/instrument": self.instrument_in(self.notes_alone),
