@@ -111,7 +111,7 @@ def test_processes_get_about_as_much_to_do(world: int) -> None:
 
 
 TWO = """
-import sys, torch
+import os, sys, torch
 sys.path.insert(0, sys.argv[1])
 from test_optimiser import deep, descend
 from timbrel.training.optimiser import Optimiser
@@ -138,6 +138,7 @@ except Exception as error:
     state["refused"] = str(error)
 optimiser.ranks.check_equal(7)
 torch.save(state, f"{sys.argv[2]}/{optimiser.ranks.world}-{optimiser.ranks.rank}.pt")
+os._exit(0)  # as the command line does
 """
 
 

@@ -1,5 +1,6 @@
 """`timbrel VERB ...`: parse, call, print. Errors are one sentence and exit code 2."""
 
+import os
 import sys
 
 import typer
@@ -45,6 +46,13 @@ def main() -> None:
     arguments = [a for a in sys.argv[1:] if a != "--debug"]
     try:
         app(args=arguments)
+    except SystemExit as end:
+        if not end.code and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            # threads of torch.distributed that still run can abort an interpreter that ends
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(0)
+        raise
     except TimbrelError as error:
         if debug:
             raise
