@@ -16,7 +16,7 @@ from torch import nn
 
 from timbrel.network import PRESETS, Network
 from timbrel.training.optimiser import Optimiser
-from timbrel.training.run import Ranks
+from timbrel.training.ranks import Ranks
 
 STEPS = 5
 

@@ -11,12 +11,13 @@ from typing import Any
 
 import torch
 
+from timbrel.data.files import write_text
 from timbrel.data.store import Store
 from timbrel.evaluation.compare import comparison
 from timbrel.evaluation.systems import CODEC, REFERENCES, TRUTH
 from timbrel.evaluation.tables import number
 from timbrel.model import load
-from timbrel.training.run import last_line, write_text
+from timbrel.training.run import last_line
 
 RUNS = ("codec", "listener", "model", "distil")
 SCORES = (

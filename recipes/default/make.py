@@ -24,11 +24,12 @@ from typing import Any
 
 from card import RUNS, write_card
 
+from timbrel.data.files import write_text
 from timbrel.data.render.soundfont import SoundFont, find_fonts
 from timbrel.errors import TimbrelError
 from timbrel.evaluation.cases import pool
 from timbrel.evaluation.protocol import read_protocol
-from timbrel.training.run import Budget, differences, last_line, write_text
+from timbrel.training.run import Budget, differences, last_line
 
 PATIENCE = 60  # seconds that a stopped stage has to save what it did
 SEEDS = {"train": 1, "valid": 2}

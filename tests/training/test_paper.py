@@ -18,9 +18,10 @@ from timbrel.network import Network, tiny
 from timbrel.training import objective as objectives
 from timbrel.training.model import train_model
 from timbrel.training.objective import Objective
+from timbrel.training.ranks import Ranks
 from timbrel.training.recipe import read_recipe
 from timbrel.training.rivalry import Rivalry
-from timbrel.training.run import Budget, Ranks, Run, torch_generator
+from timbrel.training.run import Budget, Run, torch_generator
 from timbrel.training.settings import ModelTraining
 
 CPU = torch.device("cpu")

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from timbrel.conditions.listener import ListenerConfig
+from timbrel.data.files import write_text
 from timbrel.data.render.soundfont import SoundFont, find_fonts
 from timbrel.data.select import Selection, select
 from timbrel.data.store import Store
@@ -34,7 +35,7 @@ from timbrel.serialize import assemble, from_dict, load_codec, load_listener, re
 from timbrel.training.model import train_model
 from timbrel.training.probe import ProbeSet, probe
 from timbrel.training.recipe import Recipe, changed, read_recipe
-from timbrel.training.run import Budget, differences, last_line, write_text
+from timbrel.training.run import Budget, differences, last_line
 
 FOLDER = Path(__file__).parent / "studies"
 # How models of each objective are judged: well past the steps after which little changes.
@@ -42,7 +43,7 @@ SAMPLING: dict[str, dict[str, Any]] = {
     "flow": {"steps": 8, "sampler": "euler"},
     "edm": {"steps": 24, "sampler": "heun"},
 }
-NEVER = 10**9  # models are judged and probed when they are done
+NEVER = 10**9  # models are judged when they are done; a collapse is said early all the same
 Say = Callable[[str], None]
 
 

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from timbrel.ablation.study import Setting, Study, recipes_of
-from timbrel.evaluation.compare import SIGNIFICANT
+from timbrel.evaluation.compare import SIGNIFICANT, difference
 from timbrel.evaluation.run import Record, read_records
-from timbrel.evaluation.statistics import paired_difference
 from timbrel.evaluation.systems import TRUTH
 from timbrel.evaluation.tables import Row, number, rows
 from timbrel.training.run import last_line
@@ -98,7 +97,7 @@ def against_first(records: Sequence[Record], names: Sequence[str]) -> list[str]:
                 [[part[case].scores[score] for case in common] for part in (before, after)]
                 for score in COMPARED
             ]
-            cells = [name, door, *(_difference(*pair) for pair in scores), str(len(common))]
+            cells = [name, door, *(difference(*pair) for pair in scores), str(len(common))]
             lines.append("| " + " | ".join(cells) + " |")
     if not lines:
         return []
@@ -112,14 +111,6 @@ def against_first(records: Sequence[Record], names: Sequence[str]) -> list[str]:
         *lines,
         "",
     ]
-
-
-def _difference(before: Sequence[float], after: Sequence[float]) -> str:
-    mean, low, high, p = paired_difference(before, after)
-    if not math.isfinite(mean):
-        return "-"
-    mark = "**" if p < SIGNIFICANT else ""
-    return f"{mark}{mean:+.3f}{mark} ({low:+.3f} to {high:+.3f})"
 
 
 def _over_all_levels(records: list[Record], judged: Path) -> list[Row]:

@@ -41,8 +41,9 @@ def ablate(
 
     from timbrel.ablation.study import Setting, read_study, run_study
     from timbrel.ablation.table import table
+    from timbrel.data.files import write_text
     from timbrel.model import pick_device
-    from timbrel.training.run import Budget, write_text
+    from timbrel.training.run import Budget
 
     asked = read_study(study)
     if only:

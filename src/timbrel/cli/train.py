@@ -354,12 +354,12 @@ def assemble(
 ) -> None:
     """Put codec, network and listener together into one model folder for `--model`."""
     from timbrel.conditions.listener import ListenerConfig
+    from timbrel.data.files import write_text
     from timbrel.generate.windows import sampling_of
     from timbrel.model import folder_of
     from timbrel.network import mean_of
     from timbrel.serialize import assemble as write
     from timbrel.serialize import from_dict, load_codec, load_listener, load_network, read_config
-    from timbrel.training.run import write_text
 
     trained = load_codec(folder_of(codec), trust)
     heard, size = None, None

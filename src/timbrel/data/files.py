@@ -11,11 +11,20 @@ import numpy as np
 def replace_file(path: Path, data: bytes | memoryview) -> None:
     """Write a file so that it is old or new, never half, even if the power fails."""
     temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError:  # half of it would fill a full disk
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text likewise."""
+    replace_file(path, text.encode())
 
 
 def _npy(array: np.ndarray) -> memoryview:

@@ -44,14 +44,18 @@ def comparison(folders: Sequence[Path]) -> str:
         cells = []
         for column, _ in columns:
             before, after = ([part[c].scores[column] for c in common] for part in (first, other))
-            difference, low, high, p = paired_difference(before, after)
-            if not math.isfinite(difference):
-                cells.append("-")
-                continue
-            mark = "**" if p < SIGNIFICANT else ""
-            cells.append(f"{mark}{difference:+.3f}{mark} ({low:+.3f} to {high:+.3f})")
+            cells.append(difference(before, after))
         lines.append(_line(f"{other_name} - {name}", cells, len(common)))
     return "\n".join(lines) + "\n"
+
+
+def difference(before: Sequence[float], after: Sequence[float]) -> str:
+    """The table's cell of (after - before) on the same cases."""
+    mean, low, high, p = paired_difference(before, after)
+    if not math.isfinite(mean):
+        return "-"
+    mark = "**" if p < SIGNIFICANT else ""
+    return f"{mark}{mean:+.3f}{mark} ({low:+.3f} to {high:+.3f})"
 
 
 def _judged(folder: Path) -> list[tuple[str, dict[str, Record]]]:

@@ -17,7 +17,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from timbrel.errors import TrainingError
-from timbrel.training.run import Ranks
+from timbrel.training.ranks import Ranks
 
 OPTIMISERS = ("muon", "adamw")
 # Matrices with fewer rows or columns have little to make orthogonal.

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from timbrel.conditions.adversary import CONFUSIONS, chance_error, guess_error
 from timbrel.network import Network
-from timbrel.training.run import Ranks
+from timbrel.training.ranks import Ranks
 from timbrel.training.settings import ModelTraining
 
 

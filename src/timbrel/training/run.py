@@ -5,7 +5,6 @@ functions of (seed, step, rank), so no generator state needs saving: a run that 
 killed and resumed ends with the same weights as one that was not.
 """
 
-import atexit
 import errno
 import json
 import math
@@ -22,11 +21,11 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed as dist
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from timbrel.data.files import write_text
 from timbrel.errors import TrainingError
+from timbrel.training.ranks import Ranks
 
 FREE = ("training.accumulate", "training.batch")  # may change: only which items are drawn does
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no room on the disk, or none that is allowed
@@ -55,71 +54,6 @@ class Budget:
         if self.minutes is not None:
             shares.append(seconds / (60 * self.minutes))
         return min(max(shares), 1.0)
-
-
-class Ranks:
-    """This process among those that `torchrun` started (one, if it did not)."""
-
-    def __init__(self) -> None:
-        self.rank = int(os.environ.get("RANK", "0"))
-        self.world = int(os.environ.get("WORLD_SIZE", "1"))
-        if self.world > 1 and not dist.is_initialized():
-            gpu = torch.cuda.is_available()
-            dist.init_process_group("cpu:gloo,cuda:nccl" if gpu else "gloo")
-            # gloo's threads, if they still run when the interpreter ends, abort the process
-            atexit.register(dist.destroy_process_group)
-
-    @property
-    def first(self) -> bool:
-        """Whether this process logs and saves."""
-        return self.rank == 0
-
-    def average_gradients(self, module: nn.Module) -> None:
-        """Average gradients over processes.
-
-        One that is absent on some counts as zero there; one that is absent everywhere stays so,
-        as an optimiser moves what has a gradient of zero, by its momentum.
-        """
-        if self.world == 1:
-            return
-        parameters = [p for p in module.parameters() if p.requires_grad]
-        present = torch.tensor([float(p.grad is not None) for p in parameters])
-        dist.all_reduce(present, op=dist.ReduceOp.MAX)
-        for parameter, there in zip(parameters, present.tolist(), strict=True):
-            if not there:
-                continue
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-            dist.all_reduce(parameter.grad)
-            parameter.grad /= self.world
-
-    def shared(self, value: float) -> float:
-        """The first process's value, on every process: clocks differ, schedules must not."""
-        if self.world == 1:
-            return value
-        tensor = torch.tensor(value, dtype=torch.float64)
-        dist.broadcast(tensor, 0)
-        return float(tensor.item())
-
-    def check_equal(self, step: int) -> None:
-        """Refuse processes that would go on from different checkpoints.
-
-        Raises:
-            TrainingError: they do not see the same folder.
-        """
-        if self.agree(self.shared(float(step)) != step):
-            raise TrainingError(
-                "processes found different checkpoints; on several machines the run's folder must "
-                "be one that all of them see"
-            )
-
-    def agree(self, flag: bool) -> bool:
-        """True on every process if it is true on any."""
-        if self.world == 1:
-            return flag
-        vote = torch.tensor(float(flag))
-        dist.all_reduce(vote, op=dist.ReduceOp.MAX)
-        return bool(vote.item())
 
 
 def generator(seed: int, step: int, rank: int, purpose: int) -> np.random.Generator:
@@ -216,7 +150,7 @@ class Run:
             with suppress(OSError):  # of a full disk; `metrics.jsonl` has the numbers too
                 self._writer.close()
         # the log or a model's folder: whatever else a training writes goes to the run's disk
-        if isinstance(error, SafetensorError) or getattr(error, "errno", None) in FULL:
+        if isinstance(error, OSError) and error.errno in FULL:
             raise self._unwritten(self.folder, error) from error
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
@@ -396,10 +330,3 @@ def last_line(folder: Path, name: str) -> dict[str, Any]:
         if name in row:
             return row
     return {}
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file that is either old or new, never half."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text)
-    os.replace(temporary, path)
