@@ -114,5 +114,5 @@ def _scores(out: Path) -> list[str]:
         shipped = out / "shipped" / path.parent.name
         if (shipped / "report.json").exists():
             lines += ["", f"Against the shipped model, `{path.parent.name}`:", ""]
-            lines += [comparison([shipped, path.parent])]
+            lines += [str(comparison([shipped, path.parent]))]
     return lines

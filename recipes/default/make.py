@@ -118,10 +118,8 @@ def questions(protocols: list[str], out: Path) -> Iterator[Stage]:
         for model, reports in ((f"{out / 'timbrel-small'}", "report"), ("default", "shipped")):
             where = ["-o", f"{out / reports / name}", "--protocol", protocol]
             yield Stage(f"evaluate-{name}-{reports}", [["evaluate", model, *where]], settings)
-    if protocols:
-        first = Path(protocols[0]).stem
-        pair = [f"{out / reports / first}" for reports in ("shipped", "report")]
-        yield Stage("compare", [["compare", *pair]], {})
+        pair = [f"{out / reports / name}" for reports in ("shipped", "report")]
+        yield Stage(f"compare-{name}", [["compare", *pair]], settings)
 
 
 def unasked(protocols: Iterable[str]) -> dict[str, str]:

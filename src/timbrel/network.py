@@ -14,6 +14,7 @@ from timbrel.codec.spectral import tiny as tiny_codec
 from timbrel.conditions.adversary import Adversary
 from timbrel.conditions.outline import Outline
 from timbrel.conditions.recall import Recall, RecallConfig
+from timbrel.conditions.refinement import Refinement, RefinementConfig
 from timbrel.conditions.structure import CqtEncoder, RollEncoder, Structure, StructureConfig
 from timbrel.conditions.timbre import Timbre, TimbreConfig, TimbreEncoder
 from timbrel.diffusion.objective import Objective, objective
@@ -47,6 +48,7 @@ class ModelConfig:
     timbre: TimbreConfig = field(default_factory=TimbreConfig)
     structure: StructureConfig = field(default_factory=StructureConfig)
     recall: RecallConfig = field(default_factory=RecallConfig)
+    refinement: RefinementConfig = field(default_factory=RefinementConfig)
     denoiser: UNetConfig = field(default_factory=UNetConfig)
     window: int = 256  # latent frames made at once
     context: int = 32  # of these, frames that repeat the end of the window before
@@ -118,6 +120,9 @@ class Network(nn.Module):
             if isinstance(config.codec, SpectralConfig):
                 # notes can be drawn in coordinates that are known before training only
                 self.outline = Outline(config.codec, config.timbre.dim)
+        self.refinement: Refinement | None = None
+        if config.refinement.layers and self.recall is not None:
+            self.refinement = Refinement(channels, dim, config.timbre.dim, config.refinement)
         self.denoiser = UNet(channels, dim, config.timbre.dim, config.denoiser)
         self.no_timbre = nn.Parameter(torch.zeros(config.timbre.dim))
         self.no_structure = nn.Parameter(torch.zeros(dim))
@@ -135,7 +140,7 @@ class Network(nn.Module):
     def begin_from(self, other: "Network") -> None:
         """Take over weights; what older versions lack adds nothing until it has learned."""
         missing, unknown = self.load_state_dict(other.state_dict(), strict=False)
-        added = ("recall.", "denoiser.enter_standardised.", "denoiser.detail.")
+        added = ("recall.", "refinement.", "denoiser.enter_standardised.", "denoiser.detail.")
         new = [name for name in missing if not name.startswith(added)]
         if unknown or new:
             raise ValueError(f"weights of another network: {(unknown + new)[0]}")
@@ -173,7 +178,10 @@ class Network(nn.Module):
             heard = roll.flatten(1).any(1)
             with torch.no_grad():  # the structure encoder learns from what is to be played
                 code = encoder.code(roll, torch.zeros_like(heard)) * heard[:, None, None]
-        return Timbre(vector, self.recall.remember(latent, code))
+        memory = self.recall.remember(latent, code)
+        if self.refinement is None:
+            return Timbre(vector, memory)
+        return Timbre(vector, memory, self.refinement.remember(latent, code, vector))
 
     def condition(
         self, structure: Structure, timbre: Timbre, keep_structure: Tensor, keep_timbre: Tensor
@@ -206,9 +214,12 @@ class Network(nn.Module):
         if self.recall is not None and timbre.memory is not None and both.any():
             found = self.recall(structure.code, timbre.memory)
             code, guess = code + found.code * both, guess + found.guess * both
-            if self.outline is not None and found.log_deviation is not None:
-                change = found.log_deviation.float()
-                deviation = torch.where(both, self.outline.deviation(change), deviation)
+            change = found.log_deviation
+            if self.refinement is not None and timbre.closer is not None:
+                nearer, by = self.refinement(structure.code, guess, vector, timbre.closer)
+                guess, change = guess + nearer * both, by if change is None else change + by
+            if self.outline is not None and change is not None:
+                deviation = torch.where(both, self.outline.deviation(change.float()), deviation)
         return Conditions(code, vector, guess, deviation)
 
 

@@ -49,6 +49,9 @@ def test_a_folder_of_files_gets_a_report_and_a_comparison(tmp_path: Path) -> Non
     done = timbrel("compare", *reports)
     assert done.returncode == 0
     assert f"{reports[1]} - {reports[0]} | **-" in done.stdout
+    assert f"{reports[1]} is worse in note F1" in done.stdout
+    assert timbrel("compare", *reports, "--fail-if-worse").returncode == 1
+    assert timbrel("compare", *reversed(reports), "--fail-if-worse").returncode == 0
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from timbrel.audio import Audio
 from timbrel.data.store import Store
 from timbrel.errors import DataError, InputError
 from timbrel.evaluation.cases import Case, draw_cases, pool
-from timbrel.evaluation.compare import comparison
+from timbrel.evaluation.compare import beyond_chance, comparison
 from timbrel.evaluation.figures import level_panels
 from timbrel.evaluation.given import write_cases
 from timbrel.evaluation.hearing import Hearing
@@ -545,9 +545,10 @@ def test_levels_are_drawn_by_what_they_vary() -> None:
 
 
 def test_a_report_compared_with_itself_shows_no_difference(report: Path, tmp_path: Path) -> None:
-    table = comparison([report, report])
-    assert "+0.000 (+0.000 to +0.000)" in table
-    assert "**" not in table
+    found = comparison([report, report])
+    assert "+0.000 (+0.000 to +0.000)" in found.table
+    assert "**" not in found.table
+    assert "in nothing by more than chance" in str(found)
     with pytest.raises(InputError, match="holds no report"):
         comparison([report, tmp_path])
     with pytest.raises(InputError, match="two or more"):
@@ -558,13 +559,27 @@ def test_systems_of_one_report_are_compared_with_each_other(tmp_path: Path) -> N
     lines = []
     for system, shift in (("ours", 0.0), ("theirs", 0.1)):
         for k in range(12):
-            scores = {"note_f1": 0.05 * k + shift + 0.001 * (k % 3), "like_example": 0.5}
+            scores = {
+                "note_f1": 0.05 * k + shift + 0.001 * (k % 3),
+                "octave_errors": 0.02 * k + shift,  # of these, less is better
+                "like_example": 0.5 + 0.01 * shift * (-1) ** k,
+            }
             record = Record(f"c{k}", "level", system, scores, "", 1.0, 1.0, {})
             lines.append(record.to_json() + "\n")
     (tmp_path / "records.jsonl").write_text("".join(lines))
-    table = comparison([tmp_path])
-    assert f"| {tmp_path}: theirs - {tmp_path}: ours | **+0.100**" in table
-    assert "beat F1" not in table  # what nobody has is no column
+    found = comparison([tmp_path])
+    assert f"| {tmp_path}: theirs - {tmp_path}: ours | **+0.100**" in found.table
+    assert "beat F1" not in found.table  # what nobody has is no column
+    assert found.verdicts[0].better == ("note F1",)
+    assert found.verdicts[0].worse == ("octave errors",)
+    assert f"{tmp_path}: theirs is better in note F1 and worse in octave errors than" in str(found)
+
+
+def test_one_of_many_differences_may_be_chance() -> None:
+    assert beyond_chance({"a": 0.04}) == {"a"}
+    assert beyond_chance({"a": 0.04, "b": 0.9}) == set()
+    assert beyond_chance({"a": 0.02, "b": 0.04, "c": math.nan}) == {"a", "b"}
+    assert beyond_chance({}) == set()
 
 
 def test_folders_of_one_name_would_be_one_row_and_are_refused(tmp_path: Path) -> None:

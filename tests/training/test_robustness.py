@@ -15,6 +15,7 @@ import torch
 from command_line import ENVIRONMENT
 from timbrel.codec.spectral import SpectralCodec
 from timbrel.codec.spectral import tiny as tiny_codec_config
+from timbrel.conditions.refinement import RefinementConfig
 from timbrel.data.pairs import Batch, Corruption, Pairs
 from timbrel.data.store import Store
 from timbrel.errors import DataError, TrainingError
@@ -28,6 +29,7 @@ from timbrel.training.settings import ModelTraining
 
 CPU = torch.device("cpu")
 QUICK = ModelTraining(batch=2, frames=24, example_frames=24)
+CLOSER = RefinementConfig(layers=1, width=48, blocks=1, heads=2)
 
 
 def train(
@@ -150,6 +152,11 @@ def test_weights_of_another_size_or_codec_are_refused_by_what_differs(
     check_start(detailed, network)
     with pytest.raises(TrainingError, match=r"denoiser\.detail = 96, not 0"):
         check_start(network, detailed)
+    refined = Network(replace(tiny(), refinement=CLOSER))
+    refined.adopt(tiny_codec.basis)
+    check_start(refined, network)
+    with pytest.raises(TrainingError, match=r"refinement\.layers = 1, not 0"):
+        check_start(network, refined)
 
 
 def test_fine_tuning_begins_with_the_weights_it_was_given(
@@ -184,6 +191,33 @@ def test_one_part_alone_can_learn(
         TrainingError, match=r"only is 'detail'.* it has timbre_encoder, .*denoiser"
     ):
         train(small_store, tiny_codec, tmp_path / "third", only="detail")
+
+
+def test_a_closer_look_learns_without_the_denoiser_and_brings_the_guess_nearer(
+    small_store: Store, tiny_codec: SpectralCodec, tmp_path: Path
+) -> None:
+    first = train(small_store, tiny_codec, tmp_path / "first", steps=2)
+    training = replace(
+        QUICK, only="refinement", freeze_timbre=True, flow=0.0, drop_structure=0.0,
+        drop_timbre=0.0, structure_noise=0.0, validate_every=20,
+    )  # fmt: skip
+    second = train_model(
+        small_store, small_store, tiny_codec, tmp_path / "second",
+        replace(tiny(), refinement=CLOSER), training, Budget(steps=60), CPU, first,
+    )  # fmt: skip
+    begun = first.state_dict()
+    for name, weight in second.state_dict().items():
+        if not name.startswith("refinement."):
+            torch.testing.assert_close(weight, begun[name], rtol=0, atol=0)
+    rows = [
+        json.loads(line) for line in (tmp_path / "second" / "metrics.jsonl").read_text().split("\n")
+        if line
+    ]  # fmt: skip
+    guess = [row["valid/guess"] for row in rows if "valid/guess" in row]
+    assert guess[-1] < guess[0] - 0.04
+    # the denoiser does not run, but what the guess does to it is looked at
+    assert not any("flow" in row for row in rows)
+    assert any("valid/both" in row for row in rows)
 
 
 def test_latents_of_another_codec_are_refused(small_store: Store, tmp_path: Path) -> None:

@@ -142,11 +142,17 @@ def protocols(
 
 def compare(
     reports: Annotated[list[Path], typer.Argument(help="Two or more folders of reports.")],
+    fail_if_worse: Annotated[
+        bool, typer.Option("--fail-if-worse", help="Exit with code 1 if one is worse in anything.")
+    ] = False,
 ) -> None:
     """Put reports of one protocol side by side; the first is what others are compared with."""
     from timbrel.evaluation.compare import comparison
 
-    print(comparison(reports))
+    found = comparison(reports)
+    print(found)
+    if fail_if_worse and any(verdict.worse for verdict in found.verdicts):
+        raise typer.Exit(1)
 
 
 def listen(

@@ -25,22 +25,28 @@ class Timbre:
     Attributes:
         vector: (batch, timbre_dim), of unit length: what all its notes have in common.
         memory: (batch, width, frames) of its single notes, for `Recall`; None: unknown.
+        closer: the same for `Refinement`.
     """
 
     vector: Tensor
     memory: Tensor | None = None
+    closer: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.vector)
 
     def part(self, items: slice) -> "Timbre":
         """Some of the items."""
-        return Timbre(self.vector[items], None if self.memory is None else self.memory[items])
+        memory = None if self.memory is None else self.memory[items]
+        return Timbre(
+            self.vector[items], memory, None if self.closer is None else self.closer[items]
+        )
 
     def expand(self, batch: int) -> "Timbre":
         """One item, repeated."""
         memory = None if self.memory is None else self.memory.expand(batch, -1, -1)
-        return Timbre(self.vector.expand(batch, -1), memory)
+        closer = None if self.closer is None else self.closer.expand(batch, -1, -1)
+        return Timbre(self.vector.expand(batch, -1), memory, closer)
 
 
 class TimbreEncoder(nn.Module):

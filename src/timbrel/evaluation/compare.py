@@ -1,7 +1,8 @@
 """Reports side by side: is the difference more than chance?"""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from timbrel.errors import InputError
@@ -13,13 +14,60 @@ from timbrel.evaluation.tables import SHORT, number, systems_of
 
 SIGNIFICANT = 0.05
 PER_CASE = [(name, heading) for name, heading, _ in SHORT if name in SCORE_NAMES]
+LESS_IS_BETTER = frozenset({"octave_errors", "like_source", "log_mel_distance"})
 
 
-def comparison(folders: Sequence[Path]) -> str:
-    """A Markdown table: all that was judged against the first, on the cases that both have.
+@dataclass(frozen=True)
+class Verdict:
+    """In what one system differs from another by more than chance, all columns together.
+
+    Attributes:
+        system: its name.
+        first: name of what it was compared with.
+        better: headings of what it does better.
+        worse: headings of what it does worse.
+    """
+
+    system: str
+    first: str
+    better: tuple[str, ...]
+    worse: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """One sentence."""
+        if not self.better and not self.worse:
+            return f"{self.system} differs from {self.first} in nothing by more than chance."
+        parts = [
+            f"{how} in {', '.join(names)}"
+            for how, names in (("better", self.better), ("worse", self.worse))
+            if names
+        ]
+        return f"{self.system} is {' and '.join(parts)} than {self.first}."
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Systems side by side.
+
+    Attributes:
+        table: in Markdown.
+        verdicts: on all but the first.
+    """
+
+    table: str
+    verdicts: tuple[Verdict, ...]
+
+    def __str__(self) -> str:
+        """Table and verdicts, in Markdown."""
+        return "\n".join([self.table, *(f"{verdict}\n" for verdict in self.verdicts)])
+
+
+def comparison(folders: Sequence[Path]) -> Comparison:
+    """All that was judged against the first, on the cases that both have.
 
     Differences are (other - first), with their 95 % interval by a paired bootstrap; bold
-    where chance would give that sign with p < 0.05.
+    where chance would give that sign with p < 0.05. A verdict counts a difference only if
+    chance would give any as large with p < 0.05, as many columns as there are (Holm, 1979).
 
     Raises:
         InputError: less than two judged systems, a folder without a report, or no case in
@@ -34,6 +82,7 @@ def comparison(folders: Sequence[Path]) -> str:
     lines.append("|" + "---|" * (len(columns) + 2))
     means = [number(_mean(_scores(first, column))) for column, _ in columns]
     lines.append(_line(name, means, len(first)))
+    verdicts = []
     for other_name, other in others:
         common = sorted(set(first) & set(other))
         if not common:
@@ -41,12 +90,34 @@ def comparison(folders: Sequence[Path]) -> str:
                 f"{name} and {other_name} have no case in common: evaluate both under one "
                 "protocol, with the same fonts"
             )
-        cells = []
+        cells, found = [], {}
         for column, _ in columns:
             before, after = ([part[c].scores[column] for c in common] for part in (first, other))
             cells.append(difference(before, after))
+            mean, _, _, p = paired_difference(before, after)
+            found[column] = (-mean if column in LESS_IS_BETTER else mean, p)
         lines.append(_line(f"{other_name} - {name}", cells, len(common)))
-    return "\n".join(lines) + "\n"
+        certain = beyond_chance({column: p for column, (_, p) in found.items()})
+        gains = [(heading, found[column][0]) for column, heading in columns if column in certain]
+        better = tuple(heading for heading, gain in gains if gain > 0)
+        worse = tuple(heading for heading, gain in gains if gain < 0)
+        verdicts.append(Verdict(other_name, name, better, worse))
+    return Comparison("\n".join(lines) + "\n", tuple(verdicts))
+
+
+def beyond_chance(chances: Mapping[str, float]) -> set[str]:
+    """Those of many tests whose result chance does not explain, by Holm's step-down procedure.
+
+    Args:
+        chances: p of each; what is not finite was no test.
+    """
+    tests = sorted((p, name) for name, p in chances.items() if math.isfinite(p))
+    passed = set()
+    for rank, (p, name) in enumerate(tests):
+        if p * (len(tests) - rank) >= SIGNIFICANT:
+            break
+        passed.add(name)
+    return passed
 
 
 def difference(before: Sequence[float], after: Sequence[float]) -> str:

@@ -197,15 +197,14 @@ def train_model(
 
 def total(values: dict[str, Tensor], training: ModelTraining) -> Tensor:
     """Weighted sum of the losses that a batch has, without the adversary's."""
-    loss = values["flow"]
-    for name, weight in (
-        ("outline", training.outline),
-        ("contrastive", training.contrastive),
-        ("reentry", training.reentry),
-    ):
-        if name in values:
-            loss = loss + weight * values[name]
-    return loss
+    weights = {
+        "flow": training.flow,
+        "outline": training.outline,
+        "contrastive": training.contrastive,
+        "reentry": training.reentry,
+    }
+    parts = [weight * values[name] for name, weight in weights.items() if name in values]
+    return torch.stack(parts).sum()
 
 
 def pairs_of(store: Store, codec: Codec, config: ModelConfig, training: ModelTraining) -> Pairs:
@@ -287,6 +286,8 @@ def check_start(network: Network, start_from: Network) -> None:
         free.append("recall")  # adds nothing until it has learned
     elif not start_from.config.recall.uncertainty:
         free.append("recall.uncertainty")  # likewise
+    if start_from.refinement is None:
+        free.append("refinement")
     if not start_from.config.denoiser.standardised:
         free.append("denoiser.standardised")
     if not start_from.config.denoiser.detail:
@@ -336,6 +337,8 @@ def validate(objective: Objective, pairs: Pairs, batches: int) -> dict[str, floa
             source = torch.Generator(device=objective.device).manual_seed(seed)
             values = objective.losses(batch, source, 2, (structure, timbre))
             total.setdefault(f"valid/{name}", []).append(float(values["flow"]))
+            if "outline" in values and structure and timbre:
+                total.setdefault("valid/guess", []).append(float(values["outline"]))
     return {name: sum(numbers) / len(numbers) for name, numbers in total.items()}
 
 

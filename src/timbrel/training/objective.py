@@ -15,6 +15,7 @@ from timbrel.conditions.structure import CqtEncoder, Structure
 from timbrel.conditions.timbre import Timbre, contrastive_loss
 from timbrel.data.pairs import WARMUP, Batch
 from timbrel.diffusion.objective import interpolate, velocity, velocity_loss
+from timbrel.diffusion.unet import Conditions
 from timbrel.errors import TrainingError
 from timbrel.network import Network
 from timbrel.training.settings import ModelTraining
@@ -81,7 +82,8 @@ class Objective:
     ) -> dict[str, Tensor]:
         """Named losses; "flow" is the denoiser's, "contrastive" the timbre encoder's.
 
-        The codes are among the values ("structure", "timbre"), for the adversary.
+        The codes are among the values ("structure", "timbre"), for the adversary. Where the
+        denoiser's loss has no weight, it is found only without gradients, to be looked at.
 
         Args:
             batch: items.
@@ -125,24 +127,50 @@ class Objective:
             values["contrastive"] = contrastive_loss(timbre.vector, own, identity)
         with self.fast():
             conditions = net.condition(structure, timbre, keep_structure, keep_timbre).float()
-        moment = net.objective.draw_times(size, source, device)
-        moment = torch.where(uniform(size) < cfg.pure_noise, 1.0, moment)
-        noisy, noise, context = self.noised(latent, moment, source)
-        with self.fast():
-            estimate = net.denoiser(noisy, moment, conditions, context).float()
-        per_item = velocity_loss(estimate, velocity(latent, noise), net.channel_weight, context)
-        values["flow"] = (net.objective.weight(moment) * per_item).mean()
         if net.outline is not None and stage == 2:
             misfit = net.outline.loss(
                 conditions.guess, conditions.deviation, latent, net.channel_weight
             )
             values["outline"] = misfit[keep_structure].sum() / size
+        if cfg.flow or not torch.is_grad_enabled():
+            kept = (keep_structure, keep_timbre)
+            values |= self.denoising(latent, conditions, timbre.vector, kept, source, stage)
+        return values
+
+    def denoising(
+        self,
+        latent: Tensor,
+        conditions: Conditions,
+        vector: Tensor,
+        kept: tuple[Tensor, Tensor],
+        source: torch.Generator,
+        stage: int,
+    ) -> dict[str, Tensor]:
+        """The denoiser's losses: "flow", its mean for each branch, and "reentry".
+
+        Args:
+            latent: (batch, channels, frames), what is to be made.
+            conditions: that the denoiser is told.
+            vector: (batch, timbre_dim), asked for.
+            kept: (batch,) bool each, the items that have structure, and timbre.
+            source: of all draws.
+            stage: 1 or 2.
+        """
+        net, cfg, size = self.network, self.training, len(latent)
+        moment = net.objective.draw_times(size, source, self.device)
+        pure = torch.rand(size, generator=source, device=self.device) < cfg.pure_noise
+        moment = torch.where(pure, 1.0, moment)
+        noisy, noise, context = self.noised(latent, moment, source)
+        with self.fast():
+            estimate = net.denoiser(noisy, moment, conditions, context).float()
+        per_item = velocity_loss(estimate, velocity(latent, noise), net.channel_weight, context)
+        values = {"flow": (net.objective.weight(moment) * per_item).mean()}
         if cfg.reentry and torch.is_grad_enabled():
             clean = torch.where(context > 0, latent, noisy - moment[:, None, None] * estimate)
-            again = self.reentry(clean, timbre.vector, 1 - moment)
-            values["reentry"] = again[keep_timbre].sum() / size
+            again = self.reentry(clean, vector, 1 - moment)
+            values["reentry"] = again[kept[1]].sum() / size
         if stage == 2:
-            values |= branch_losses(per_item.detach(), keep_structure, keep_timbre)
+            values |= branch_losses(per_item.detach(), *kept)
         return values
 
     def noised(

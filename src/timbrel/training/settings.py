@@ -32,7 +32,8 @@ class ModelTraining:
     freeze_timbre: bool = False  # the timbre encoder in stage 2 (docs/decisions/0007)
     drop_structure: float = 0.1  # share of items without structure in stage 2
     drop_timbre: float = 0.1  # share of items without timbre, drawn independently
-    # objectives beside the denoiser's
+    # objectives
+    flow: float = 1.0  # weight of the denoiser's; 0: it is left out, where the guess alone learns
     outline: float = 0.5  # weight of the first guess's own error
     contrastive: float = 0.1  # weight of the timbre encoder's own objective, while it learns
     reentry: float = 0.0  # weight of the timbre that is heard again in the denoiser's estimate

@@ -15,10 +15,10 @@ import numpy as np
 
 from timbrel.data.files import replace_file
 from timbrel.data.render.soundfont import Preset, SoundFont
-from timbrel.data.render.timbres import KIT_PIECES, SOUND_EFFECTS, natural_range
+from timbrel.data.render.timbres import KIT_PIECES, PERCUSSIVE, SOUND_EFFECTS, natural_range
 from timbrel.notes import Notes
 
-VERSION = 1  # of what follows: results of another version are not used
+VERSION = 2  # of what follows: results of another version are not used
 RATE = 44_100
 SECONDS, HELD = 1.0, 0.9  # of a rendered note
 STEADY = slice(round(0.15 * RATE), round(0.85 * RATE))  # samples whose pitch is judged
@@ -86,14 +86,14 @@ def inspect(font: SoundFont) -> Findings:
 def _listen_to_all(font: SoundFont) -> Findings:
     faults, latencies = {}, []
     for preset in font.presets():
-        if not preset.drums and preset.program in SOUND_EFFECTS:  # nobody plays them
+        if not preset.drums and preset.program in SOUND_EFFECTS:
             continue
         usual = _usual(preset)
         sounds = {k: _listen(font, preset, k) for k in {preset.low, *usual, preset.high}}
         why = _fault(preset, sounds)
         if why:
             faults[preset.bank, preset.program] = why
-        else:
+        elif preset.drums or preset.program not in PERCUSSIVE:
             latencies += [_first_sound(sounds[key]) for key in usual]
     shared = float(np.percentile(latencies, SHARED)) if latencies else 0.0
     return Findings(faults, round(shared, 5))
@@ -108,7 +108,8 @@ def _fault(preset: Preset, sounds: dict[int, np.ndarray]) -> str:
         return "clipped: its waves are cut off at their peaks"
     # at the ends of its range, many a sound has no clear pitch
     usual = _usual(preset)
-    cents = 0.0 if preset.drums else _mistuning([sounds[key] for key in usual], usual)
+    vague = preset.drums or preset.program in PERCUSSIVE
+    cents = 0.0 if vague else _mistuning([sounds[key] for key in usual], usual)
     return f"mistuned by {cents:+.0f} cents" if cents else ""
 
 

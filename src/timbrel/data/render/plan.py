@@ -125,7 +125,7 @@ class Plan:
         if self.timbre(index).drums:
             return draw_score(rng, self.seconds - LEAD_OUT, drums=True)
         centre, width = rng.uniform(42, 84), rng.uniform(8, 22)
-        voices = int(rng.choice([1, 1, 2, 4, 6]))
+        voices = int(rng.choice([1, 1, 2, 4, 6, 8]))
         low, high = int(max(24, centre - width)), int(min(105, centre + width))
         floors, tops = zip(*(t.playable for t in self._players[score]), strict=True)
         low, high = _fit(low, high, max(floors), min(tops))

@@ -39,7 +39,7 @@ class Recording:
             threshold_db=float(rng.uniform(-30, -12)),
             low_hz=maybe(float(rng.uniform(40, 160))),
             high_hz=maybe(float(np.exp(rng.uniform(np.log(5_000), np.log(15_000))))),
-            noise_db=float(rng.uniform(-75, -45)) if rng.random() < 0.5 else None,
+            noise_db=float(rng.uniform(-75, -25)) if rng.random() < 0.5 else None,
             seed=int(rng.integers(2**31)),
         )
 

@@ -34,7 +34,8 @@ from timbrel.notes import Notes
 
 # One or two programs of every General MIDI family that no training item plays.
 HELD_OUT = frozenset({5, 11, 15, 20, 27, 35, 42, 46, 57, 66, 71, 75})
-SOUND_EFFECTS = range(112, 128)  # percussion and noises: no pitched timbre
+PERCUSSIVE = range(112, 119)  # steel drums, wood blocks, toms: pitched more or less, not judged
+SOUND_EFFECTS = range(119, 128)  # noises: nobody plays them
 SYNTH_EFFECTS = range(96, 104)  # too diffuse to judge notes by
 WIDEN = 5  # semitones beyond an instrument's natural range: register belongs to structure
 DRUM_SHARE = 0.06
@@ -75,6 +76,7 @@ RANGES = (
     (range(80, 88), 36, 96, 3),
     (range(88, 104), 36, 86, 5),
     (range(104, 112), 45, 90, 3),
+    (PERCUSSIVE, 48, 84, 2),
 )
 
 
@@ -188,15 +190,17 @@ def natural_range(program: int) -> tuple[int, int, int]:
 def in_split(font: SoundFont, preset: Preset, split: str) -> bool:
     """Whether a split may use a preset.
 
-    Training: free fonts without the held-out programs. Validation: even programs of the
-    "timgm" family. Test: odd ones of it, the "opl3" family, unknown fonts, and the
-    held-out programs of free fonts.
+    Training: free fonts without the held-out programs; only it has percussion with pitches.
+    Validation: even programs of the "timgm" family. Test: odd ones of it, the "opl3" family,
+    unknown fonts, and the held-out programs of free fonts.
     """
     if preset.drums:
         home = "train" if font.free else "valid" if font.family == "timgm" else "test"
         return split == home
     if preset.program in SOUND_EFFECTS:
         return False
+    if preset.program in PERCUSSIVE:
+        return font.free and split == "train"
     if font.free:
         held_out = preset.program in HELD_OUT
         return (split == "train" and not held_out) or (split == "test" and held_out)
