@@ -19,6 +19,11 @@ from timbrel.evaluation.tables import number
 from timbrel.model import load
 from timbrel.training.run import last_line
 
+LIMITS = (
+    "It learned from rendered sounds alone; a recording chain is simulated for some of them.",
+    "Structure is notes: vibrato, bends, breath and noises of what is played are not carried over.",
+    "Drums are pieces of a General MIDI kit. Output is mono.",
+)
 RUNS = ("codec", "listener", "model", "distil")
 SCORES = (
     ("note_f1", "note F1"),
@@ -57,6 +62,7 @@ def write_card(
     lines += ["", "## Training", "", f"On {_machine()}.", "", *_training(out)]
     lines += ["", "## Scores", "", *_scores(out)]
     lines += [*(f"* {reason[0].upper()}{reason[1:]}." for reason in unasked), ""]
+    lines += ["## Limits", "", *_limits(out), ""]
     lines += ["## Commands", "", "```sh"]
     lines += [f"timbrel {shlex.join(command)}" for command in commands]
     path = out / "timbrel-small/card.md"
@@ -115,4 +121,27 @@ def _scores(out: Path) -> list[str]:
         if (shipped / "report.json").exists():
             lines += ["", f"Against the shipped model, `{path.parent.name}`:", ""]
             lines += [str(comparison([shipped, path.parent]))]
+    return lines
+
+
+def _limits(out: Path) -> list[str]:
+    """What holds for all that the recipe makes, and where this model was found to be weakest."""
+    lines = [f"* {sentence}" for sentence in LIMITS]
+    for path in sorted((out / "report").glob("*/report.json")):
+        rows = [row for row in json.loads(path.read_text())["rows"] if row["level"]]
+        truth = {row["level"]: row["scores"] for row in rows if row["system"] == TRUTH}
+        judged = [row for row in rows if row["system"] not in REFERENCES]
+        for name, heading in SCORES:
+            if name not in ("note_f1", "like_example"):
+                continue
+            shares = [
+                (row["scores"][name][0] / truth[row["level"]][name][0], row["level"])
+                for row in judged
+                if row["scores"][name][0] is not None and truth[row["level"]][name][0]
+            ]
+            if shares:
+                share, level = min(shares)
+                lines.append(
+                    f"* `{path.parent.name}`: least of the truth's {heading} at {level}, {share:.2f}"
+                )
     return lines

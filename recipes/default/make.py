@@ -177,6 +177,13 @@ def run(command: list[str], until: float) -> bool:
         if isinstance(interruption, KeyboardInterrupt):
             sys.exit(130)
         return False
+    if code < 0:  # it could not say why
+        name = signal.Signals(-code).name
+        why = " (is memory short?)" if name == "SIGKILL" else ""
+        sys.exit(
+            f"make.py: `timbrel {command[0]}` was ended by {name}{why}; the same command goes on "
+            "from there"
+        )
     if code:
         sys.exit(code)  # the command has said why
     return True

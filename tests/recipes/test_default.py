@@ -158,6 +158,7 @@ def test_a_recipe_that_was_stopped_goes_on_and_makes_a_model_that_plays(
     assert "* Protocol 'unseen' is not asked" in card
     assert "| brief | timbrel-small, from notes |" in card
     assert "Against the shipped model, `brief`" in card
+    assert "* Structure is notes" in card
 
 
 def test_a_training_that_was_stopped_alone_is_not_taken_for_done(
@@ -227,6 +228,17 @@ def test_a_recipe_that_is_told_to_end_tells_its_stage(
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_a_stage_that_was_killed_is_named(
+    recipe: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dies = tmp_path / "dies"
+    dies.write_text("#!/bin/sh\nkill -KILL $$\n")
+    dies.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(dies))
+    with pytest.raises(SystemExit, match=r"`timbrel train` was ended by SIGKILL .is memory short"):
+        recipe.run(["train", "codec"], time.monotonic() + 60)
 
 
 @pytest.mark.parametrize("name", ["two-cores", "gpu"])

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from conftest import Killed
 from timbrel.codec.codec import Codec
 from timbrel.data.pairs import Batch, Corruption, Pairs
 from timbrel.data.store import Store
@@ -31,6 +33,27 @@ QUICK = replace(PAPER.training, batch=4, frames=24, example_frames=24)
 
 def train(store: Store, codec: Codec, folder: Path, training: ModelTraining, steps: int) -> Network:
     return train_model(store, None, codec, folder, PAPER.model, training, Budget(steps=steps), CPU)
+
+
+def test_a_killed_run_ends_with_the_same_weights(
+    small_store: Store, tiny_codec: Codec, tmp_path: Path, kill_at
+) -> None:
+    training = replace(QUICK, batch=2, stage_one=0.2, adversary_delay=0.0, adversary_every=2)
+
+    def run(folder: Path, on_step: Callable[[int, float], None] | None = None) -> Network:
+        return train_model(
+            small_store, None, tiny_codec, folder, PAPER.model, training, Budget(steps=10), CPU,
+            on_step=on_step,
+        )  # fmt: skip
+
+    whole = run(tmp_path / "whole").state_dict()
+    # in stage 1, after a step that was the adversary's alone, and after one that was not
+    for last in (1, 6, 7):
+        with pytest.raises(Killed):
+            run(tmp_path / f"cut-{last}", kill_at(last))
+        again = run(tmp_path / f"cut-{last}").state_dict()
+        for name, weight in whole.items():
+            assert torch.equal(again[name], weight), f"{name}, cut after {last}"
 
 
 def test_after_training_each_pattern_of_conditions_was_seen_its_share_of_times(
