@@ -131,17 +131,16 @@ def _limits(out: Path) -> list[str]:
         rows = [row for row in json.loads(path.read_text())["rows"] if row["level"]]
         truth = {row["level"]: row["scores"] for row in rows if row["system"] == TRUTH}
         judged = [row for row in rows if row["system"] not in REFERENCES]
-        for name, heading in SCORES:
-            if name not in ("note_f1", "like_example"):
+        for score, heading in SCORES:
+            if score not in ("note_f1", "like_example"):
                 continue
             shares = [
-                (row["scores"][name][0] / truth[row["level"]][name][0], row["level"])
+                (row["scores"][score][0] / truth[row["level"]][score][0], row["level"])
                 for row in judged
-                if row["scores"][name][0] is not None and truth[row["level"]][name][0]
+                if row["scores"][score][0] is not None and truth[row["level"]][score][0]
             ]
             if shares:
                 share, level = min(shares)
-                lines.append(
-                    f"* `{path.parent.name}`: least of the truth's {heading} at {level}, {share:.2f}"
-                )
+                name = path.parent.name
+                lines.append(f"* `{name}`: least of the truth's {heading} at {level}, {share:.2f}")
     return lines
