@@ -132,9 +132,10 @@ def unasked(protocols: Iterable[str]) -> dict[str, str]:
         found = [SoundFont(path) for path in find_fonts()]
         for name in protocols:
             protocol = read_protocol(name)
-            kinds = dict.fromkeys(protocol.setting(level).pool for level in protocol.levels)
+            settings = [protocol.setting(level) for level in protocol.levels]
+            kinds = dict.fromkeys((s.pool, s.players == "kits") for s in settings)
             # a case is of two timbres: the target's and the source's
-            missing = [kind for kind in kinds if len(pool(kind, found)) < 2]
+            missing = [kind for kind, drums in kinds if len(pool(kind, found, drums)) < 2]
             if missing:
                 reasons[name] = (
                     f"protocol '{protocol.name}' is not asked: it needs sounds of kinds that no "

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from timbrel.audio import Audio
 from timbrel.codec.codec import Codec
-from timbrel.conditions.listener import Listener, hear_notes
+from timbrel.conditions.listener import Listener, hear
 from timbrel.conditions.structure import RollEncoder
 from timbrel.conditions.timbre import Timbre
 from timbrel.errors import InputError, ModelError
@@ -174,7 +174,7 @@ class Timbrel:
             latent = self.codec.encode(self._tensor(audio)[:, None])
             heard = None
             if self.network.recall is not None and self.listener is not None:
-                notes = self.listen(audio)
+                notes = self.listen(audio).pitched()  # strokes are not looked up
                 frames = latent.shape[2]
                 heard = torch.from_numpy(roll(notes, self.codec.frame_rate, frames))[None]
                 heard = heard.to(self.device)
@@ -202,7 +202,7 @@ class Timbrel:
         return pitched if len(pitched) else notes
 
     def listen(self, audio: Audio) -> Notes:
-        """Hear the notes in audio of any length.
+        """Hear the notes in audio of any length, or the strokes of a drum kit.
 
         Raises:
             ModelError: the model has no listener.
@@ -211,7 +211,7 @@ class Timbrel:
             reads = "MIDI only: give a MIDI file" if self.reads_notes else "audio, not by notes"
             raise ModelError(f"this model takes structure from {reads}")
         samples = self._tensor(audio.mono().with_loudness(EXAMPLE_LOUDNESS))
-        return hear_notes(self.listener, samples, self.codec.frame_rate)
+        return hear(self.listener, samples, self.codec.frame_rate)
 
     def sampling(
         self,
@@ -349,7 +349,7 @@ class Timbrel:
                 "this model cannot hear the example's register, as it has no listener; leave out "
                 "--octave fit"
             )
-        heard = self.listen(example)
+        heard = self.listen(example).pitched()
         if len(heard) == 0:
             return 0
         wanted = round(float(np.median(heard.pitch) - np.median(notes.pitch)) / 12)

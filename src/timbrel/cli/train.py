@@ -159,30 +159,40 @@ def listener(
     steps: Steps = None,
     minutes: Minutes = None,
     batch: Annotated[int, typer.Option(min=1, help="Excerpts per step and process.")] = 8,
+    only: Annotated[str, typer.Option(help="drums: that part alone learns, with --from.")] = "",
     precision: Precision = "fp32",
     seed: Seed = 0,
     device: Device = "auto",
+    start_from: Annotated[
+        str | None, typer.Option("--from", help="Start from this listener or model, or 'default'.")
+    ] = None,
 ) -> None:
-    """Train the network that hears notes in audio."""
+    """Train the network that hears notes and drums in audio."""
     from timbrel.codec.spectral import SpectralConfig
-    from timbrel.conditions.listener import ListenerConfig
+    from timbrel.conditions.listener import small
     from timbrel.data.joined import open_all
-    from timbrel.model import pick_device
+    from timbrel.model import folder_of, pick_device
+    from timbrel.serialize import load_listener
     from timbrel.training.listener import ListenerTraining, train_listener
     from timbrel.training.run import Budget
 
     codec = SpectralConfig()
+    begun = None
+    if start_from is not None:
+        begun = load_listener(folder_of(start_from), codec.rate, codec.hop)
+    store = open_all(data, "train").with_notes()
+    if not (drums := any(item.drums for item in store.items)):
+        print("the store holds no drums, so this listener will not hear them")
     train_listener(
-        open_all(data, "train").with_notes(),
+        store,
         output,
         codec.rate,
         codec.hop,
-        ListenerConfig(),
-        ListenerTraining(
-            batch=batch, seed=seed, precision=_choice(precision, PRECISIONS, "precision")
-        ),
+        small(drums),
+        ListenerTraining(batch, seed=seed, precision=precision, only=only),
         Budget(steps, minutes),
         pick_device(device),
+        start_from=begun,
     )
     print(f"{output / 'listener'}: listener saved")
 

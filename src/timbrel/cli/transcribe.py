@@ -35,4 +35,5 @@ def transcribe(
     if len(notes) == 0:
         raise InputError(f"no note was found in {recording}; is it silent or noise?")
     notes.write(output)
-    print(f"{output}: {len(notes)} notes in {notes.seconds:.1f} s")
+    what = "notes" if len(notes.pitched()) else "strokes of drums"
+    print(f"{output}: {len(notes)} {what} in {notes.seconds:.1f} s")

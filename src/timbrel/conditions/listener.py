@@ -3,6 +3,7 @@
 A small network reads constant-Q spectra, harmonics stacked as channels so that every key
 sees its note's whole series at one place (Bittner et al., 2017), and writes the same three
 channels that a MIDI roll has. What it heard can be written out as MIDI, edited, and rendered.
+Drums, which have no pitch, are heard by a part of their own (`drums`).
 """
 
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from timbrel.conditions.drums import DrumListener, hear_drums
 from timbrel.notes import Notes
 from timbrel.posterior import KEYS, LOWEST, read_notes
 from timbrel.spectra import ConstantQ
@@ -33,6 +35,12 @@ class ListenerConfig:
 
     width: int = 40  # channels of every key
     blocks: int = 5  # alternately of near and far sight
+    drums: int = 0  # channels of the part that hears drums; 0: there is none
+
+
+def small(drums: bool = True) -> ListenerConfig:
+    """The default model's; `drums` says whether there are any to learn from."""
+    return ListenerConfig(drums=96 if drums else 0)
 
 
 class KeyBlock(nn.Module):
@@ -85,6 +93,7 @@ class Listener(nn.Module):
         self.leave = nn.Conv2d(config.width, 3, 1)
         # most keys are silent most of the time
         self.leave.bias = nn.Parameter(torch.full((3,), -3.0))
+        self.drums = DrumListener(rate, hop, config.drums) if config.drums else None
 
     def features(self, audio: Tensor) -> Tensor:
         """(batch, samples) -> constant-Q spectra (batch, windows, bins, frames)."""
@@ -131,6 +140,15 @@ def listener_loss(logits: Tensor, roll: Tensor) -> Tensor:
     )
     error = (torch.sigmoid(logits[:, 2]) - target[:, 2]).square() * sounding
     return losses + 0.5 * error.sum() / sounding.sum().clamp_min(1)
+
+
+def hear(listener: Listener, samples: Tensor, frame_rate: float) -> Notes:
+    """Hear notes, or the strokes if it is a drum kit that plays; arguments as of `hear_notes`."""
+    if listener.drums is not None:
+        strokes = hear_drums(listener.drums, samples, frame_rate)
+        if strokes is not None and len(strokes):
+            return strokes
+    return hear_notes(listener, samples, frame_rate)
 
 
 @torch.inference_mode()

@@ -131,7 +131,7 @@ def _draw(protocol: Protocol, level: str, number: int, fonts: list[SoundFont]) -
         from timbrel.evaluation.pieces import draw_piece_case
 
         return draw_piece_case(protocol, level, number, fonts)
-    timbres = pool(setting.pool, fonts)
+    timbres = pool(setting.pool, fonts, drums=setting.players == "kits")
     if len(timbres) < 2:
         raise DataError(
             f"protocol '{protocol.name}' needs sounds of the kind '{setting.pool}', and there "
@@ -167,9 +167,14 @@ def _case(
         protocol.seconds - 1,
         *ranges[0],
         setting.voices,
+        drums=target.drums,
     )
     other = draw_score(
-        np.random.default_rng(rng.integers(2**32)), setting.example_seconds - 1, *ranges[1], 2
+        np.random.default_rng(rng.integers(2**32)),
+        setting.example_seconds - 1,
+        *ranges[1],
+        2,
+        drums=target.drums,
     )
     if len(notes) < 4 or len(other) < 3:
         return None

@@ -19,6 +19,7 @@ LEAST_SECONDS, MOST_SECONDS = 3.0, 600.0  # of a case
 ROOM_SECONDS = 0.6  # until it has fallen by 60 dB, a furnished room
 CHOICES: dict[str, tuple[str, ...]] = {
     "pool": tuple(f"{a}-{b}" for a in ("seen", "unseen") for b in ("seen", "unseen")),
+    "players": ("instruments", "kits"),
     "velocity": ("keep", "flat", "random"),
     "genres": ("", "same", "other"),
     "genre": ("", *STYLES),
@@ -31,6 +32,7 @@ class Setting:
 
     Attributes:
         pool: "<instrument>-<recording>", each "seen" or "unseen".
+        players: "instruments", or drum "kits" on both sides.
         voices: most notes at once.
         octave_gap: octaves from the example's register to the notes'; None: anywhere.
         register_gap: octaves by which the source's own register lies above the target's, at
@@ -60,6 +62,7 @@ class Setting:
     """
 
     pool: str = "unseen-unseen"
+    players: str = "instruments"
     voices: int = 2
     octave_gap: int | None = None
     register_gap: int = 0

@@ -1,4 +1,4 @@
-"""Training of the listener: it hears renders, and the notes are known exactly."""
+"""Training of the listener: it hears renders, and notes and strokes are known exactly."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -9,9 +9,10 @@ import torch
 from scipy.signal import sosfilt
 from torch import Tensor
 
+from timbrel.conditions.drums import DrumListener, drum_loss
 from timbrel.conditions.listener import Listener, ListenerConfig, listener_loss
 from timbrel.data.store import Store
-from timbrel.errors import DataError, TrainingError
+from timbrel.errors import DataError, InputError, TrainingError
 from timbrel.roll import roll
 from timbrel.serialize import save_listener
 from timbrel.training.course import Course, Descent
@@ -30,25 +31,40 @@ class ListenerTraining:
     mixture: float = 0.3  # share of excerpts that are two renditions added
     noise: float = 0.3  # share with a noise floor
     precision: str = "fp32"  # of convolutions and products: "fp32" or "bf16"
+    only: str = ""  # "drums": that part alone learns, as where --from lacks it; "": everything
+
+    def __post_init__(self) -> None:
+        for name, choices in {"precision": ("fp32", "bf16"), "only": ("", "drums")}.items():
+            if getattr(self, name) not in choices:
+                raise InputError(f"{name} is '{getattr(self, name)}'; it can be one of {choices}")
 
 
 class Passages:
     """Audio with its roll, a pure function of (seed, step, rank).
 
     Args:
-        store: pitched renditions (drums are left out).
+        store: renditions.
         hop: samples per latent frame.
         training: excerpt length and augmentation.
+        drums: whether those of drums are drawn, or those of pitched instruments.
+
+    Raises:
+        DataError: there are none.
     """
 
-    def __init__(self, store: Store, hop: int, training: ListenerTraining) -> None:
+    def __init__(
+        self, store: Store, hop: int, training: ListenerTraining, drums: bool = False
+    ) -> None:
         self.store, self.hop, self.training = store, hop, training
         self.samples = training.frames * hop
         self.items = [
-            i for i, item in enumerate(store.items) if not item.drums and item.length > self.samples
+            i
+            for i, item in enumerate(store.items)
+            if item.drums == drums and item.length > self.samples
         ]
         if not self.items:
-            raise DataError(f"{store.path} holds no pitched item of {training.frames} frames")
+            kind = "item of drums" if drums else "pitched item"
+            raise DataError(f"{store.path} holds no {kind} of {training.frames} frames")
 
     def batch(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Audio (batch, samples) and rolls (batch, 3, 128, frames)."""
@@ -87,6 +103,71 @@ class Passages:
         return tilted
 
 
+class Sounds:
+    """What a listener learns from, and how wrong it is.
+
+    Args:
+        store: renditions.
+        listener: to be trained.
+        training: hyper-parameters.
+
+    Raises:
+        DataError: nothing to hear in the store.
+    """
+
+    def __init__(self, store: Store, listener: Listener, training: ListenerTraining) -> None:
+        self.listener, self.training = listener, training
+        if training.only and listener.drums is None:
+            raise DataError(f"{store.path} holds no drums, so there is nothing to learn of them")
+        self.pitched = Passages(store, listener.hop, training)
+        self.kits = None
+        if listener.drums is not None:
+            self.kits = Passages(store, listener.hop, training, drums=True)
+
+    @property
+    def drums(self) -> DrumListener:
+        """The part that hears drums."""
+        assert self.listener.drums is not None
+        return self.listener.drums
+
+    def loss(self, rng: np.random.Generator, device: torch.device) -> Tensor:
+        """Of a batch, as many of drums as of pitched instruments if both are to be heard."""
+        low = self.training.precision == "bf16"
+        audio, rolls = (part.to(device) for part in self.pitched.batch(rng))
+        loss = torch.zeros((), device=device)
+        if not self.training.only:
+            spectra = self.listener.features(audio)
+            with torch.autocast(device.type, torch.bfloat16, enabled=low):
+                logits = self.listener(spectra)
+            loss = loss + listener_loss(logits.float(), rolls)
+        if self.kits is not None:
+            struck, strokes = (part.to(device) for part in self.kits.batch(rng))
+            features = self.drums.features(torch.cat([audio, struck]))
+            with torch.autocast(device.type, torch.bfloat16, enabled=low):
+                heard, kit = self.drums(features)
+            drums = torch.arange(len(heard), device=device) >= len(audio)
+            both = torch.cat([rolls, strokes])
+            loss = loss + drum_loss(heard.float(), kit.float(), both, drums)
+        return loss
+
+
+def begin_from(listener: Listener, other: Listener) -> None:
+    """Take over weights; a part that hears drums may be new.
+
+    Raises:
+        TrainingError: a listener of another size.
+    """
+    weights = other.state_dict()
+    known = listener.state_dict()
+    unlike = [n for n, w in weights.items() if n not in known or known[n].shape != w.shape]
+    new = [name for name in known if name not in weights and not name.startswith("drums.")]
+    if unlike or new:
+        raise TrainingError(
+            f"the listener to start from is of another size ({(unlike + new)[0]}); leave out --from"
+        )
+    listener.load_state_dict(weights, strict=False)
+
+
 def train_listener(
     store: Store,
     folder: Path,
@@ -97,24 +178,43 @@ def train_listener(
     budget: Budget,
     device: torch.device,
     on_step: Callable[[int, float], None] | None = None,
+    start_from: Listener | None = None,
 ) -> Listener:
     """Train a listener; resumes the run in `folder` if there is one.
+
+    Args:
+        store: renditions of pitched instruments, and of drums if the listener is to hear these.
+        folder: of the run.
+        rate: Hz.
+        hop: samples per latent frame.
+        config: sizes.
+        training: hyper-parameters.
+        budget: steps or minutes.
+        device: where to compute.
+        on_step: called after each step with the step and the share of the budget used.
+        start_from: weights to start a new run from; it may lack the part that hears drums.
 
     Returns:
         The listener with its averaged weights, also saved in `folder/listener`.
 
     Raises:
-        TrainingError: the loss is not finite (the last good checkpoint is kept).
+        TrainingError: the loss is not finite (the last good checkpoint is kept), or weights of
+            another size.
+        DataError: nothing to hear in the store.
     """
     torch.manual_seed(training.seed)
     listener = Listener(rate, hop, config).to(device)
-    passages = Passages(store, hop, training)
-    low = training.precision == "bf16"
+    sounds = Sounds(store, listener, training)
     settings = {"kind": "listener", "listener": asdict(config), "training": asdict(training)}
     with Run(folder, settings) as run:
         state = run.latest()
         if state is not None:
             listener.load_state_dict(state["listener"])
+        elif start_from is not None:
+            begin_from(listener, start_from)
+        if training.only:
+            listener.requires_grad_(False)
+            sounds.drums.requires_grad_(True)
         optimiser = Optimiser(listener, "adamw", betas=(0.9, 0.999))  # it has hardly a matrix
         descent = Descent(listener, optimiser, training.peak_rate, 0.998)
         course = Course(run, budget, state)
@@ -128,11 +228,7 @@ def train_listener(
         while course.goes_on():
             step = course.step
             rng = generator(training.seed, step, run.ranks.rank, purpose=4)
-            audio, rolls = (part.to(device) for part in passages.batch(rng))
-            spectra = listener.features(audio)
-            with torch.autocast(device.type, torch.bfloat16, enabled=low):
-                logits = listener(spectra)
-            loss = listener_loss(logits.float(), rolls)
+            loss = sounds.loss(rng, device)
             if not torch.isfinite(loss):
                 raise TrainingError(f"the listener's loss is not finite at step {step}")
             loss.backward()

@@ -1,0 +1,147 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sounds import RATE, tone
+from stores import ITEM
+from timbrel.audio import Audio
+from timbrel.conditions.drums import (
+    GROUPS,
+    LATER,
+    N_FFT,
+    PIECES,
+    DrumListener,
+    drum_loss,
+    hear_drums,
+    read_strokes,
+)
+from timbrel.conditions.listener import Listener, ListenerConfig, hear
+from timbrel.data.render.scores import draw_score
+from timbrel.data.render.synth import Patch, render_kit
+from timbrel.data.render.timbres import KIT_PIECES
+from timbrel.data.store import Store, StoreWriter
+from timbrel.errors import DataError, TrainingError
+from timbrel.evaluation.drums import drum_onset_f1, hits
+from timbrel.notes import Notes, Track
+from timbrel.roll import roll
+from timbrel.training.listener import ListenerTraining, train_listener
+from timbrel.training.run import Budget
+
+HOP = 1024
+FRAME_RATE = RATE / HOP
+SECONDS = 3.0
+CPU = torch.device("cpu")
+SMALL = ListenerConfig(width=4, blocks=1, drums=32)
+
+
+def kit_store(folder: Path, kits: int, tones: int) -> Store:
+    """Kits of the own synthesiser, and steady tones."""
+    writer, audio, notes, items = StoreWriter(folder), [], [], []
+    for k in range(kits + tones):
+        rng, drums = np.random.default_rng(k), k < kits
+        played = draw_score(rng, SECONDS - 0.5, drums=drums, voices=1)
+        if drums:
+            samples = render_kit(Patch.draw(rng, "train"), played, SECONDS, RATE)[0]
+        else:
+            samples = tone(float(rng.uniform(100, 800)), SECONDS)
+        audio.append(Audio(samples[None].astype(np.float32), RATE).with_loudness(-23).samples[0])
+        notes.append(played)
+        items.append(replace(ITEM, row=k, length=len(samples), drums=drums, identity=f"{k}"))
+    writer.write_shard(0, np.stack(audio), notes, items)
+    return Store.open(folder)
+
+
+def test_all_pieces_that_scores_strike_are_known() -> None:
+    assert set(PIECES) == KIT_PIECES
+
+
+def test_strokes_are_read_back_from_their_own_roll() -> None:
+    written = Notes.from_rows(
+        [(0.113, 0.2, 36, 100), (0.36, 0.4, 42, 40), (0.36, 0.4, 38, 90), (0.9, 1.0, 36, 70)],
+        tracks=(Track("drums", 0, True),),
+    )
+    rolled = roll(written, FRAME_RATE, 60)[:, list(PIECES)]
+    onset, position, velocity = (rolled[0] > 0).astype(float), rolled[0], rolled[2]
+    heard = read_strokes(onset, position, velocity, FRAME_RATE)
+    np.testing.assert_allclose(heard.onset, written.onset, atol=1e-4)
+    assert sorted(heard.pitch) == sorted(written.pitch)
+    np.testing.assert_allclose(np.sort(heard.velocity), np.sort(written.velocity), atol=1)
+    assert len(heard.pitched()) == 0
+
+
+def test_a_stroke_that_either_of_two_kicks_may_have_been_is_one_stroke() -> None:
+    onset = np.zeros((len(PIECES), 20))
+    onset[PIECES.index(35), 8], onset[PIECES.index(36), 8] = 0.3, 0.45
+    heard = read_strokes(onset, onset, onset, FRAME_RATE)
+    assert heard.pitch.tolist() == [36]
+    assert len(GROUPS[0]) == 2
+
+
+def test_what_is_heard_depends_on_no_more_than_a_little_of_what_follows() -> None:
+    net = DrumListener(RATE, HOP, 16).eval()
+    audio = 0.1 * torch.randn(1, 40 * HOP)
+    changed = audio.clone()
+    changed[:, 30 * HOP :] = 0
+    a, b = (net(net.features(x))[0] for x in (audio, changed))
+    reach = LATER + -(-N_FFT // (2 * HOP))
+    torch.testing.assert_close(a[..., : 30 - reach], b[..., : 30 - reach])
+    assert (a[..., 31] - b[..., 31]).abs().max() > 1e-4
+
+
+def test_strokes_are_learned_of_drums_alone() -> None:
+    strokes, kit = torch.randn(2, 3, len(PIECES), 16), torch.randn(2, 16)
+    rolled, drums = torch.zeros(2, 3, 128, 16), torch.tensor([False, True])
+    other = strokes.clone()
+    other[0] = 0
+    rolled[:, :, 36, 4] = 1
+    loss = drum_loss(strokes, kit, rolled, drums)
+    torch.testing.assert_close(loss, drum_loss(other, kit, rolled, drums))
+    other[1, 0, PIECES.index(36), 4] += 3
+    assert drum_loss(other, kit, rolled, drums) < loss
+
+
+@pytest.mark.slow
+def test_a_listener_learns_to_hear_drums_and_to_tell_them_from_tones(tmp_path: Path) -> None:
+    store = kit_store(tmp_path / "store", kits=8, tones=4)
+    training = ListenerTraining(batch=4, frames=64, peak_rate=4e-3, mixture=0.0)
+    before = Listener(RATE, HOP, replace(SMALL, drums=0))
+    listener = train_listener(
+        store, tmp_path / "run", RATE, HOP, SMALL, replace(training, only="drums"),
+        Budget(steps=150), CPU, start_from=before,
+    )  # fmt: skip
+    for name, weight in before.state_dict().items():
+        torch.testing.assert_close(listener.state_dict()[name], weight, rtol=0, atol=0)
+    assert listener.drums is not None
+    found = []
+    for index in range(8):
+        samples = torch.from_numpy(store.audio(index))[None]
+        heard = hear_drums(listener.drums, samples, FRAME_RATE)
+        assert heard is not None
+        written = replace(store.notes(index), tracks=(Track("drums", 0, True),))
+        found.append(drum_onset_f1(hits(written), hits(heard)))
+    assert np.mean(found) > 0.8
+    # what was told of the loop is told of its beginning, and of a tone nothing is
+    assert hear_drums(listener.drums, torch.from_numpy(store.audio(9))[None], FRAME_RATE) is None
+    assert len(hear(listener, samples, FRAME_RATE).drums())
+
+
+def test_a_listener_without_drums_or_of_another_size_is_named(tmp_path: Path) -> None:
+    store, training = kit_store(tmp_path / "store", kits=1, tones=1), ListenerTraining(frames=24)
+
+    def train(size: ListenerConfig, store: Store = store, **more: object) -> Listener:
+        steps = Budget(steps=1)
+        only = str(more.pop("only", ""))
+        return train_listener(
+            store, tmp_path / "run", RATE, HOP, size, replace(training, only=only), steps, CPU,
+            **more,
+        )  # fmt: skip
+
+    with pytest.raises(DataError, match="nothing to learn of them"):
+        train(replace(SMALL, drums=0), only="drums")
+    with pytest.raises(TrainingError, match=r"another size \(enter\.weight\)"):
+        train(SMALL, start_from=Listener(RATE, HOP, replace(SMALL, width=8)))
+    with pytest.raises(DataError, match="no item of drums"):
+        train(SMALL, kit_store(tmp_path / "tones", kits=0, tones=1))
