@@ -387,7 +387,7 @@ def assemble(
     chosen = {name: value for name, value in sampling.items() if value is not None}
     about = {"name": name, "licence": licence, "sampling": chosen}
     text = None if card is None else card.read_text()
-    mean = mean_of([load_network(folder) for folder in network])
+    mean = mean_of([load_network(folder_of(folder)) for folder in network])
     sampling_of(chosen, mean.config.denoiser.few_step)  # refuses what no render could do
     write(output, trained, mean, heard, size, about)
     if text is not None:

@@ -102,7 +102,7 @@ def pool(name: str, fonts: list[SoundFont], drums: bool = False) -> list[Timbre]
     if key not in _POOLS:
         instrument, recording = name.split("-")
         split = "train" if name == "seen-seen" else "test"
-        drawn = draw_timbres(2026, POOL_SIZE, split, fonts, 0.25)
+        drawn = draw_timbres(2026, POOL_SIZE, split, fonts, 0.25, percussive=False)
         _POOLS[key] = [t for t in drawn if t.drums or _fits(t, split, instrument, recording)]
     return [t for t in _POOLS[key] if t.drums == drums]
 

@@ -131,7 +131,7 @@ class Sounds:
         return self.listener.drums
 
     def loss(self, rng: np.random.Generator, device: torch.device) -> Tensor:
-        """Of a batch, as many of drums as of pitched instruments if both are to be heard."""
+        """Of a batch; if drums are to be heard, as many of drums, and of both together."""
         low = self.training.precision == "bf16"
         audio, rolls = (part.to(device) for part in self.pitched.batch(rng))
         loss = torch.zeros((), device=device)
@@ -142,12 +142,15 @@ class Sounds:
             loss = loss + listener_loss(logits.float(), rolls)
         if self.kits is not None:
             struck, strokes = (part.to(device) for part in self.kits.batch(rng))
-            features = self.drums.features(torch.cat([audio, struck]))
+            # a melody with drums is no kit: it is heard as its notes
+            louder = 10 ** (rng.uniform(-6, 6, (len(audio), 1)) / 20)
+            mixed = torch.from_numpy(louder.astype(np.float32)).to(device) * audio + struck
+            features = self.drums.features(torch.cat([audio, struck, mixed]))
             with torch.autocast(device.type, torch.bfloat16, enabled=low):
                 heard, kit = self.drums(features)
-            drums = torch.arange(len(heard), device=device) >= len(audio)
-            both = torch.cat([rolls, strokes])
-            loss = loss + drum_loss(heard.float(), kit.float(), both, drums)
+            drums = torch.arange(len(heard), device=device) // len(audio) == 1
+            written = torch.cat([rolls, strokes, strokes])
+            loss = loss + drum_loss(heard.float(), kit.float(), written, drums)
         return loss
 
 

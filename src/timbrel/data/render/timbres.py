@@ -220,6 +220,7 @@ def draw_timbres(
     recorded: float = 0.0,
     expressive_share: float = 0.0,
     hybrids: float = 0.0,
+    percussive: bool = True,
 ) -> list[Timbre]:
     """Draw timbres of a split, the same ones for the same arguments.
 
@@ -233,6 +234,7 @@ def draw_timbres(
             not depend on it.
         expressive_share: of the timbres that can bend notes, those whose players do.
         hybrids: share that is made another instrument (`Hybrid`).
+        percussive: whether there is percussion with pitches; judges of notes mean little there.
 
     Raises:
         DataError: there is no such split.
@@ -243,7 +245,11 @@ def draw_timbres(
     chain = np.random.default_rng([seed, SPLITS[split], 1])
     presets = [(f, p) for f in fonts for p in f.presets() if in_split(f, p, split)]
     kits = [entry for entry in presets if entry[1].drums and entry[1].keys >= KIT_PIECES]
-    tones = [entry for entry in presets if not entry[1].drums]
+    tones = [
+        entry
+        for entry in presets
+        if not entry[1].drums and (percussive or entry[1].program not in PERCUSSIVE)
+    ]
     timbres = []
     for number in range(count):
         drums = rng.random() < DRUM_SHARE

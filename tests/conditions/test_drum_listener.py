@@ -74,7 +74,7 @@ def test_strokes_are_read_back_from_their_own_roll() -> None:
 
 def test_a_stroke_that_either_of_two_kicks_may_have_been_is_one_stroke() -> None:
     onset = np.zeros((len(PIECES), 20))
-    onset[PIECES.index(35), 8], onset[PIECES.index(36), 8] = 0.3, 0.45
+    onset[PIECES.index(35), 8], onset[PIECES.index(36), 8] = 0.4, 0.5
     heard = read_strokes(onset, onset, onset, FRAME_RATE)
     assert heard.pitch.tolist() == [36]
     assert len(GROUPS[0]) == 2
