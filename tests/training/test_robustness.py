@@ -155,7 +155,7 @@ def test_weights_of_another_size_or_codec_are_refused_by_what_differs(
     refined = Network(replace(tiny(), refinement=CLOSER))
     refined.adopt(tiny_codec.basis)
     check_start(refined, network)
-    with pytest.raises(TrainingError, match=r"refinement\.layers = 1, not 0"):
+    with pytest.raises(TrainingError, match=r"refinement\.blocks = 1, not 4"):
         check_start(network, refined)
 
 
