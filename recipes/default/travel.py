@@ -20,9 +20,8 @@ from pathlib import Path
 from make import fonts
 from packaging.requirements import Requirement
 
-EXTRA = [
-    "tinysoundfont"
-]  # renders sound fonts; its own requirement of an audio device is not needed
+# renders sound fonts; its own requirement of an audio device is not needed
+EXTRA = ["tinysoundfont"]
 ALONE = frozenset(EXTRA)  # whose requirements are not followed
 INSTALL = """#!/bin/sh
 # Makes a virtual environment: the machine's own packages, these wheels, this checkout.

@@ -196,7 +196,11 @@ def train_model(
 
 
 def total(values: dict[str, Tensor], training: ModelTraining) -> Tensor:
-    """Weighted sum of the losses that a batch has, without the adversary's."""
+    """Weighted sum of the losses that a batch has, without the adversary's.
+
+    Raises:
+        TrainingError: there are none.
+    """
     weights = {
         "flow": training.flow,
         "outline": training.outline,
@@ -204,6 +208,10 @@ def total(values: dict[str, Tensor], training: ModelTraining) -> Tensor:
         "reentry": training.reentry,
     }
     parts = [weight * values[name] for name, weight in weights.items() if name in values]
+    if not parts:
+        raise TrainingError(
+            "there is nothing to learn: flow is 0, and no guess is drawn (in stage 1, or of audio)"
+        )
     return torch.stack(parts).sum()
 
 
