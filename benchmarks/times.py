@@ -31,7 +31,7 @@ BATCHES = 4
 @torch.no_grad()
 def errors(objective: Objective, batch: Batch, source: torch.Generator) -> dict[str, list[float]]:
     """Of the first guess and from every time, for each pattern of conditions."""
-    network, latent = objective.network, torch.from_numpy(batch.latent)
+    network, latent = objective.network, batch.latent
     noise = torch.randn(latent.shape, generator=source)
     structure, timbre = objective.encode_structure(batch), objective.encode_timbre(batch)
     context = torch.zeros(len(latent), 1, latent.shape[2])

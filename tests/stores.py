@@ -38,4 +38,4 @@ def draw(store: Store, frames: int = 30, count: int = 200) -> tuple[np.ndarray, 
     """Latents of targets and of examples."""
     pairs = Pairs(store, RATE / HOP, frames, frames, 0, Corruption())
     batch = pairs.batch(count, np.random.default_rng(0))
-    return batch.latent, batch.example
+    return batch.latent.numpy(), batch.example.numpy()

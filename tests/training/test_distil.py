@@ -46,9 +46,7 @@ def sampled(network: Network, codec: Codec, store: Store, steps: int) -> Tensor:
     batch = pairs_of(store, codec, network.config, TRAINING).batch(1, generator(5, 0, 0, 0))
     with torch.no_grad():
         structure = Objective(network, TRAINING, CPU).encode_structure(batch)
-        timbre = network.timbre(
-            torch.from_numpy(batch.example), torch.from_numpy(batch.example_roll)
-        )
+        timbre = network.timbre(batch.example, batch.example_roll)
         context = torch.zeros(1, 1, TRAINING.frames)
         velocity = guided_velocity(network, structure, timbre, context, SCALES)
         x = torch.randn(batch.latent.shape, generator=torch.Generator().manual_seed(0))
@@ -92,7 +90,7 @@ def test_a_step_is_taught_as_two_half_steps_and_given_frames_stay(
             return torch.full_like(x, float(len(calls)))
 
     student.denoiser = Watch()
-    x = torch.from_numpy(batch.latent)
+    x = batch.latent
     context = torch.zeros(2, 1, TRAINING.frames)
     context[:, :, :5] = 1
     with torch.no_grad():

@@ -161,10 +161,10 @@ def test_one_clip_gives_structure_target_and_an_example_beside_it(
     batch = pairs.batch(8, rng)
     assert batch.source_audio is not None
     with torch.no_grad():
-        heard = tiny_codec.encode(torch.from_numpy(batch.source_audio)[:, None])
+        heard = tiny_codec.encode(batch.source_audio[:, None])
     # the structure's audio is the target's own; the first frames lack their past
-    error = (heard - torch.from_numpy(batch.latent))[..., 4:-4].square().mean()
-    assert float(error) < 0.05 * float(torch.from_numpy(batch.latent).square().mean())
+    error = (heard - batch.latent)[..., 4:-4].square().mean()
+    assert float(error) < 0.05 * float(batch.latent.square().mean())
 
 
 def test_cached_spectra_are_what_the_encoder_would_compute(
@@ -221,7 +221,7 @@ def test_reentry_listens_to_the_estimate_and_leaves_the_timbre_encoder_alone(
     values["reentry"].backward()
     assert network.denoiser.leave.weight.grad is not None
     # what the encoder hears again moves it no more than through what was asked
-    latent = torch.from_numpy(batch.latent)
+    latent = batch.latent
     network.zero_grad()
     asked = network.timbre_encoder(latent).detach()
     objective.reentry(latent.requires_grad_(), asked, torch.ones(2)).sum().backward()

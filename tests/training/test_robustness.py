@@ -16,11 +16,12 @@ from command_line import ENVIRONMENT
 from timbrel.codec.spectral import SpectralCodec
 from timbrel.codec.spectral import tiny as tiny_codec_config
 from timbrel.conditions.refinement import RefinementConfig
-from timbrel.data.pairs import Batch, Corruption, Pairs
+from timbrel.data.pairs import Corruption, Drawn, Pairs
 from timbrel.data.store import Store
 from timbrel.errors import DataError, TrainingError
 from timbrel.network import Network, tiny
 from timbrel.training.distil import student_of
+from timbrel.training.draws import Draw
 from timbrel.training.latents import attach_latents
 from timbrel.training.model import check_start, train_model
 from timbrel.training.probe import ProbeSet, probe
@@ -46,16 +47,16 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_batch_and_the_checkpoint(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(Run, "due", lambda self: True)
-    draw = Pairs.batch
+    draw = Pairs.draw
     drawn = 0
 
-    def damaged(self: Pairs, size: int, rng: np.random.Generator) -> Batch:
+    def damaged(self: Pairs, size: int, rng: np.random.Generator) -> Drawn:
         nonlocal drawn
         drawn += 1
         batch = draw(self, size, rng)
-        return replace(batch, latent=batch.latent * np.nan) if drawn == 4 else batch
+        return batch._replace(latent=batch.latent * np.nan) if drawn == 4 else batch
 
-    monkeypatch.setattr(Pairs, "batch", damaged)
+    monkeypatch.setattr(Pairs, "draw", damaged)
     with pytest.raises(TrainingError, match=r"loss is not finite at step 3.*bad-batch"):
         train(small_store, tiny_codec, tmp_path, steps=8)
     kept = np.load(tmp_path / "bad-batch.npz")
@@ -73,12 +74,9 @@ def test_parts_of_a_step_are_averaged_so_equal_parts_count_as_one(
     small_store: Store, tiny_codec: SpectralCodec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pairs = Pairs(small_store, tiny_codec.frame_rate, 24, 24, 0, Corruption())
-    same = pairs.batch(2, np.random.default_rng(0))
-    monkeypatch.setattr(Pairs, "batch", lambda *_: same)
-    monkeypatch.setattr(
-        "timbrel.training.model.torch_generator",
-        lambda _rng, device: torch.Generator(device).manual_seed(1),
-    )
+    same = pairs.draw(2, np.random.default_rng(0))
+    monkeypatch.setattr(Pairs, "draw", lambda *_: same)
+    monkeypatch.setattr(Draw, "source", lambda _, device: torch.Generator(device).manual_seed(1))
     found = {}
     for parts in (1, 3):
         folder = tmp_path / str(parts)
@@ -92,14 +90,14 @@ def test_accumulation_draws_new_items_for_each_part(
     small_store: Store, tiny_codec: SpectralCodec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[bytes] = []
-    draw = Pairs.batch
+    draw = Pairs.draw
 
-    def noted(self: Pairs, size: int, rng: np.random.Generator) -> Batch:
+    def noted(self: Pairs, size: int, rng: np.random.Generator) -> Drawn:
         batch = draw(self, size, rng)
-        seen.append(batch.latent.tobytes())
+        seen.append(batch.latent.numpy().tobytes())
         return batch
 
-    monkeypatch.setattr(Pairs, "batch", noted)
+    monkeypatch.setattr(Pairs, "draw", noted)
     train(small_store, tiny_codec, tmp_path, steps=3, accumulate=2)
     assert len(seen) == len(set(seen)) == 6
 
@@ -368,10 +366,10 @@ def test_a_run_that_is_made_longer_does_not_go_back_to_stage_one(
 def test_a_run_that_never_saved_takes_other_settings(
     small_store: Store, tiny_codec: SpectralCodec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def short(self: Pairs, size: int, rng: np.random.Generator) -> Batch:
+    def short(self: Pairs, size: int, rng: np.random.Generator) -> Drawn:
         raise torch.OutOfMemoryError
 
-    monkeypatch.setattr(Pairs, "batch", short)
+    monkeypatch.setattr(Pairs, "draw", short)
     with pytest.raises(torch.OutOfMemoryError):
         train(small_store, tiny_codec, tmp_path, batch=4, drop_timbre=0.2)
     monkeypatch.undo()

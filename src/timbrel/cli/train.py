@@ -3,15 +3,12 @@
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from timbrel.cli.options import Trust
 from timbrel.errors import InputError
-
-if TYPE_CHECKING:
-    from timbrel.data.render.endless import Endless
 
 app = typer.Typer(
     help="Train a codec, a listener, a model; then assemble them. Runs resume by themselves.",
@@ -94,6 +91,7 @@ def codec(
     """Train a codec, or, with --from, go on with one, on your own recordings for example."""
     from timbrel.codec import rave, spectral
     from timbrel.data.joined import open_all
+    from timbrel.data.render.endless import with_fonts
     from timbrel.model import folder_of, pick_device
     from timbrel.serialize import CodecConfig, load_codec
     from timbrel.training.codec import train_codec
@@ -125,7 +123,7 @@ def codec(
         "seed": seed,
     }
     train_codec(
-        _endless() if rendered else open_all(data, "train"),
+        with_fonts() if rendered else open_all(data, "train"),
         output,
         config,
         replace(training, **{name: value for name, value in given.items() if value is not None}),
@@ -135,21 +133,6 @@ def codec(
         workers=workers or 1,
     )
     print(f"{output / 'codec'}: codec saved")
-
-
-def _endless() -> "Endless":
-    """Renditions with the sound fonts of this machine that are of free licence."""
-    from timbrel.data.render.endless import Endless
-    from timbrel.data.render.inspection import usable
-    from timbrel.data.render.soundfont import SoundFont, find_fonts
-
-    fonts = [font for path in find_fonts() if (font := SoundFont(path)).free]
-    if not fonts:
-        print(
-            "no sound font of free licence found (see `timbrel fonts`): "
-            "all timbres come from the synthesiser"
-        )
-    return Endless(tuple(usable(font) for font in fonts))
 
 
 @app.command()
@@ -240,6 +223,13 @@ def model(
         str | None,
         typer.Option(help="fp32, or bf16: faster on GPUs and on processors that have it."),
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Processes that draw items ahead. Default: 0, or of a GPU's machine all but two.",
+        ),
+    ] = None,
     trust: Trust = False,
     seed: Annotated[int | None, typer.Option(help="Of all draws.")] = None,
     device: Device = "auto",
@@ -290,6 +280,7 @@ def model(
         Budget(steps, minutes),
         pick_device(device),
         start,
+        workers=workers,
     )
     print(f"{output / 'model'}: model saved")
 

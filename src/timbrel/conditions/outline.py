@@ -70,19 +70,22 @@ class Envelopes(nn.Module):
         share = sounding.clamp(0, 1)
         loudness = velocity.square()
         struck = (loudness * (onset > 0))[:, None]
-        at_onset = struck * share.sqrt()[:, None]  # a note that begins late in a frame
+        # all that needs no frame before is worked out for every frame at once: a GPU waits for
+        # each operation to be called
+        factor = torch.lerp(self.release[:, None, None], self.held[:, None, None], share[:, None])
+        kept = torch.lerp(share.new_tensor(self.fall), share.new_tensor(1 - self.rise), share)
+        gained = self.rise * share * loudness
+        found = share.new_empty(len(roll), ENVELOPES, *share.shape[1:])
+        ringing, swelling = found[:, :-1], found[:, -1]
         level = loudness[:, None, :, 0].expand(-1, len(self.held), -1)
         swell = loudness[:, :, 0] * share[:, :, 0]
-        frames = []
         for t in range(roll.shape[-1]):
-            now = share[:, None, :, t]
-            factor = torch.lerp(self.release[:, None], self.held[:, None], now)
-            ringing = level * factor
-            level = torch.maximum(ringing, struck[..., t])
-            risen = swell + self.rise * (loudness[:, :, t] - swell)
-            swell = torch.lerp(swell * self.fall, risen, now[:, 0])
-            frames.append(torch.cat([torch.maximum(ringing, at_onset[..., t]), swell[:, None]], 1))
-        return torch.stack(frames, 3)
+            torch.mul(level, factor[..., t], out=ringing[..., t])
+            level = torch.maximum(ringing[..., t], struck[..., t])
+            swell = torch.addcmul(gained[..., t], kept[..., t], swell, out=swelling[..., t])
+        # a note that begins late in a frame
+        torch.maximum(ringing, struck * share.sqrt()[:, None], out=ringing)
+        return found
 
 
 class Outline(nn.Module):

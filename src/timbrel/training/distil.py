@@ -28,10 +28,11 @@ from timbrel.errors import TrainingError
 from timbrel.network import Network, check_codec
 from timbrel.serialize import save_network
 from timbrel.training.course import Course, Descent
+from timbrel.training.draws import Draws, workers_for
 from timbrel.training.model import check_finite, pairs_of
 from timbrel.training.objective import Objective
 from timbrel.training.optimiser import Optimiser
-from timbrel.training.run import Budget, Ema, Run, generator, torch_generator
+from timbrel.training.run import Budget, Ema, Run
 from timbrel.training.settings import ModelTraining
 
 
@@ -94,7 +95,7 @@ class Lesson:
             source: of all draws.
             average: weights of the student's averaged denoiser, which takes the half steps.
         """
-        latent = torch.from_numpy(batch.latent).to(self.device)
+        latent = batch.latent
         size, least, most = len(latent), *FEW_STEP_GUIDANCE
         count = round(size * (1 - self.distillation.shortcuts))
         plain, jumps = slice(0, count), slice(count, size)
@@ -266,18 +267,20 @@ def distil(
                 save_network(averaged(student, descent.ema), folder / "model")
 
         # ---- the loop -------------------------------------------------------------------
+        draws = Draws(pairs, training.batch, run.ranks.rank, 5)
+        upcoming = draws.since(course.step, workers_for(device), pinned=device.type == "cuda")
         while course.goes_on():
             # draw
-            rng = generator(training.seed, course.step, run.ranks.rank, purpose=5)
-            batch = pairs.batch(training.batch, rng)
+            draw = next(upcoming)
             # forward
-            values = lesson.losses(batch, torch_generator(rng, device), descent.ema.shadow)
+            batch = draw.batch(device, None)
+            values = lesson.losses(batch, draw.source(device), descent.ema.shadow)
             loss = values["velocity"] + values["shortcut"]
-            check_finite(run, course.step, batch, {"loss": loss}, "loss")
+            check_finite(run, course.step, draw, {"loss": loss}, "loss")
             # step
             loss.backward()
             values["gradient"] = descent.move(course)
-            check_finite(run, course.step, batch, values, "gradient")
+            check_finite(run, course.step, draw, values, "gradient")
             course.advance()
             # log, checkpoint
             run.gather(values)

@@ -8,8 +8,11 @@ every step.
 """
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from timbrel.codec.basis import SpectralBasis
 from timbrel.data.pairs import Batch
@@ -21,6 +24,20 @@ EXPANSION = 0.15  # standard deviation of the logarithm of how much dynamics are
 PIVOT = 0.02  # magnitude that stays as it is when they are
 
 
+class Curves(NamedTuple):
+    """What is done to some items of a batch.
+
+    Attributes:
+        items: (n,) int64, which.
+        gain: (n, bands) float32, in dB.
+        expansion: (n,) float32, how much dynamics are widened.
+    """
+
+    items: Tensor
+    gain: Tensor
+    expansion: Tensor
+
+
 class Equaliser:
     """Random equalisers for batches.
 
@@ -30,21 +47,37 @@ class Equaliser:
     """
 
     def __init__(self, basis: SpectralBasis, share: float) -> None:
-        self.share, self.stack, self.floor = share, basis.stack, basis.floor
-        self.mean = basis.mean.cpu().numpy()[:, None]
-        components, deviation = basis.components.cpu().numpy(), basis.deviation.cpu().numpy()
-        self.inverse = np.ascontiguousarray((components * deviation[:, None]).T)
-        self.project = components / deviation[:, None]
-        self.bands = basis.bands
+        self.share, self.floor = share, basis.floor
+        self.stack, self.bands = basis.stack, basis.bands
+        self.mean = basis.mean[:, None]
+        self.inverse = (basis.components * basis.deviation[:, None]).T.contiguous()
+        self.project = basis.components / basis.deviation[:, None]
 
-    def vary(self, batch: Batch, rng: np.random.Generator) -> Batch:
+    def to(self, device: torch.device) -> "Equaliser":
+        """The same one, where batches are."""
+        for name in ("mean", "inverse", "project"):
+            setattr(self, name, getattr(self, name).to(device))
+        return self
+
+    def draw(self, size: int, rng: np.random.Generator) -> Curves:
+        """For a batch of `size` items."""
+        items = np.flatnonzero(rng.random(size) < self.share)
+        drawn = [
+            (self.curve(rng), np.exp(EXPANSION * rng.standard_normal())) for _ in range(len(items))
+        ]
+        gain = np.array([curve for curve, _ in drawn], np.float32).reshape(-1, self.bands)
+        expansion = np.array([widened for _, widened in drawn], np.float32)
+        return Curves(*map(torch.from_numpy, (items, gain, expansion)))
+
+    def vary(self, batch: Batch, curves: Curves) -> Batch:
         """The batch with some of its items equalised, target and example alike."""
-        chosen = np.flatnonzero(rng.random(len(batch.latent)) < self.share)
-        latent, example = batch.latent.copy(), batch.example.copy()
-        for item in chosen:
-            gain, expansion = self.curve(rng), float(np.exp(EXPANSION * rng.standard_normal()))
-            latent[item] = self.apply(latent[item], gain, expansion)
-            example[item] = self.apply(example[item], gain, expansion)
+        device = batch.latent.device
+        items, gain, expansion = (
+            x.to(device, non_blocking=True) for x in (curves.items, curves.gain, curves.expansion)
+        )
+        latent, example = batch.latent.clone(), batch.example.clone()
+        for whole in (latent, example):
+            whole[items] = self.apply(whole[items], gain, expansion)
         return replace(batch, latent=latent, example=example)
 
     def curve(self, rng: np.random.Generator) -> np.ndarray:
@@ -56,17 +89,23 @@ class Equaliser:
         centred: np.ndarray = gain - gain.mean()
         return centred
 
-    def apply(self, latent: np.ndarray, gain: np.ndarray, expansion: float = 1.0) -> np.ndarray:
-        """(channels, frames) through an equaliser of `gain` (bands,) in dB; silence stays.
+    def apply(self, latent: Tensor, gain: Tensor, expansion: Tensor) -> Tensor:
+        """Latents through equalisers; silence stays.
 
         Levels of all bands, in dB from `PIVOT`, are then multiplied by `expansion`.
-        What the latent does not hold of the spectrum is neither gained nor lost: only the
+        What a latent does not hold of the spectrum is neither gained nor lost: only the
         change is projected.
+
+        Args:
+            latent: (batch, channels, frames).
+            gain: (batch, bands), in dB.
+            expansion: (batch,).
+
+        Returns:
+            (batch, channels, frames).
         """
-        before = self.inverse @ latent + self.mean
-        factor = np.tile(10 ** (gain / 20), self.stack).astype(np.float32)[:, None]
-        magnitude = np.maximum(np.exp(before) - self.floor, 0)
-        louder = PIVOT * (magnitude * factor / PIVOT) ** expansion
-        after = np.log(louder + self.floor)
-        changed: np.ndarray = latent + self.project @ (after - np.log(magnitude + self.floor))
-        return changed
+        magnitude = (torch.exp(self.inverse @ latent + self.mean) - self.floor).clamp_min(0)
+        factor = (10 ** (gain / 20)).repeat(1, self.stack)[:, :, None]
+        louder = PIVOT * (magnitude * factor / PIVOT) ** expansion[:, None, None]
+        change = torch.log(louder + self.floor) - torch.log(magnitude + self.floor)
+        return latent + self.project @ change

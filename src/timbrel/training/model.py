@@ -14,7 +14,7 @@ from torch import Tensor
 
 from timbrel.codec.codec import Codec
 from timbrel.codec.spectral import SpectralCodec
-from timbrel.data.pairs import Batch, Pairs
+from timbrel.data.pairs import Pairs
 from timbrel.data.store import Store
 from timbrel.diffusion.samplers import euler
 from timbrel.errors import DataError, TrainingError
@@ -23,6 +23,7 @@ from timbrel.serialize import save_network
 from timbrel.training.course import Course, Descent
 from timbrel.training.derived import spectra_id
 from timbrel.training.disentanglement import warnings_of
+from timbrel.training.draws import Draw, Draws, workers_for
 from timbrel.training.equaliser import Equaliser
 from timbrel.training.latents import latent_deviation
 from timbrel.training.objective import BRANCHES, Objective
@@ -52,6 +53,7 @@ def train_model(
     device: torch.device,
     start_from: Network | None = None,
     on_step: Callable[[int, float], None] | None = None,
+    workers: int | None = None,
 ) -> Network:
     """Train a model; resumes the run in `folder` if there is one.
 
@@ -66,6 +68,7 @@ def train_model(
         device: where to compute.
         start_from: weights to start a new run from.
         on_step: called after each step with the step and the share of the budget used.
+        workers: processes that draw items ahead; None: as fits the device.
 
     Returns:
         The network with its averaged weights, also saved in `folder/model`.
@@ -99,7 +102,7 @@ def train_model(
     objective = Objective(network, training, device)
     equaliser = None
     if isinstance(codec, SpectralCodec) and training.equalise:
-        equaliser = Equaliser(codec.basis, training.equalise)
+        equaliser = Equaliser(codec.basis, training.equalise).to(device)
     settings = {
         "kind": "model",
         "codec": codec.latent_id,
@@ -133,38 +136,43 @@ def train_model(
                 save_network(averaged(network, descent.ema), folder / "model")
 
         # ---- the loop -------------------------------------------------------------------
+        draws = Draws(pairs, training.batch, run.ranks.rank, 3, equaliser)
+        upcoming = draws.since(
+            course.step * training.accumulate,
+            workers_for(device) if workers is None else workers,
+            pinned=device.type == "cuda",
+        )
         while course.goes_on():
             step, progress = course.step, course.reached
             stage = 1 if progress < training.stage_one else 2
             alone = stage == 2 and rivalry.alone(step, progress)
-            for part in range(training.accumulate):
+            parts: list[tuple[Draw, Tensor]] = []
+            for _ in range(training.accumulate):
                 # draw
-                rng = generator(
-                    training.seed, step * training.accumulate + part, run.ranks.rank, purpose=3
-                )
-                batch = pairs.batch(training.batch, rng)
-                if equaliser is not None:
-                    batch = equaliser.vary(batch, rng)
+                draw = next(upcoming)
+                batch = draw.batch(device, equaliser)
                 # forward
                 if alone:
                     values = objective.codes(batch)
                     values["adversary/error_over_chance"] = rivalry.learn(values)
-                    check_finite(run, step, batch, values, "adversary/error_over_chance")
+                    check_finite(run, step, draw, values, "adversary/error_over_chance")
                     continue
-                values = objective.losses(batch, torch_generator(rng, device), stage)
+                values = objective.losses(batch, draw.source(device), stage)
                 loss = total(values, training)
                 if stage == 2 and rivalry.weight(progress) > 0:
                     if training.adversary_every == 1:
                         values["adversary/error_over_chance"] = rivalry.learn(values)
-                        check_finite(run, step, batch, values, "adversary/error_over_chance")
+                        check_finite(run, step, draw, values, "adversary/error_over_chance")
                     values["confusion"] = rivalry.confusion(values)
                     loss = loss + rivalry.weight(progress) * values["confusion"]
-                check_finite(run, step, batch, {"loss": loss}, "loss")
+                parts.append((draw, loss.detach()))
                 (loss / training.accumulate).backward()
-            # step
+            # step; whoever looks at a number waits for the GPU, so all are looked at here
             if not alone:
                 values["gradient"] = descent.move(course)
-                check_finite(run, step, batch, values, "gradient")
+                for draw, part in parts:
+                    check_finite(run, step, draw, {"loss": part}, "loss")
+                check_finite(run, step, draw, values, "gradient")
             course.advance()
             # log, look, checkpoint
             run.gather(values)
@@ -316,7 +324,7 @@ def check_start(network: Network, start_from: Network) -> None:
         )
 
 
-def check_finite(run: Run, step: int, batch: Batch, values: dict[str, Tensor], name: str) -> None:
+def check_finite(run: Run, step: int, draw: Draw, values: dict[str, Tensor], name: str) -> None:
     """Stop at a number that is not finite, and keep what led to it.
 
     Raises:
@@ -325,7 +333,8 @@ def check_finite(run: Run, step: int, batch: Batch, values: dict[str, Tensor], n
     if torch.isfinite(values[name]):
         return
     path = run.folder / "bad-batch.npz"
-    arrays = {k: v for k, v in vars(batch).items() if v is not None}
+    batch = draw.items.to(torch.device("cpu"))
+    arrays = {k: v.numpy() for k, v in vars(batch).items() if v is not None}
     np.savez_compressed(path, allow_pickle=False, **arrays)
     raise TrainingError(
         f"the model's {name} is not finite at step {step}; the last good checkpoint is in "
@@ -339,7 +348,7 @@ def validate(objective: Objective, pairs: Pairs, batches: int) -> dict[str, floa
     total: dict[str, list[float]] = {}
     for step in range(batches):
         rng = generator(objective.training.seed, step, 0, purpose=9)
-        batch = pairs.batch(objective.training.batch, rng)
+        batch = pairs.draw(objective.training.batch, rng).to(objective.device)
         seed = int(rng.integers(2**62))
         for name, structure, timbre in BRANCHES:
             source = torch.Generator(device=objective.device).manual_seed(seed)
@@ -354,11 +363,11 @@ def validate(objective: Objective, pairs: Pairs, batches: int) -> dict[str, floa
 def preview(objective: Objective, codec: Codec, pairs: Pairs) -> np.ndarray:
     """Two held-out items, each as it should be and as the model makes it: (samples,)."""
     rng = generator(objective.training.seed, 0, 0, purpose=10)
-    batch = pairs.batch(2, rng)
     network, device = objective.network, objective.device
+    batch = pairs.draw(2, rng).to(device)
     structure = objective.encode_structure(batch)
     timbre = objective.encode_timbre(batch)
-    truth = torch.from_numpy(batch.latent).to(device)
+    truth = batch.latent
     context = torch.zeros(len(truth), 1, truth.shape[2], device=device)
     kept = torch.ones(len(truth), dtype=torch.bool, device=device)
     conditions = network.condition(structure, timbre, kept, kept)

@@ -51,20 +51,16 @@ class Objective:
         encoder = self.network.structure_encoder
         if isinstance(encoder, CqtEncoder):
             if batch.source_spectrum is not None:
-                return encoder(torch.from_numpy(batch.source_spectrum).to(self.device))
+                return encoder(batch.source_spectrum)
             if batch.source_audio is None or self.network.cqt is None:
                 raise TrainingError("structure from audio needs the store's audio")
-            return encoder(self.network.cqt(torch.from_numpy(batch.source_audio).to(self.device)))
-        roll = torch.from_numpy(batch.roll).to(self.device)
-        drums = torch.from_numpy(batch.drums).to(self.device)
-        return encoder(roll, drums).after(WARMUP)
+            return encoder(self.network.cqt(batch.source_audio))
+        return encoder(batch.roll, batch.drums).after(WARMUP)
 
     def encode_timbre(self, batch: Batch, learns: bool = True) -> Timbre:
         """Of the batch's examples; of the vector, gradients flow only if it `learns`."""
-        example = torch.from_numpy(batch.example).to(self.device)
-        heard = torch.from_numpy(batch.example_roll).to(self.device)
         with self.fast():
-            timbre = self.network.timbre(example, heard, learns)
+            timbre = self.network.timbre(batch.example, batch.example_roll, learns)
         return replace(timbre, vector=timbre.vector.float())
 
     def codes(self, batch: Batch) -> dict[str, Tensor]:
@@ -86,13 +82,13 @@ class Objective:
         denoiser's loss has no weight, it is found only without gradients, to be looked at.
 
         Args:
-            batch: items.
+            batch: items, on this objective's device.
             source: of all draws.
             stage: 1 or 2.
             present: whether all items have structure, and timbre; None drops as in training.
         """
         net, cfg, device = self.network, self.training, self.device
-        latent = torch.from_numpy(batch.latent).to(device)
+        latent = batch.latent
         size, _, frames = latent.shape
 
         def uniform(*shape: int) -> Tensor:
@@ -121,10 +117,9 @@ class Objective:
             keep_structure = torch.full_like(keep_structure, present[0])
             keep_timbre = torch.full_like(keep_timbre, present[1])
         if learns and cfg.contrastive:
-            identity = torch.from_numpy(batch.identity).to(device)
             with self.fast():
                 own = net.timbre_encoder(latent).float()
-            values["contrastive"] = contrastive_loss(timbre.vector, own, identity)
+            values["contrastive"] = contrastive_loss(timbre.vector, own, batch.identity)
         with self.fast():
             conditions = net.condition(structure, timbre, keep_structure, keep_timbre).float()
         if net.outline is not None and stage == 2:

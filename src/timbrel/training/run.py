@@ -79,10 +79,11 @@ class Ema:
     def update(self, module: nn.Module, step: int) -> None:
         """Move towards the module's weights; early steps forget faster."""
         decay = min(self.decay, (1 + step) / (10 + step))
+        moving = {k: v for k, v in module.state_dict().items() if v.dtype.is_floating_point}
+        # all at once: a GPU waits for each operation to be called
+        torch._foreach_lerp_([self.shadow[name] for name in moving], [*moving.values()], 1 - decay)
         for name, value in module.state_dict().items():
-            if value.dtype.is_floating_point:
-                self.shadow[name].lerp_(value, 1 - decay)
-            else:
+            if name not in moving:
                 self.shadow[name].copy_(value)
 
 

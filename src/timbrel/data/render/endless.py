@@ -6,9 +6,10 @@ from functools import lru_cache
 
 import numpy as np
 
+from timbrel.data.render.inspection import usable
 from timbrel.data.render.plan import Plan, draw_plan
 from timbrel.data.render.renditions import RATE, play
-from timbrel.data.render.soundfont import SoundFont
+from timbrel.data.render.soundfont import SoundFont, find_fonts
 
 CHAPTER = 480  # renditions of a plan; then another is drawn
 Item = tuple[int, int, int]  # seed, stream, number
@@ -55,6 +56,17 @@ class Endless:
         chapter, place = divmod(number, CHAPTER)
         plan, order = _chapter(self, seed, stream, chapter)
         return play(plan, int(order[place]))[0]
+
+
+def with_fonts() -> Endless:
+    """Renditions with the sound fonts of this machine that are of free licence."""
+    fonts = [font for path in find_fonts() if (font := SoundFont(path)).free]
+    if not fonts:
+        print(
+            "no sound font of free licence found (see `timbrel fonts`): "
+            "all timbres come from the synthesiser"
+        )
+    return Endless(tuple(usable(font) for font in fonts))
 
 
 def render(endless: Endless, item: Item) -> Iterator[np.ndarray]:

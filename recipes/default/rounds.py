@@ -1,0 +1,137 @@
+"""Train a model in rounds, on sounds that are rendered meanwhile: for a GPU that is lent briefly.
+
+    python recipes/default/rounds.py recipes/default/rounds.toml -o runs/rounds --minutes 10
+
+Training begins as soon as one store is there. Processors render the next one beside it; when that
+is ready, training is told to stop, and goes on with both. It ends, its learning rate run down,
+when the minutes are over. The same command goes on where it was stopped.
+"""
+
+import argparse
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from make import arguments, fonts, heed, interrupt, read_toml
+
+from timbrel.training.run import last_line
+
+START = 20.0  # seconds that a round takes to begin, until it is known
+WORTH = 4  # times that: a round that would be shorter is not begun for more data
+
+
+class Stores:
+    """Stores that are rendered one after the other.
+
+    Args:
+        settings: section [render] of the configuration.
+        codec: whose latents they get.
+        out: folder that they are made in.
+    """
+
+    def __init__(self, settings: dict[str, Any], codec: str, out: Path) -> None:
+        self.settings, self.codec, self.out = dict(settings), codec, out
+        self.first, self.beside = (self.settings.pop(name) for name in ("workers", "beside"))
+        self.count, self.seed = (self.settings.pop(name) for name in ("count", "seed"))
+        self.ready: list[Path] = []
+        self.process: subprocess.Popen[bytes] | None = None
+        self.failed = threading.Event()
+
+    def make(self) -> None:
+        """Render the next one, and encode it."""
+        number = len(self.ready)
+        store, workers = self.out / f"store-{number}", self.beside if number else self.first
+        more = arguments(count=self.count, split="train", seed=self.seed + number, **self.settings)
+        words = ["prepare", "render", "-o", f"{store}", *more, *fonts()["train"]]
+        encode = ["prepare", "latents", f"{store}", *arguments(codec=self.codec, device="cpu")]
+        for command in [] if (store / "latents.json").is_file() else [words, encode]:
+            command += arguments(workers=workers)
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "timbrel.cli", *command],
+                stdout=subprocess.DEVNULL,
+                start_new_session=True,  # a Ctrl-C is for this program, which ends it
+            )
+            if self.process.wait():
+                self.failed.set()  # it has said why
+                return
+        self.ready.append(store)
+
+    def make_all(self) -> None:
+        """One after the other, until something fails or is ended."""
+        while not self.failed.is_set():
+            self.make()
+
+    def end(self) -> None:
+        """Begin no other; what was begun is gone on with the next time."""
+        self.failed.set()
+        if self.process is not None:
+            self.process.terminate()
+
+
+def trained(folder: Path) -> float:
+    """Seconds that a run has learned."""
+    return float(last_line(folder, "seconds").get("seconds", 0.0))
+
+
+def train(words: list[str], enough: Callable[[], bool]) -> int:
+    """One round; told to stop, as by Ctrl-C, when there has been enough of it. Its exit code."""
+    print(f"\n$ timbrel {shlex.join(words)}", flush=True)
+    process = subprocess.Popen([sys.executable, "-m", "timbrel.cli", *words])
+    try:
+        while process.poll() is None and not enough():
+            time.sleep(0.5)
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait()
+    return process.returncode
+
+
+def rounds(stores: Stores, settings: dict[str, Any], out: Path, until: float) -> None:
+    """Train until the time is over, from time to time on one store more."""
+    folder, start = out / "model", START
+    while (left := until - time.monotonic() - start) > 0:
+        known, begun, before = list(stores.ready), time.monotonic(), trained(folder)
+        words = ["train", "model", "-o", f"{folder}", *arguments(**settings)]
+        words += [word for store in known for word in arguments(data=store)]
+        words += arguments(minutes=round((before + left) / 60, 3))
+
+        def enough(known: list[Path] = known, start: float = start) -> bool:
+            pays = until - time.monotonic() > WORTH * start
+            return pays and len(stores.ready) > len(known)
+
+        if code := train(words, enough):
+            sys.exit(code)  # it has said why
+        start = max(time.monotonic() - begun - (trained(folder) - before), 1.0)
+
+
+def main() -> None:
+    """Render, then train and render."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("config", type=Path, help="rounds.toml or your own")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="folder for everything")
+    parser.add_argument("--minutes", type=float, required=True, help="of all that is done")
+    options = parser.parse_args()
+    until = time.monotonic() + 60 * options.minutes
+    config = read_toml(options.config)
+    settings = config["model"] | {"recipe": options.config.parent / config["model"]["recipe"]}
+    stores = Stores(config["render"], settings["from"], options.output)
+    stores.make()
+    if stores.failed.is_set():
+        sys.exit(1)  # the command has said why
+    threading.Thread(target=stores.make_all, daemon=True).start()
+    try:
+        rounds(stores, settings, options.output, until)
+    finally:
+        stores.end()
+    print(f"\n{options.output / 'model/model'}: trained on {len(stores.ready)} stores")
+
+
+if __name__ == "__main__":
+    heed(interrupt)
+    main()

@@ -1,0 +1,119 @@
+"""What each step is made of, drawn ahead by other processes so that a GPU need not wait.
+
+A draw is a pure function of (seed, number, rank): whoever makes it, and when, training is the same.
+What travels are named tuples, which PyTorch's loader knows how to pin.
+"""
+
+import itertools
+import os
+import signal
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from timbrel.data.engine import KILLED
+from timbrel.data.pairs import Batch, Drawn, Pairs
+from timbrel.errors import DataError, TimbrelError
+from timbrel.training.equaliser import Curves, Equaliser
+from timbrel.training.run import generator
+
+AHEAD = 3  # draws in work or waiting, for each process
+
+
+class Draw(NamedTuple):
+    """All that is random in a part of a step.
+
+    Attributes:
+        items: as they travelled.
+        curves: of the equaliser, if there is one.
+        seed: of noise, flow times and dropped conditions.
+    """
+
+    items: Drawn
+    curves: Curves | None
+    seed: int
+
+    def batch(self, device: torch.device, equaliser: Equaliser | None) -> Batch:
+        """The items on a device, equalised there."""
+        batch = self.items.to(device)
+        if equaliser is None or self.curves is None:
+            return batch
+        return equaliser.vary(batch, self.curves)
+
+    def source(self, device: torch.device) -> torch.Generator:
+        """Of all other randomness."""
+        return torch.Generator(device=device).manual_seed(self.seed)
+
+
+class Draws(Dataset[Draw | TimbrelError]):
+    """Draws by number; an error is given like one, since processes would hide what it says.
+
+    Args:
+        pairs: of which items are drawn.
+        size: items of a draw.
+        rank: of the process that trains on them.
+        purpose: keeps draws of different trainings apart.
+        equaliser: whose curves are drawn with the items.
+    """
+
+    def __init__(
+        self, pairs: Pairs, size: int, rank: int, purpose: int, equaliser: Equaliser | None = None
+    ) -> None:
+        self.pairs, self.size, self.rank = pairs, size, rank
+        self.purpose, self.equaliser = purpose, equaliser
+
+    def __getitem__(self, number: int) -> Draw | TimbrelError:
+        """The draw of a number."""
+        rng = generator(self.pairs.seed, number, self.rank, self.purpose)
+        try:
+            items = self.pairs.draw(self.size, rng)
+        except TimbrelError as error:
+            return error
+        curves = self.equaliser.draw(self.size, rng) if self.equaliser is not None else None
+        return Draw(items, curves, int(rng.integers(2**62)))
+
+    def since(self, first: int, workers: int = 0, pinned: bool = False) -> Iterator[Draw]:
+        """Draws in the order of their numbers, without end.
+
+        Args:
+            first: number of the first one.
+            workers: processes that draw ahead; 0: this one, when it needs them.
+            pinned: whether they lie where a GPU can fetch them by itself.
+
+        Raises:
+            TimbrelError: an item cannot be read, or a process was killed.
+        """
+        loader = DataLoader(
+            self,
+            batch_size=None,  # a draw is a batch already
+            sampler=itertools.count(first),  # has no end
+            num_workers=workers,
+            prefetch_factor=AHEAD if workers else None,
+            worker_init_fn=_outlast if workers else None,
+            pin_memory=pinned,
+        )
+        try:
+            for found in loader:
+                if isinstance(found, TimbrelError):
+                    raise found
+                yield found
+        except RuntimeError as error:  # so says the library when one of its processes is gone
+            if "DataLoader worker" in str(error):
+                raise DataError(KILLED) from error
+            raise
+
+
+def workers_for(device: torch.device) -> int:
+    """Processes that draw ahead, if nobody says how many.
+
+    A processor that trains has no cores to spare; a GPU is faster than one core can draw.
+    """
+    return max(1, min(16, (os.cpu_count() or 1) - 2)) if device.type == "cuda" else 0
+
+
+def _outlast(_worker: int) -> None:
+    """In a worker: it is for the one that trains to stop, and to stop the others then."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
