@@ -37,8 +37,9 @@ class Stores:
 
     def __init__(self, settings: dict[str, Any], codec: str, out: Path) -> None:
         self.settings, self.codec, self.out = dict(settings), codec, out
-        self.first, self.beside = (self.settings.pop(name) for name in ("workers", "beside"))
-        self.count, self.seed = (self.settings.pop(name) for name in ("count", "seed"))
+        self.workers = [self.settings.pop(name) for name in ("workers", "workers_beside")]
+        self.counts = [self.settings.pop(name) for name in ("count", "count_beside")]
+        self.seed = self.settings.pop("seed")
         self.ready: list[Path] = []
         self.process: subprocess.Popen[bytes] | None = None
         self.failed = threading.Event()
@@ -46,8 +47,8 @@ class Stores:
     def make(self) -> None:
         """Render the next one, and encode it."""
         number = len(self.ready)
-        store, workers = self.out / f"store-{number}", self.beside if number else self.first
-        more = arguments(count=self.count, split="train", seed=self.seed + number, **self.settings)
+        store, workers = self.out / f"store-{number}", self.workers[number > 0]
+        more = arguments(count=self.counts[number > 0], split="train", seed=self.seed + number, **self.settings)
         words = ["prepare", "render", "-o", f"{store}", *more, *fonts()["train"]]
         encode = ["prepare", "latents", f"{store}", *arguments(codec=self.codec, device="cpu")]
         for command in [] if (store / "latents.json").is_file() else [words, encode]:

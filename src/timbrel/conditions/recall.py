@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from timbrel.nn.attention import attend
-from timbrel.nn.causal import ConvNeXtBlock
+from timbrel.nn.causal import ConvNeXtBlock, Norm
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class RecallLayer(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.norm, self.memory_norm = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.norm, self.memory_norm = Norm(width), Norm(width)
         self.query, self.key = nn.Linear(width, width), nn.Linear(width, width)
         nn.init.normal_(self.query.weight, std=width**-0.5)
         self.key.load_state_dict(self.query.state_dict())
@@ -89,7 +89,7 @@ class Recall(nn.Module):
         self.notes = nn.Conv1d(structure_dim, width, 1)
         self.blocks = nn.ModuleList(ConvNeXtBlock(width) for _ in range(config.blocks))
         self.layers = nn.ModuleList(RecallLayer(width, config.heads) for _ in range(config.layers))
-        self.norm = nn.LayerNorm(width)
+        self.norm = Norm(width)
         self.leave = nn.Linear(width, structure_dim + channels)
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)

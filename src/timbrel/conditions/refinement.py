@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from timbrel.conditions.recall import RecallLayer
-from timbrel.nn.causal import ConvNeXtBlock
+from timbrel.nn.causal import ConvNeXtBlock, Norm
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Refinement(nn.Module):
         self.scale = math.sqrt(timbre_dim)
         self.blocks = nn.ModuleList(ConvNeXtBlock(width) for _ in range(config.blocks))
         self.layers = nn.ModuleList(RecallLayer(width, config.heads) for _ in range(config.layers))
-        self.norm = nn.LayerNorm(width)
+        self.norm = Norm(width)
         self.leave = nn.Linear(width, 2 * channels)
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from timbrel.diffusion.guidance import FEW_STEP_GUIDANCE
 from timbrel.diffusion.objective import gaussian_velocity, standardised
 from timbrel.nn.attention import attend
-from timbrel.nn.causal import ChannelNorm
+from timbrel.nn.causal import ChannelNorm, Norm
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class Attention(nn.Module):
     def __init__(self, channels: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.norm = nn.LayerNorm(channels)
+        self.norm = Norm(channels)
         self.enter = nn.Linear(channels, 3 * channels)
         self.leave = nn.Linear(channels, channels)
         nn.init.zeros_(self.leave.weight)

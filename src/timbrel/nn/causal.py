@@ -45,7 +45,23 @@ class CausalConv1d(nn.Conv1d):
         return super().forward(x)
 
 
-class ChannelNorm(nn.LayerNorm):
+class Norm(nn.LayerNorm):
+    """LayerNorm whose result has the precision of what it is given.
+
+    PyTorch's own gives single precision where lower is wanted (autocast), and what comes next
+    converts it back.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., channels) -> same shape."""
+        if x.dtype == torch.float32:
+            return super().forward(x)
+        with torch.autocast(x.device.type, enabled=False):
+            weight, bias = (None if p is None else p.to(x.dtype) for p in (self.weight, self.bias))
+            return F.layer_norm(x, self.normalized_shape, weight, bias, self.eps)
+
+
+class ChannelNorm(Norm):
     """LayerNorm over channels of (batch, channels, frames): no statistics over time."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -65,7 +81,7 @@ class ConvNeXtBlock(nn.Module):
     def __init__(self, channels: int, kernel: int = 7, expansion: int = 3) -> None:
         super().__init__()
         self.mix = CausalConv1d(channels, channels, kernel, groups=channels)
-        self.norm = nn.LayerNorm(channels)
+        self.norm = Norm(channels)
         self.widen = nn.Linear(channels, expansion * channels)
         self.narrow = nn.Linear(expansion * channels, channels)
         self.scale = nn.Parameter(torch.full((channels,), 0.1))

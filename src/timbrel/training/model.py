@@ -199,6 +199,8 @@ def train_model(
                 on_step(course.step, course.progress)
             if run.due():
                 save()
+        if run.stopping:  # between two lines of the log
+            run.log_gathered(course.step, stage, course.seconds, course.progress)
         save()
         return averaged(network, descent.ema)
 

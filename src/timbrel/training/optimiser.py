@@ -22,6 +22,68 @@ from timbrel.training.ranks import Ranks
 OPTIMISERS = ("muon", "adamw")
 # Matrices with fewer rows or columns have little to make orthogonal.
 SMALLEST = 16
+MOMENTUM = 0.95
+ADAMW_SIZE = 0.2  # root mean square of AdamW's steps, which Muon's are scaled to
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # of x, of its third power and of its fifth
+
+
+class Muon:
+    """Moves matrices, all of a shape at once; its steps are those of `torch.optim.Muon`.
+
+    That one takes matrix after matrix, and a GPU spends a third of a step on waiting to be told
+    of the next (docs/decisions/0024).
+
+    Args:
+        weights: moved in place; dimensions after the first count as one.
+        weight_decay: per step and learning rate.
+    """
+
+    def __init__(self, weights: Sequence[Tensor], weight_decay: float) -> None:
+        self.weights, self.weight_decay = list(weights), weight_decay
+        self.momentum = [torch.zeros_like(weight) for weight in weights]
+        self.shapes: dict[tuple[int, int], list[int]] = {}
+        for k, weight in enumerate(weights):
+            self.shapes.setdefault((len(weight), weight[0].numel()), []).append(k)
+
+    @torch.no_grad()
+    def step(self, rate: float) -> None:
+        """Move the weights by their gradients; one without a gradient stays."""
+        for shape, members in self.shapes.items():
+            moved = {k: g for k in members if (g := self.weights[k].grad) is not None}
+            if not moved:
+                continue
+            weights, momentum = ([them[k] for k in moved] for them in (self.weights, self.momentum))
+            gradients = list(moved.values())
+            torch._foreach_lerp_(momentum, gradients, 1 - MOMENTUM)
+            ahead = torch._foreach_lerp(gradients, momentum, MOMENTUM)  # Nesterov's
+            change = orthogonal(torch.stack([one.reshape(shape) for one in ahead]))
+            torch._foreach_mul_(weights, 1 - rate * self.weight_decay)
+            scaled = change.float() * (-rate * ADAMW_SIZE * max(shape) ** 0.5)
+            changes = [one.reshape(w.shape) for one, w in zip(scaled, weights, strict=True)]
+            torch._foreach_add_(weights, changes)
+
+
+def orthogonal(matrices: Tensor) -> Tensor:
+    """Matrices with about the same singular vectors, and all singular values near 1.
+
+    Five Newton-Schulz iterations, in bfloat16, with the coefficients of Jordan et al. (2024).
+
+    Args:
+        matrices: (n, rows, columns).
+
+    Returns:
+        (n, rows, columns), bfloat16.
+    """
+    tall = matrices.shape[1] > matrices.shape[2]
+    x = matrices.bfloat16()
+    x = x.transpose(1, 2) if tall else x
+    x = x / torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True).clamp_min(1e-7)
+    linear, cubic, quintic = NEWTON_SCHULZ
+    for _ in range(5):
+        gram = x @ x.transpose(1, 2)
+        gram = torch.baddbmm(gram, gram, gram, beta=cubic, alpha=quintic)
+        x = torch.baddbmm(x, gram, x, beta=linear)
+    return x.transpose(1, 2) if tall else x
 
 
 class Optimiser:
@@ -47,30 +109,21 @@ class Optimiser:
         self.matrices = list(matrices(module)) if name == "muon" else []
         self.owners = shares(self.matrices, self.ranks.world)
         self.own = [k for k, owner in enumerate(self.owners) if owner == self.ranks.rank]
-        # torch's Muon takes two dimensions only; a view of a weight moves the weight
-        self.views = [self.matrices[k].detach().view(len(self.matrices[k]), -1) for k in self.own]
         moved = {id(weight) for weight in self.matrices}
         rest = [p for p in module.parameters() if p.requires_grad and id(p) not in moved]
         self.adamw: torch.optim.Optimizer | None = None
-        self.muon: torch.optim.Optimizer | None = None
         if rest:
             self.adamw = torch.optim.AdamW(rest, betas=betas, weight_decay=weight_decay, fused=True)
-        if self.views:
-            self.muon = torch.optim.Muon(
-                self.views, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
-            )
+        self.muon = Muon([self.matrices[k] for k in self.own], weight_decay)
 
     @torch.no_grad()
     def step(self, rate: float) -> None:
         """Move the weights by their gradients, at a learning rate."""
-        for k, view in zip(self.own, self.views, strict=True):
-            gradient = self.matrices[k].grad
-            view.grad = None if gradient is None else gradient.view_as(view)
-        for part in (self.adamw, self.muon):
-            if part is not None:
-                for group in part.param_groups:
-                    group["lr"] = rate
-                part.step()
+        if self.adamw is not None:
+            for group in self.adamw.param_groups:
+                group["lr"] = rate
+            self.adamw.step()
+        self.muon.step(rate)
         self._exchange(self.matrices)
 
     def state_dict(self) -> dict[str, Any]:
@@ -80,10 +133,8 @@ class Optimiser:
             state["adamw"] = self.adamw.state_dict()
         if self.matrices:
             momentum = [torch.zeros_like(weight) for weight in self.matrices]
-            for k, view in zip(self.own, self.views, strict=True):
-                assert self.muon is not None
-                if view in self.muon.state:
-                    momentum[k].copy_(self.muon.state[view]["momentum_buffer"].view_as(momentum[k]))
+            for k, own in zip(self.own, self.muon.momentum, strict=True):
+                momentum[k].copy_(own)
             self._exchange(momentum)
             state["muon"] = momentum
         return state
@@ -103,10 +154,8 @@ class Optimiser:
             )
         if self.adamw is not None:
             self.adamw.load_state_dict(state["adamw"])
-        for k, view in zip(self.own, self.views, strict=True):
-            assert self.muon is not None
-            momentum = state["muon"][k].to(view).view_as(view).clone()
-            self.muon.state[view]["momentum_buffer"] = momentum
+        for k, own in zip(self.own, self.muon.momentum, strict=True):
+            own.copy_(state["muon"][k])
 
     def _exchange(self, tensors: Sequence[Tensor]) -> None:
         """Fill every tensor with what its owner has of it."""
