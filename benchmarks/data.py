@@ -67,7 +67,7 @@ def reading(folder: Path) -> None:
     crops()
     print(f"| random crops of 3 s from a store | {count / core_seconds(crops):,.0f} a second |")
     pairs = Pairs(store, RATE / HOP, 128, 128, 0, Corruption())
-    took = core_seconds(lambda: [pairs.batch(16, rng) for _ in range(20)])
+    took = core_seconds(lambda: [pairs.draw(16, rng) for _ in range(20)])
     print(f"| training items (latents, roll, example) | {320 / took:,.0f} a second |")
 
 

@@ -48,7 +48,8 @@ class Stores:
         """Render the next one, and encode it."""
         number = len(self.ready)
         store, workers = self.out / f"store-{number}", self.workers[number > 0]
-        more = arguments(count=self.counts[number > 0], split="train", seed=self.seed + number, **self.settings)
+        count, seed = self.counts[number > 0], self.seed + number
+        more = arguments(count=count, split="train", seed=seed, **self.settings)
         words = ["prepare", "render", "-o", f"{store}", *more, *fonts()["train"]]
         encode = ["prepare", "latents", f"{store}", *arguments(codec=self.codec, device="cpu")]
         for command in [] if (store / "latents.json").is_file() else [words, encode]:
@@ -120,8 +121,13 @@ def main() -> None:
     options = parser.parse_args()
     until = time.monotonic() + 60 * options.minutes
     config = read_toml(options.config)
-    settings = config["model"] | {"recipe": options.config.parent / config["model"]["recipe"]}
-    stores = Stores(config["render"], settings["from"], options.output)
+    missing = [name for name in ("render", "model") if name not in config]
+    if missing:
+        sys.exit(f"rounds.py: {options.config} lacks the section [{missing[0]}]; see rounds.toml")
+    settings = dict(config["model"])
+    if "recipe" in settings:
+        settings["recipe"] = options.config.parent / settings["recipe"]
+    stores = Stores(config["render"], settings.get("codec") or settings["from"], options.output)
     stores.make()
     if stores.failed.is_set():
         sys.exit(1)  # the command has said why

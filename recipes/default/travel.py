@@ -1,8 +1,8 @@
 """All that the recipe needs on a machine without a network, in one folder.
 
     python recipes/default/travel.py -o travel --there torch numpy scipy
-    sh travel/install VENV            # over there, in a checkout of this repository
-    . VENV/environment                # likewise, before make.py
+    sh travel/install SOMEWHERE       # over there, in a checkout of this repository
+    . SOMEWHERE/environment           # likewise, before make.py or rounds.py
 
 The folder holds wheels of what timbrel needs to render and train (evaluation is done at home),
 in the versions that are installed here, and the sound fonts that make.py trains and validates
@@ -24,22 +24,27 @@ from packaging.requirements import Requirement
 EXTRA = ["tinysoundfont"]
 ALONE = frozenset(EXTRA)  # whose requirements are not followed
 INSTALL = """#!/bin/sh
-# Makes a virtual environment: the machine's own packages, these wheels, this checkout.
+# Makes a folder of these wheels, for the machine's own Python with the packages that it has.
+# (No virtual environment: one that is made by the Python of another does not see its packages.)
 set -e
-venv=${1:?say where to make the virtual environment}
+out=${1:?say where to install}
 here=$(cd "$(dirname "$0")" && pwd)
 [ -d src/timbrel ] || { echo "install: run it in a checkout of timbrel" >&2; exit 2; }
-python3 -m venv --system-site-packages "$venv"
-"$venv/bin/pip" install --quiet --no-index --no-deps "$here"/wheels/*.whl
-packages=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')
-pwd | sed 's,$,/src,' > "$packages/timbrel.pth"
+mkdir -p "$out/bin"
+out=$(cd "$out" && pwd)
+python3 -m pip install --quiet --no-index --no-deps --upgrade --target "$out/packages" \
+    "$here"/wheels/*.whl
+printf '#!/bin/sh\\nexec python3 -m timbrel.cli "$@"\\n' > "$out/bin/timbrel"
+chmod +x "$out/bin/timbrel"
 {
-    echo "PATH=$(cd "$venv" && pwd)/bin:\\$PATH"
+    echo "PATH=$out/bin:\\$PATH"
+    echo "PYTHONPATH=$out/packages:$(pwd)/src"
     echo "TIMBREL_FONTS=$here/fonts"
-    echo "export PATH TIMBREL_FONTS"
-} > "$venv/environment"
-"$venv/bin/python" -c 'import timbrel.cli.main'
-echo "timbrel is ready: . $venv/environment"
+    echo "export PATH PYTHONPATH TIMBREL_FONTS"
+} > "$out/environment"
+. "$out/environment"
+python3 -c 'import timbrel.cli.main'
+echo "timbrel is ready: . $out/environment"
 """
 
 

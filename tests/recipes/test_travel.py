@@ -33,7 +33,7 @@ def test_it_installs_itself_where_there_is_no_network(travel: ModuleType, tmp_pa
     (tmp_path / "wheels").mkdir()
     (tmp_path / "install").write_text(travel.INSTALL)
     done = subprocess.run(
-        ["sh", tmp_path / "install", tmp_path / "venv"],
+        ["sh", tmp_path / "install", tmp_path / "there"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -43,7 +43,7 @@ def test_it_installs_itself_where_there_is_no_network(travel: ModuleType, tmp_pa
     done = subprocess.run(["sh", tmp_path / "install"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode != 0
     assert "say where" in done.stderr
-    assert not (tmp_path / "venv").exists()
+    assert not (tmp_path / "there").exists()
 
 
 def test_a_folder_that_is_there_is_left_alone(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from torch import nn
 
 from timbrel.errors import TrainingError
 from timbrel.network import Network, small
-from timbrel.training.optimiser import Optimiser, matrices, shares
+from timbrel.training.optimiser import Muon, Optimiser, matrices, shares
 
 
 def network() -> nn.Sequential:
@@ -101,6 +101,25 @@ def test_directions_with_small_gradients_are_learned_too() -> None:
     assert left("muon") < 0.1 * left("adamw")
 
 
+def test_matrices_of_a_shape_move_together_as_each_would_alone() -> None:
+    torch.manual_seed(0)
+    shapes = [(24, 40), (40, 24), (24, 40), (32, 8, 5), (16, 16)]
+    own = [nn.Parameter(torch.randn(shape)) for shape in shapes]
+    views = [weight.detach().clone().flatten(1) for weight in own]
+    muon = Muon(own, 0.01)
+    reference = torch.optim.Muon(views, lr=1e-2, weight_decay=0.01, adjust_lr_fn="match_rms_adamw")
+    for step in range(4):
+        for number, (weight, view) in enumerate(zip(own, views, strict=True)):
+            weight.grad = torch.randn_like(weight)
+            view.grad = weight.grad.flatten(1)
+            if (step, number) == (2, 2):  # one that had no part in a step
+                weight.grad = view.grad = None
+        muon.step(1e-2)
+        reference.step()
+    for weight, view in zip(own, views, strict=True):
+        torch.testing.assert_close(weight.detach().flatten(1), view, atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize("world", [1, 2, 4])
 def test_processes_get_about_as_much_to_do(world: int) -> None:
     weights = list(matrices(Network(small())))
@@ -123,7 +142,7 @@ if len(sys.argv) > 3:
     optimiser.load_state_dict(state["optimiser"])
 descend(module, optimiser, 3)
 state = {"module": module.state_dict(), "optimiser": optimiser.state_dict()}
-held = sum(part["momentum_buffer"].numel() for part in optimiser.muon.state.values())
+held = sum(momentum.numel() for momentum in optimiser.muon.momentum)
 state["held"] = held / sum(weight.numel() for weight in optimiser.matrices)
 layer = torch.nn.Linear(3, 1)
 if optimiser.ranks.rank == 0:

@@ -144,7 +144,7 @@ def train_model(
         )
         while course.goes_on():
             step, progress = course.step, course.reached
-            stage = 1 if progress < training.stage_one else 2
+            stage = training.stage(progress)
             alone = stage == 2 and rivalry.alone(step, progress)
             parts: list[tuple[Draw, Tensor]] = []
             for _ in range(training.accumulate):
@@ -200,6 +200,7 @@ def train_model(
             if run.due():
                 save()
         if run.stopping:  # between two lines of the log
+            stage = training.stage(course.reached)
             run.log_gathered(course.step, stage, course.seconds, course.progress)
         save()
         return averaged(network, descent.ema)

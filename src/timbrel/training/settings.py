@@ -75,3 +75,7 @@ class ModelTraining:
         for name in ("batch", "accumulate", "frames", "example_frames", "adversary_every"):
             if getattr(self, name) < 1:
                 raise TrainingError(f"{name} is {getattr(self, name)}; give 1 or more")
+
+    def stage(self, progress: float) -> int:
+        """1 or 2, of the paper's, at a share of the budget."""
+        return 1 if progress < self.stage_one else 2

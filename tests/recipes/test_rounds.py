@@ -1,0 +1,77 @@
+"""Training in rounds: each on what was rendered while the one before learned."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from command_line import ENVIRONMENT
+from timbrel.codec.spectral import SpectralCodec
+from timbrel.serialize import load_network, save_codec
+from timbrel.training.run import settings_of
+
+ROOT = Path(__file__).parents[2]
+CONFIG = """
+[render]
+count = 4
+count_beside = 4
+workers = 1
+workers_beside = 1
+seed = 5
+synth_share = 1.0
+[model]
+codec = "{codec}"
+preset = "tiny"
+batch = 2
+"""
+
+
+def rounds(config: Path, folder: Path, minutes: float) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, ROOT / "recipes/default/rounds.py", config, "-o", folder]
+    return subprocess.run(
+        [*map(str, command), "--minutes", str(minutes)],
+        capture_output=True,
+        text=True,
+        env={**ENVIRONMENT, "PYTHONPATH": str(ROOT / "src")},
+    )
+
+
+@pytest.mark.slow
+def test_a_store_that_gets_ready_joins_the_training_that_goes_on(
+    tiny_codec: SpectralCodec, tmp_path: Path
+) -> None:
+    save_codec(tiny_codec, tmp_path / "codec")
+    config = tmp_path / "rounds.toml"
+    config.write_text(CONFIG.format(codec=tmp_path / "codec"))
+    done = rounds(config, tmp_path / "out", 1.0)
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stdout.splitlines() if line.startswith("$ timbrel train")]
+    stores = [line.count("--data") for line in lines]
+    assert stores == sorted(stores)
+    assert stores[0] == 1
+    assert stores[-1] > 1
+    rows = (tmp_path / "out/model/metrics.jsonl").read_text().splitlines()
+    steps = [json.loads(row)["step"] for row in rows]
+    assert steps == sorted(steps)  # each round went on where the one before was stopped
+    assert settings_of(tmp_path / "out/model") is not None
+    load_network(tmp_path / "out/model/model")
+    manifests = [
+        json.loads((tmp_path / f"out/store-{k}/plan.json").read_text())["seed"] for k in range(2)
+    ]
+    assert manifests == [5, 6]
+
+
+def test_what_is_no_configuration_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    config = tmp_path / "rounds.toml"
+    for text, sentence in (
+        ("[model]\n", "lacks the section [render]"),
+        ("[render\n", "cannot be read"),
+    ):
+        config.write_text(text)
+        done = rounds(config, tmp_path / "out", 1)
+        assert done.returncode == 1
+        assert sentence in done.stderr
+        assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
