@@ -74,7 +74,9 @@ def tiny() -> ModelConfig:
 def small() -> ModelConfig:
     """The default: faster than real time on two cores."""
     return ModelConfig(
-        recall=RecallConfig(layers=2, uncertainty=True), denoiser=UNetConfig(standardised=True)
+        recall=RecallConfig(layers=2, uncertainty=True),
+        refinement=RefinementConfig(layers=5),
+        denoiser=UNetConfig(standardised=True, detail=256, detail_blocks=3),
     )
 
 
