@@ -11,6 +11,7 @@ from timbrel.conditions.structure import Structure, StructureConfig
 from timbrel.errors import ModelError
 from timbrel.generate.windows import structure_of_audio
 from timbrel.network import LatentConfig, Network, check_codec, latent_config, mean_of, tiny
+from timbrel.nn.causal import Norm
 
 
 def test_the_mean_of_networks_lies_half_way_between_them() -> None:
@@ -51,3 +52,17 @@ def test_structure_from_audio_lies_where_it_lay_in_training_for_any_hop() -> Non
     trained = network.cqt(samples)[0, -20:].sum(0)  # high bins are short
     heard = structure_of_audio(network, samples)(0, 100).code[0, -20:].sum(0)
     torch.testing.assert_close(heard[20:60], trained[20:60], atol=1e-3, rtol=1e-3)
+
+
+def test_norms_keep_the_precision_of_what_they_are_given() -> None:
+    norm = Norm(48)
+    torch.nn.init.normal_(norm.weight)
+    x = torch.randn(3, 7, 48, generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", torch.bfloat16):
+        low = norm(x.bfloat16())
+    assert low.dtype == torch.bfloat16
+    assert norm(x).dtype == torch.float32
+    torch.testing.assert_close(low.float(), norm(x), atol=0.05, rtol=0.02)
+    low.float().square().sum().backward()
+    assert norm.weight.grad is not None
+    assert norm.weight.grad.dtype == torch.float32
