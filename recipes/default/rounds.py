@@ -23,6 +23,10 @@ from make import arguments, fonts, heed, interrupt, read_toml
 from timbrel.training.run import last_line
 
 START = 20.0  # seconds that a round takes to begin, until it is known
+NEEDED = {
+    "render": ("count", "count_beside", "workers", "workers_beside", "seed"),
+    "model": (),
+}
 WORTH = 4  # times that: a round that would be shorter is not begun for more data
 
 
@@ -53,6 +57,8 @@ class Stores:
         words = ["prepare", "render", "-o", f"{store}", *more, *fonts()["train"]]
         encode = ["prepare", "latents", f"{store}", *arguments(codec=self.codec, device="cpu")]
         for command in [] if (store / "latents.json").is_file() else [words, encode]:
+            if self.failed.is_set():
+                return
             command += arguments(workers=workers)
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "timbrel.cli", *command],
@@ -85,18 +91,22 @@ def train(words: list[str], enough: Callable[[], bool]) -> int:
     """One round; told to stop, as by Ctrl-C, when there has been enough of it. Its exit code."""
     print(f"\n$ timbrel {shlex.join(words)}", flush=True)
     process = subprocess.Popen([sys.executable, "-m", "timbrel.cli", *words])
+    told = False
     try:
-        while process.poll() is None and not enough():
+        while process.poll() is None and not told:
             time.sleep(0.5)
+            told = enough()
     finally:
         process.send_signal(signal.SIGINT)
-        process.wait()
-    return process.returncode
+        code = process.wait()
+    # one that had not begun to learn ends as any program that is told to stop
+    return 0 if told and code in (130, -signal.SIGINT) else code
 
 
-def rounds(stores: Stores, settings: dict[str, Any], out: Path, until: float) -> None:
-    """Train until the time is over, from time to time on one store more."""
+def rounds(stores: Stores, settings: dict[str, Any], out: Path, until: float) -> int:
+    """Train until the time is over, from time to time on one store more; on how many at last."""
     folder, start = out / "model", START
+    known: list[Path] = []
     while (left := until - time.monotonic() - start) > 0:
         known, begun, before = list(stores.ready), time.monotonic(), trained(folder)
         words = ["train", "model", "-o", f"{folder}", *arguments(**settings)]
@@ -110,6 +120,24 @@ def rounds(stores: Stores, settings: dict[str, Any], out: Path, until: float) ->
         if code := train(words, enough):
             sys.exit(code)  # it has said why
         start = max(time.monotonic() - begun - (trained(folder) - before), 1.0)
+    return len(known)
+
+
+def read_rounds(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Sections [render] and [model]; ends the program with a sentence if something is missing."""
+    config = read_toml(path)
+    for section, needed in NEEDED.items():
+        if section not in config:
+            sys.exit(f"rounds.py: {path} lacks the section [{section}]; see rounds.toml")
+        for name in needed:
+            if name not in config[section]:
+                sys.exit(f"rounds.py: [{section}] of {path} lacks {name}; see rounds.toml")
+    model = dict(config["model"])
+    if "codec" not in model and "from" not in model:
+        sys.exit(f"rounds.py: [model] of {path} lacks from, or codec; see rounds.toml")
+    if "recipe" in model:
+        model["recipe"] = path.parent / model["recipe"]
+    return config["render"], model
 
 
 def main() -> None:
@@ -119,24 +147,24 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for everything")
     parser.add_argument("--minutes", type=float, required=True, help="of all that is done")
     options = parser.parse_args()
+    if not 0 < options.minutes < float("inf"):
+        sys.exit(f"rounds.py: --minutes is {options.minutes:g}; give a number above 0")
     until = time.monotonic() + 60 * options.minutes
-    config = read_toml(options.config)
-    missing = [name for name in ("render", "model") if name not in config]
-    if missing:
-        sys.exit(f"rounds.py: {options.config} lacks the section [{missing[0]}]; see rounds.toml")
-    settings = dict(config["model"])
-    if "recipe" in settings:
-        settings["recipe"] = options.config.parent / settings["recipe"]
-    stores = Stores(config["render"], settings.get("codec") or settings["from"], options.output)
-    stores.make()
-    if stores.failed.is_set():
-        sys.exit(1)  # the command has said why
-    threading.Thread(target=stores.make_all, daemon=True).start()
+    render, model = read_rounds(options.config)
+    stores = Stores(render, model.get("codec") or model["from"], options.output)
     try:
-        rounds(stores, settings, options.output, until)
+        stores.make()
+        if stores.failed.is_set():
+            sys.exit(1)  # the command has said why
+        threading.Thread(target=stores.make_all, daemon=True).start()
+        count = rounds(stores, model, options.output, until)
+    except KeyboardInterrupt:
+        sys.exit(130)
     finally:
         stores.end()
-    print(f"\n{options.output / 'model/model'}: trained on {len(stores.ready)} stores")
+    if not count:
+        sys.exit("rounds.py: the minutes were over when the first store was ready; give more")
+    print(f"\n{options.output / 'model/model'}: trained on {count} stores at last")
 
 
 if __name__ == "__main__":

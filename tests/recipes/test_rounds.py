@@ -28,14 +28,15 @@ batch = 2
 """
 
 
+# a tiny training begins sooner than a large one
+MAIN = "import rounds; rounds.START = 4; rounds.heed(rounds.interrupt); rounds.main()"
+
+
 def rounds(config: Path, folder: Path, minutes: float) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, ROOT / "recipes/default/rounds.py", config, "-o", folder]
-    return subprocess.run(
-        [*map(str, command), "--minutes", str(minutes)],
-        capture_output=True,
-        text=True,
-        env={**ENVIRONMENT, "PYTHONPATH": str(ROOT / "src")},
-    )
+    command = [sys.executable, "-c", MAIN, config, "-o", folder, "--minutes", minutes]
+    path = f"{ROOT / 'recipes/default'}:{ROOT / 'src'}"
+    environment = {**ENVIRONMENT, "PYTHONPATH": path}
+    return subprocess.run([*map(str, command)], capture_output=True, text=True, env=environment)
 
 
 @pytest.mark.slow
@@ -65,13 +66,31 @@ def test_a_store_that_gets_ready_joins_the_training_that_goes_on(
 
 def test_what_is_no_configuration_is_refused_before_anything_is_made(tmp_path: Path) -> None:
     config = tmp_path / "rounds.toml"
-    for text, sentence in (
-        ("[model]\n", "lacks the section [render]"),
-        ("[render\n", "cannot be read"),
+    whole = CONFIG.format(codec="default")
+    for text, minutes, sentence in (
+        ("[model]\n", 1, "lacks the section [render]"),
+        ("[render\n", 1, "cannot be read"),
+        (whole.replace("workers_beside", "other"), 1, "lacks workers_beside"),
+        (whole.replace("codec", "preset_"), 1, "lacks from, or codec"),
+        (whole, 0, "--minutes is 0"),
+        (whole, float("nan"), "--minutes is nan"),
     ):
         config.write_text(text)
-        done = rounds(config, tmp_path / "out", 1)
+        done = rounds(config, tmp_path / "out", minutes)
         assert done.returncode == 1
         assert sentence in done.stderr
         assert "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_minutes_that_end_before_there_is_a_store_are_no_training(
+    tiny_codec: SpectralCodec, tmp_path: Path
+) -> None:
+    save_codec(tiny_codec, tmp_path / "codec")
+    config = tmp_path / "rounds.toml"
+    config.write_text(CONFIG.format(codec=tmp_path / "codec"))
+    done = rounds(config, tmp_path / "out", 0.01)
+    assert done.returncode == 1
+    assert "give more" in done.stderr
+    assert not (tmp_path / "out/model").exists()
