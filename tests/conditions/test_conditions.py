@@ -7,13 +7,21 @@ import torch
 from sounds import RATE, tone
 from timbrel.codec.spectral import SpectralCodec, tiny
 from timbrel.conditions.adversary import Adversary, chance_error, guess_error
-from timbrel.conditions.listener import KEYS, LOWEST, Listener, ListenerConfig, listener_loss
+from timbrel.conditions.listener import (
+    KEYS,
+    LOWEST,
+    Listener,
+    ListenerConfig,
+    Summary,
+    listener_loss,
+)
 from timbrel.conditions.outline import ENVELOPES, RATIOS, Envelopes, Outline
 from timbrel.conditions.structure import CqtEncoder, RollEncoder, StructureConfig
 from timbrel.conditions.timbre import TimbreConfig, TimbreEncoder, contrastive_loss
 from timbrel.notes import Notes
 from timbrel.posterior import read_notes
 from timbrel.roll import roll
+from timbrel.training.listener import begin_from
 
 
 def rolled(rows: list[tuple[float, float, int, int]], frames: int = 80) -> torch.Tensor:
@@ -191,11 +199,40 @@ def test_notes_written_as_probabilities_are_read_back() -> None:
     assert len(read_notes(0 * onset, 0 * sounding, rate)) == 0
 
 
+def test_what_is_added_to_a_listener_is_silent_at_first() -> None:
+    torch.manual_seed(0)
+    before = Listener(RATE, 1024, ListenerConfig(width=8, blocks=2))
+    after = Listener(RATE, 1024, ListenerConfig(width=8, blocks=2, summary=16, after=2))
+    begin_from(after, before)
+    spectra = before.features(torch.from_numpy(tone(440, 1.0))[None])
+    torch.testing.assert_close(after(spectra), before(spectra))
+    after(spectra).square().mean().backward()
+    assert after.summary is not None
+    for layer in (after.summary.to_key, after.summary.to_all, after.after[0].narrow):
+        assert layer.weight.grad.abs().max() > 0
+
+
+def test_a_summary_tells_every_key_of_what_sounds_in_others_for_seconds_around() -> None:
+    torch.manual_seed(0)
+    summary = Summary(8, 16)
+    torch.nn.init.normal_(summary.to_key.weight)
+    torch.nn.init.normal_(summary.to_all.weight)
+    x = torch.randn(1, 8, KEYS, 100)
+    other = x.clone()
+    other[:, :, 3, 50] += 1
+    with torch.no_grad():
+        moved = (summary(other) - summary(x)).abs().amax((0, 1))
+    far = moved[60]  # of a key five octaves above
+    assert far[50 - 25 : 50 + 25].min() > 0
+    assert far[: 50 - 30].max() == far[50 + 31 :].max() == 0
+
+
 @pytest.mark.slow
-def test_a_listener_learns_to_hear_pitch() -> None:
+@pytest.mark.parametrize("more", [{}, {"summary": 32, "after": 2}])
+def test_a_listener_learns_to_hear_pitch(more: dict[str, int]) -> None:
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
-    listener = Listener(RATE, 1024, ListenerConfig(width=16, blocks=2))
+    listener = Listener(RATE, 1024, ListenerConfig(width=16, blocks=2, **more))
     optimiser = torch.optim.Adam(listener.parameters(), 5e-3)
 
     def batch(size: int) -> tuple[torch.Tensor, torch.Tensor]:

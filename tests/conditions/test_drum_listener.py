@@ -128,6 +128,22 @@ def test_a_listener_learns_to_hear_drums_and_to_tell_them_from_tones(tmp_path: P
     assert len(hear(listener, samples, FRAME_RATE).drums())
 
 
+@pytest.mark.parametrize("only", ["notes", "drums"])
+def test_one_part_learns_and_the_other_stays_as_it_is(tmp_path: Path, only: str) -> None:
+    store = kit_store(tmp_path / "store", kits=1, tones=1)
+    before = Listener(RATE, HOP, SMALL)
+    after = train_listener(
+        store, tmp_path / "run", RATE, HOP, replace(SMALL, summary=8, after=1),
+        ListenerTraining(batch=2, frames=24, only=only), Budget(steps=2), CPU, start_from=before,
+    )  # fmt: skip
+    weights = after.state_dict()
+    same = {name for name, was in before.state_dict().items() if torch.equal(weights[name], was)}
+    drums = {name for name in before.state_dict() if name.startswith("drums.")}
+    learned = before.state_dict().keys() - same
+    assert learned
+    assert learned <= (drums if only == "drums" else before.state_dict().keys() - drums)
+
+
 def test_a_listener_without_drums_or_of_another_size_is_named(tmp_path: Path) -> None:
     store, training = kit_store(tmp_path / "store", kits=1, tones=1), ListenerTraining(frames=24)
 

@@ -142,7 +142,7 @@ def listener(
     steps: Steps = None,
     minutes: Minutes = None,
     batch: Annotated[int, typer.Option(min=1, help="Excerpts per step and process.")] = 8,
-    only: Annotated[str, typer.Option(help="drums: that part alone learns, with --from.")] = "",
+    only: Annotated[str, typer.Option(help="notes or drums: that part alone learns.")] = "",
     precision: Precision = "fp32",
     seed: Seed = 0,
     device: Device = "auto",

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from timbrel.conditions.drums import DrumListener, hear_drums
+from timbrel.nn.causal import ConvNeXtBlock, Norm
 from timbrel.notes import Notes
 from timbrel.posterior import KEYS, LOWEST, read_notes
 from timbrel.spectra import ConstantQ
@@ -24,9 +25,23 @@ HARMONICS = (0.5, 1, 2, 3, 4, 5, 6, 7)
 # Samples of analysis: long windows tell semitones apart, short ones see onsets.
 WINDOWS = (8_192, 2_048)
 ONSET_LEVEL = 0.65  # least probability of an onset: best note F1 on validation renders
-BLOCK, MARGIN = 1024, 32  # frames heard at once, and beside them
-# Keys and frames that a block sees: one key's course, or two octaves around it.
-NEAR, FAR = (1, 9), (25, 3)
+BLOCK, MARGIN = 1024, 72  # frames heard at once, and beside them
+
+
+@dataclass(frozen=True)
+class Sight:
+    """Keys and frames that a block sees, so many of each, and how far these lie apart."""
+
+    keys: int
+    frames: int
+    between_keys: int = 1
+    between_frames: int = 1
+
+
+NEAR, AROUND = Sight(1, 9), Sight(25, 3)  # one key's course, or two octaves around it
+OCTAVES_APART, LONG = Sight(5, 3, between_keys=12), Sight(1, 5, between_frames=3)
+SUMMARY = 6  # channels of a key that its frame's summary takes in and gives back
+SUMMARY_BLOCKS, SUMMARY_FRAMES = 3, 21  # frames that one of its blocks sees
 
 
 @dataclass(frozen=True)
@@ -34,13 +49,15 @@ class ListenerConfig:
     """Size of the listener."""
 
     width: int = 40  # channels of every key
-    blocks: int = 5  # alternately of near and far sight
+    blocks: int = 5  # alternately of a key's course and of the keys around it
+    summary: int = 0  # channels of a frame's summary of all keys; 0: there is none
+    after: int = 0  # blocks that know it, alternately of octaves and of a longer course
     drums: int = 0  # channels of the part that hears drums; 0: there is none
 
 
 def small(drums: bool = True) -> ListenerConfig:
     """The default model's; `drums` says whether there are any to learn from."""
-    return ListenerConfig(drums=96 if drums else 0)
+    return ListenerConfig(summary=128, after=6, drums=96 if drums else 0)
 
 
 class KeyBlock(nn.Module):
@@ -49,21 +66,72 @@ class KeyBlock(nn.Module):
     Args:
         width: channels.
         sight: keys and frames that are seen.
+        silent: begin as nothing, so that a trained listener can be given more of them.
     """
 
-    def __init__(self, width: int, sight: tuple[int, int]) -> None:
+    def __init__(self, width: int, sight: Sight, silent: bool = False) -> None:
         super().__init__()
-        padding = (sight[0] // 2, sight[1] // 2)
-        self.mix = nn.Conv2d(width, width, sight, padding=padding, groups=width)
-        self.norm = nn.LayerNorm(width)
+        apart = (sight.between_keys, sight.between_frames)
+        padding = (sight.keys // 2 * apart[0], sight.frames // 2 * apart[1])
+        kernel = (sight.keys, sight.frames)
+        self.mix = nn.Conv2d(width, width, kernel, padding=padding, dilation=apart, groups=width)
+        self.norm = Norm(width)
         self.widen = nn.Linear(width, 2 * width)
         self.narrow = nn.Linear(2 * width, width)
+        if silent:
+            nothing(self.narrow)
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, width, keys, frames) -> same shape."""
         h = self.norm(self.mix(x).permute(0, 2, 3, 1))
         h = self.narrow(F.gelu(self.widen(h)))
         return x + h.permute(0, 3, 1, 2)
+
+
+class Summary(nn.Module):
+    """What plays: all keys of a frame and of 0.7 s on either side of it, told to every key.
+
+    Which partials an instrument has is seen of all its notes, not of one key: where an octave is
+    doubtful, that decides. It begins as nothing.
+
+    Args:
+        width: channels of every key.
+        channels: of the summary.
+    """
+
+    def __init__(self, width: int, channels: int) -> None:
+        super().__init__()
+        self.gather = nn.Conv2d(width, SUMMARY, 1)
+        self.enter = nn.Conv1d(SUMMARY * KEYS, channels, 1)
+        self.blocks = nn.ModuleList(
+            ConvNeXtBlock(channels, SUMMARY_FRAMES) for _ in range(SUMMARY_BLOCKS)
+        )
+        self.leave = nn.Conv1d(channels, SUMMARY * KEYS, 1)
+        self.to_key, self.to_all = nn.Conv2d(SUMMARY, width, 1), nn.Conv1d(channels, width, 1)
+        nothing(self.to_key)
+        nothing(self.to_all)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, width, keys, frames) -> same shape."""
+        # blocks see the past: moved by half of what they see, as much of the future
+        later = SUMMARY_BLOCKS * (SUMMARY_FRAMES // 2)
+        h = self.enter(F.pad(self.gather(x).flatten(1, 2), (0, later)))
+        for block in self.blocks:
+            h = block(h)
+        h = F.gelu(h[:, :, later:])
+        told = self.to_key(F.gelu(self.leave(h).unflatten(1, (SUMMARY, KEYS))))
+        return x + told + self.to_all(h)[:, :, None]
+
+
+def nothing(layer: nn.Linear | nn.Conv1d | nn.Conv2d) -> None:
+    """Let a layer begin with zeros."""
+    nn.init.zeros_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+
+
+# parts that a listener may be given later: they are silent until they have learned
+ADDED = ("summary.", "after.", "drums.")
 
 
 class Listener(nn.Module):
@@ -88,7 +156,12 @@ class Listener(nn.Module):
         seen = len(WINDOWS) * len(HARMONICS) * BINS_PER_SEMITONE
         self.enter = nn.Conv2d(seen, config.width, (1, 3), padding=(0, 1))
         self.blocks = nn.ModuleList(
-            KeyBlock(config.width, FAR if k % 2 else NEAR) for k in range(config.blocks)
+            KeyBlock(config.width, AROUND if k % 2 else NEAR) for k in range(config.blocks)
+        )
+        self.summary = Summary(config.width, config.summary) if config.summary else None
+        self.after = nn.ModuleList(
+            KeyBlock(config.width, LONG if k % 2 else OCTAVES_APART, silent=True)
+            for k in range(config.after)
         )
         self.leave = nn.Conv2d(config.width, 3, 1)
         # most keys are silent most of the time
@@ -107,7 +180,12 @@ class Listener(nn.Module):
         level = spectra.amax((1, 2, 3), keepdim=True).clamp_min(1e-3)
         stacked = torch.cat([self._keys(spectra / level, shift) for shift in self.shifts], 1)
         x = self.enter(stacked)
+        x = x.contiguous(memory_format=torch.channels_last)  # a block's network is of channels
         for block in self.blocks:
+            x = block(x)
+        if self.summary is not None:
+            x = self.summary(x)
+        for block in self.after:
             x = block(x)
         logits: Tensor = self.leave(F.gelu(x))
         return logits

@@ -10,7 +10,7 @@ from scipy.signal import sosfilt
 from torch import Tensor
 
 from timbrel.conditions.drums import DrumListener, drum_loss
-from timbrel.conditions.listener import Listener, ListenerConfig, listener_loss
+from timbrel.conditions.listener import ADDED, Listener, ListenerConfig, listener_loss
 from timbrel.data.store import Store
 from timbrel.errors import DataError, InputError, TrainingError
 from timbrel.roll import roll
@@ -25,16 +25,17 @@ class ListenerTraining:
     """How to train a listener."""
 
     batch: int = 8  # excerpts per step and process
-    frames: int = 96  # latent frames of an excerpt
+    frames: int = 128  # latent frames of an excerpt
     peak_rate: float = 2e-3  # learning rate after warm-up
     seed: int = 0
     mixture: float = 0.3  # share of excerpts that are two renditions added
     noise: float = 0.3  # share with a noise floor
     precision: str = "fp32"  # of convolutions and products: "fp32" or "bf16"
-    only: str = ""  # "drums": that part alone learns, as where --from lacks it; "": everything
+    only: str = ""  # "notes" or "drums": that part alone learns; "": both
 
     def __post_init__(self) -> None:
-        for name, choices in {"precision": ("fp32", "bf16"), "only": ("", "drums")}.items():
+        known = {"precision": ("fp32", "bf16"), "only": ("", "notes", "drums")}
+        for name, choices in known.items():
             if getattr(self, name) not in choices:
                 raise InputError(f"{name} is '{getattr(self, name)}'; it can be one of {choices}")
 
@@ -117,11 +118,11 @@ class Sounds:
 
     def __init__(self, store: Store, listener: Listener, training: ListenerTraining) -> None:
         self.listener, self.training = listener, training
-        if training.only and listener.drums is None:
+        if training.only == "drums" and listener.drums is None:
             raise DataError(f"{store.path} holds no drums, so there is nothing to learn of them")
         self.pitched = Passages(store, listener.hop, training)
         self.kits = None
-        if listener.drums is not None:
+        if listener.drums is not None and training.only != "notes":
             self.kits = Passages(store, listener.hop, training, drums=True)
 
     @property
@@ -135,7 +136,7 @@ class Sounds:
         low = self.training.precision == "bf16"
         audio, rolls = (part.to(device) for part in self.pitched.batch(rng))
         loss = torch.zeros((), device=device)
-        if not self.training.only:
+        if self.training.only != "drums":
             spectra = self.listener.features(audio)
             with torch.autocast(device.type, torch.bfloat16, enabled=low):
                 logits = self.listener(spectra)
@@ -155,7 +156,7 @@ class Sounds:
 
 
 def begin_from(listener: Listener, other: Listener) -> None:
-    """Take over weights; a part that hears drums may be new.
+    """Take over weights; what is only added to them (`ADDED`) may be new.
 
     Raises:
         TrainingError: a listener of another size.
@@ -163,7 +164,7 @@ def begin_from(listener: Listener, other: Listener) -> None:
     weights = other.state_dict()
     known = listener.state_dict()
     unlike = [n for n, w in weights.items() if n not in known or known[n].shape != w.shape]
-    new = [name for name in known if name not in weights and not name.startswith("drums.")]
+    new = [name for name in known if name not in weights and not name.startswith(ADDED)]
     if unlike or new:
         raise TrainingError(
             f"the listener to start from is of another size ({(unlike + new)[0]}); leave out --from"
@@ -195,7 +196,7 @@ def train_listener(
         budget: steps or minutes.
         device: where to compute.
         on_step: called after each step with the step and the share of the budget used.
-        start_from: weights to start a new run from; it may lack the part that hears drums.
+        start_from: weights to start a new run from; it may lack the parts in `ADDED`.
 
     Returns:
         The listener with its averaged weights, also saved in `folder/listener`.
@@ -216,8 +217,8 @@ def train_listener(
         elif start_from is not None:
             begin_from(listener, start_from)
         if training.only:
-            listener.requires_grad_(False)
-            sounds.drums.requires_grad_(True)
+            for name, weight in listener.named_parameters():
+                weight.requires_grad_(name.startswith("drums.") == (training.only == "drums"))
         optimiser = Optimiser(listener, "adamw", betas=(0.9, 0.999))  # it has hardly a matrix
         descent = Descent(listener, optimiser, training.peak_rate, 0.998)
         course = Course(run, budget, state)
