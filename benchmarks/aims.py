@@ -39,10 +39,14 @@ class Report:
         self.records = read_records(folder)
 
     @property
+    def cases(self) -> int:
+        """Of each level that were run."""
+        return max(row.cases for (level, _), row in self.rows.items() if level in self.levels)
+
+    @property
     def size(self) -> str:
         """Levels, and cases of each that were run."""
-        most = max(row.cases for (level, _), row in self.rows.items() if level in self.levels)
-        return f"{len(self.levels)} x {most}"
+        return f"{len(self.levels)} x {self.cases}"
 
     def value(self, system: str, score: str, level: str = "") -> Interval:
         """A number of the report; NaN three times if it has none."""
@@ -134,6 +138,7 @@ class Aim:
         most: likewise.
         digits: to print.
         beside: reference rows whose numbers mean something here.
+        choice: whether one of a level's cases is chosen, so that chance is 1 of their number.
     """
 
     words: str
@@ -143,6 +148,7 @@ class Aim:
     most: float = math.inf
     digits: int = 2
     beside: tuple[str, ...] = (TRUTH, CODEC)
+    choice: bool = False
 
     def line(self, report: Report | None) -> str:
         """A row of the table."""
@@ -154,6 +160,7 @@ class Aim:
             if math.isfinite(low):
                 cells[3] += f" ({number(low, self.digits)} to {number(high, self.digits)})"
             beside = [number(self.measure(report, s)[0], self.digits) for s in self.beside]
+            beside += [f"chance {number(1 / report.cases, self.digits)}"] * self.choice
             cells[4] = ", ".join(beside) or "-"
             if math.isfinite(value):
                 cells[5] = "reached" if self.least <= value <= self.most else "**not reached**"
@@ -166,8 +173,8 @@ AIMS = (
     *(Aim("note F1 over the codec's", name, share_of(CODEC), least=0.95) for name in BOTH),
     *(Aim("octave errors", name, mean("octave_errors"), most=0.02, digits=3) for name in BOTH),
     *(Aim("nearer to example than source", name, mean("nearer"), least=0.97) for name in BOTH),
-    Aim("identified, seen recordings", "unseen", identified("seen"), least=0.85),
-    Aim("identified, unseen recordings", "unseen", identified("unseen"), least=0.65),
+    Aim("identified, seen recordings", "unseen", identified("seen"), least=0.85, choice=True),
+    Aim("identified, unseen recordings", "unseen", identified("unseen"), least=0.65, choice=True),
     *(Aim("Fréchet distance over the codec's", name, distance, most=2) for name in BOTH),
     Aim("of truth's note F1, 8 voices over 1", "polyphony", many_voices, least=0.85),
     Aim(

@@ -20,7 +20,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from card import RUNS, write_card
 
@@ -33,7 +33,14 @@ from timbrel.training.run import Budget, differences, last_line
 
 PATIENCE = 60  # seconds that a stopped stage has to save what it did
 SEEDS = {"train": 1, "valid": 2}
-SECTIONS = ("render", "codec", "listener", "model", "sampling", "evaluate")  # "distil" if wanted
+NEEDED: dict[str, tuple[str, ...]] = {  # and a section [distil], if wanted
+    "render": ("train", "valid", "synth_share"),
+    "codec": (),
+    "listener": (),
+    "model": (),
+    "sampling": (),
+    "evaluate": ("protocols",),
+}
 
 
 @dataclass(frozen=True)
@@ -142,8 +149,13 @@ def unasked(protocols: Iterable[str]) -> dict[str, str]:
                     f"sound font here has ({', '.join(missing)}; see `make fonts`)"
                 )
     except TimbrelError as error:
-        sys.exit(f"make.py: {error}")
+        refuse(str(error))
     return reasons
+
+
+def refuse(sentence: str) -> NoReturn:
+    """End the program and say why."""
+    sys.exit(f"{Path(sys.argv[0]).name}: {sentence}")
 
 
 def heed(handler: Callable[..., None] | signal.Handlers) -> None:
@@ -181,9 +193,8 @@ def run(command: list[str], until: float) -> bool:
     if code < 0:  # it could not say why
         name = signal.Signals(-code).name
         why = " (is memory short?)" if name == "SIGKILL" else ""
-        sys.exit(
-            f"make.py: `timbrel {command[0]}` was ended by {name}{why}; the same command goes on "
-            "from there"
+        refuse(
+            f"`timbrel {command[0]}` was ended by {name}{why}; the same command goes on from there"
         )
     if code:
         sys.exit(code)  # the command has said why
@@ -208,10 +219,13 @@ def kept(stage: Stage, done: Path) -> dict[str, Any] | None:
     text = path.read_text() if path.exists() else ""
     if not text:  # not done, or by a recipe that kept nothing: what is finished ends at once
         return None
-    record: dict[str, Any] = json.loads(text)
+    try:
+        record: dict[str, Any] = json.loads(text)
+    except json.JSONDecodeError as error:
+        refuse(f"{path} is damaged ({error}); remove it: a stage that was done ends at once")
     for name, (wanted, found) in differences(stage.settings, record["settings"]):
-        sys.exit(
-            f"make.py: stage '{stage.name}' was done with {name} = {found}, not {wanted}; give "
+        refuse(
+            f"stage '{stage.name}' was done with {name} = {found}, not {wanted}; give "
             "another folder with -o, or the same setting"
         )
     return record
@@ -222,15 +236,23 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        sys.exit(f"make.py: {path} cannot be read: {error}")
+        refuse(f"{path} cannot be read: {error}")
+
+
+def check(config: dict[str, Any], needed: dict[str, tuple[str, ...]], path: Path, see: str) -> None:
+    """End the program with a sentence if a section, or what it must say, is missing."""
+    for section, names in needed.items():
+        if section not in config:
+            refuse(f"{path} lacks the section [{section}]; see {see}")
+        for name in names:
+            if name not in config[section]:
+                refuse(f"[{section}] of {path} lacks {name}; see {see}")
 
 
 def read_config(path: Path) -> dict[str, Any]:
     """The configuration; ends the program with a sentence if it is none."""
     config = read_toml(path)
-    missing = [name for name in SECTIONS if name not in config]
-    if missing:
-        sys.exit(f"make.py: {path} lacks the section [{missing[0]}]; see two-cores.toml")
+    check(config, NEEDED, path, "two-cores.toml")
     if "recipe" in config["model"]:
         config["model"]["recipe"] = path.parent / config["model"]["recipe"]
     config["evaluate"]["protocols"] = [
@@ -271,11 +293,14 @@ def main() -> None:
                 return
         records[stage.name] = asdict(stage)
         write_text(done / stage.name, json.dumps(asdict(stage), indent=1))
-    commands = [words for record in records.values() for words in record["commands"]]
+    commands = [words for record in records.values() if record for words in record["commands"]]
     card = write_card(out, commands, config["render"], reasons.values())
     print(f"\nall done: {out / 'timbrel-small'}; its card is {card}")
 
 
 if __name__ == "__main__":
     heed(interrupt)
-    main()
+    try:
+        main()
+    except OSError as problem:  # a folder that cannot be made, a full disk
+        refuse(f"{problem}; when that is mended, the same command goes on")

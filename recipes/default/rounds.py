@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from make import arguments, fonts, heed, interrupt, read_toml
+from make import arguments, check, fonts, heed, interrupt, read_toml, refuse
 
 from timbrel.training.run import last_line
 
@@ -126,15 +126,10 @@ def rounds(stores: Stores, settings: dict[str, Any], out: Path, until: float) ->
 def read_rounds(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Sections [render] and [model]; ends the program with a sentence if something is missing."""
     config = read_toml(path)
-    for section, needed in NEEDED.items():
-        if section not in config:
-            sys.exit(f"rounds.py: {path} lacks the section [{section}]; see rounds.toml")
-        for name in needed:
-            if name not in config[section]:
-                sys.exit(f"rounds.py: [{section}] of {path} lacks {name}; see rounds.toml")
+    check(config, NEEDED, path, "rounds.toml")
     model = dict(config["model"])
     if "codec" not in model and "from" not in model:
-        sys.exit(f"rounds.py: [model] of {path} lacks from, or codec; see rounds.toml")
+        refuse(f"[model] of {path} lacks from, or codec; see rounds.toml")
     if "recipe" in model:
         model["recipe"] = path.parent / model["recipe"]
     return config["render"], model
@@ -148,7 +143,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, required=True, help="of all that is done")
     options = parser.parse_args()
     if not 0 < options.minutes < float("inf"):
-        sys.exit(f"rounds.py: --minutes is {options.minutes:g}; give a number above 0")
+        refuse(f"--minutes is {options.minutes:g}; give a number above 0")
     until = time.monotonic() + 60 * options.minutes
     render, model = read_rounds(options.config)
     stores = Stores(render, model.get("codec") or model["from"], options.output)
@@ -163,7 +158,7 @@ def main() -> None:
     finally:
         stores.end()
     if not count:
-        sys.exit("rounds.py: the minutes were over when the first store was ready; give more")
+        refuse("the minutes were over when the first store was ready; give more")
     print(f"\n{options.output / 'model/model'}: trained on {count} stores at last")
 
 

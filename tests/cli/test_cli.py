@@ -204,6 +204,8 @@ def test_from_nothing_to_a_rendered_piece_by_the_documented_commands(
          "--recipe", "heard-notes", "--steps", 3, "--batch", 2],
         ["train", "assemble", "--codec", codec / "codec", "--network", model / "model",
          "--network", tmp_path / "tuned" / "model", "-o", tmp_path / "mean"],
+        ["train", "assemble", "--codec", tmp_path / "mine", "--temperature", 0.8,
+         "--network", tmp_path / "tuned" / "model", "-o", tmp_path / "tuned" / "assembled"],
         # and the paper's way, from audio
         ["prepare", "spectra", store],
         ["train", "model", "--data", store, "--codec", codec / "codec", "-o", tmp_path / "paper",
@@ -218,6 +220,14 @@ def test_from_nothing_to_a_rendered_piece_by_the_documented_commands(
         assert done.returncode == 0, f"{arguments}: {done.stderr[-2000:]}"
     assert (tmp_path / "a.wav").exists()
     assert (tmp_path / "b.wav").exists()
+    # what was tuned is sampled as what it began from, but for what was said
+    about = json.loads((tmp_path / "tuned" / "assembled" / "config.json").read_text())["about"]
+    assert about["sampling"] == {"sampler": "multistep", "temperature": 0.8}
+    refused = timbrel("train", "assemble", "--codec", tmp_path / "mine", "--card", tone_file,
+                      "--network", model / "model", "-o", tmp_path / "c")  # fmt: skip
+    assert refused.returncode == 2
+    assert "cannot be read as text" in refused.stderr
+    assert not (tmp_path / "c").exists()
 
 
 @pytest.mark.slow

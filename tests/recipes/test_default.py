@@ -207,7 +207,7 @@ def test_a_protocol_without_its_sounds_is_named_and_a_wrong_one_refused(
     (reason,) = recipe.unasked(["midi-to-audio", "unseen", "cover"]).values()
     assert "'unseen' is not asked: it needs sounds of kinds" in reason
     assert "(unseen-seen, seen-unseen; see" in reason
-    with pytest.raises(SystemExit, match=r"make\.py: there is no protocol 'unheard'"):
+    with pytest.raises(SystemExit, match=r"there is no protocol 'unheard'"):
         recipe.unasked(["unheard"])
 
 
@@ -260,9 +260,22 @@ def test_every_stage_is_a_command_that_exists(
 
 
 def test_a_wrong_configuration_is_named(make: Make, tmp_path: Path) -> None:
-    for text, words in (("[render", "cannot be read"), ("[render]\n", "lacks the section [codec]")):
+    for text, out, words in (
+        ("[render", "out", "cannot be read"),
+        ("[render]\ntrain = 1\nvalid = 1\nsynth_share = 1\n", "out", "lacks the section [codec]"),
+        (TINY.replace("valid = ", "held_out = "), "out", "[render] of"),
+        (TINY.replace("protocols = ", "protocol = "), "out", "lacks protocols"),
+        (TINY, "bad.toml/out", "Not a directory"),
+    ):
         (tmp_path / "bad.toml").write_text(text)
-        answer = make(tmp_path / "bad.toml", "-o", tmp_path / "out")
+        answer = make(tmp_path / "bad.toml", "-o", tmp_path / out)
         assert answer.returncode != 0
         assert words in answer.stderr
         assert "Traceback" not in answer.stderr
+
+
+def test_a_damaged_note_of_what_is_done_is_named(recipe: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "codec").write_text('{"name": "codec", "comm')
+    stage = recipe.Stage("codec", [], {})
+    with pytest.raises(SystemExit, match=r"codec is damaged .* remove it"):
+        recipe.kept(stage, tmp_path)

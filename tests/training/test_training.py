@@ -15,6 +15,7 @@ from timbrel.codec import rave
 from timbrel.codec.codec import Codec
 from timbrel.codec.rave import after_start
 from timbrel.codec.spectral import SpectralCodec, tiny
+from timbrel.conditions.listener import Listener, ListenerConfig
 from timbrel.data.pairs import Corruption, Pairs
 from timbrel.data.render.endless import Endless
 from timbrel.data.store import Store
@@ -25,7 +26,7 @@ from timbrel.network import Network
 from timbrel.network import tiny as tiny_model
 from timbrel.notes import Notes
 from timbrel.roll import roll
-from timbrel.serialize import load_codec
+from timbrel.serialize import load_codec, load_listener
 from timbrel.training.codec import train_codec
 from timbrel.training.codec_objective import CodecTraining, SpectralObjective, rave_training
 from timbrel.training.course import learning_rate
@@ -34,7 +35,7 @@ from timbrel.training.listener import ListenerTraining, train_listener
 from timbrel.training.model import train_model
 from timbrel.training.objective import Objective
 from timbrel.training.recipe import read_recipe
-from timbrel.training.run import Budget, torch_generator
+from timbrel.training.run import Budget, Run, torch_generator
 from timbrel.training.settings import ModelTraining
 
 CPU = torch.device("cpu")
@@ -164,7 +165,7 @@ def test_a_killed_model_run_ends_with_the_same_weights(
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(
-    small_store: Store, tmp_path: Path, kill_at
+    small_store: Store, tmp_path: Path, kill_at, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def train(folder: Path, **more: object) -> SpectralCodec:
         return train_codec(small_store, folder, tiny(), QUICK_CODEC, Budget(steps=6), CPU, **more)
@@ -172,9 +173,18 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     whole = train(tmp_path / "whole")
     with pytest.raises(Killed):
         train(tmp_path / "cut", on_step=kill_at(5))
-    newest = sorted((tmp_path / "cut" / "checkpoints").iterdir())[-1]
-    newest.write_bytes(newest.read_bytes()[:1000])
+    before, newest = sorted((tmp_path / "cut" / "checkpoints").iterdir())
+    good = before.read_bytes()
+    for path in (before, newest):
+        path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(TrainingError, match=r"no checkpoint in .* can be read"):
+        train(tmp_path / "cut")  # it would begin anew without a word
+    before.write_bytes(good)
+    capsys.readouterr()
     assert same(train(tmp_path / "cut"), whole)
+    said = capsys.readouterr().out
+    assert f"{newest} is damaged" in said
+    assert f"goes on from step {int(before.stem.removeprefix('step-'))}" in said
 
 
 def test_a_run_with_other_settings_is_refused_by_name(small_store: Store, tmp_path: Path) -> None:
@@ -331,13 +341,37 @@ def test_the_paper_s_way_trains_with_its_adversary(
     assert losses(tmp_path, "confusion")
 
 
-def test_a_listener_trains_and_resumes(small_store: Store, tmp_path: Path) -> None:
-    from timbrel.conditions.listener import ListenerConfig
+def test_a_killed_listener_run_ends_with_the_same_weights(
+    small_store: Store, tmp_path: Path, kill_at
+) -> None:
+    size = ListenerConfig(width=4, blocks=1, summary=8, after=1)
+    training = ListenerTraining(batch=2, frames=24)
 
-    size, training = ListenerConfig(width=4, blocks=1), ListenerTraining(batch=2, frames=24)
-    for steps in (2, 4):
-        train_listener(small_store, tmp_path, RATE, 1024, size, training, Budget(steps=steps), CPU)
-    assert (tmp_path / "listener" / "listener.safetensors").exists()
+    def train(folder: Path, **more: object) -> Listener:
+        arguments = (small_store, folder, RATE, 1024, size, training, Budget(steps=4), CPU)
+        return train_listener(*arguments, **more)
+
+    whole = train(tmp_path / "whole")
+    with pytest.raises(Killed):
+        train(tmp_path / "cut", on_step=kill_at(2))
+    assert same(train(tmp_path / "cut"), whole)
+    saved = load_listener(tmp_path / "cut" / "listener", RATE, 1024)  # in half precision
+    for one, other in zip(saved.parameters(), whole.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+
+
+def test_the_pace_and_the_time_that_is_left_are_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Run(tmp_path, {}) as run:
+        run.gather({"loss": torch.tensor(1.0)})
+        run.gather({"loss": torch.tensor(3.0)})
+        run.log_gathered(50, 1, seconds=100.0, progress=0.25)
+        run.log_gathered(100, 1, seconds=125.0, progress=0.5)
+    first, second = capsys.readouterr().out.splitlines()
+    assert "loss 2 " in first
+    assert "0.50 steps/s  5:00 left" in first
+    assert "2.00 steps/s  2:05 left" in second
 
 
 @pytest.mark.slow

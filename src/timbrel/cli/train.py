@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from timbrel.cli.assemble import assemble
 from timbrel.cli.options import Trust
 from timbrel.errors import InputError
 
@@ -326,61 +327,4 @@ def distil(
     print(f"{output / 'model'}: few-step model saved")
 
 
-@app.command()
-def assemble(
-    codec: Annotated[
-        str, typer.Option(help="The codec that it was trained with; a folder, or 'default'.")
-    ],
-    network: Annotated[
-        list[Path],
-        typer.Option(help="Folder that `train model` saved; repeated: the mean of their weights."),
-    ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Model folder to write.")],
-    listener: Annotated[
-        str | None, typer.Option(help="Folder that `train listener` saved, or 'default'.")
-    ] = None,
-    name: Annotated[str, typer.Option(help="Name of the model.")] = "model",
-    licence: Annotated[str, typer.Option(help="Licence of the weights.")] = "unknown",
-    steps: Annotated[int | None, typer.Option(min=1, help="Evaluations that it will use.")] = None,
-    sampler: Annotated[
-        str | None, typer.Option(help="That it will use: euler, heun or multistep.")
-    ] = None,
-    guidance_structure: Annotated[float | None, typer.Option(help="That it will use.")] = None,
-    guidance_timbre: Annotated[float | None, typer.Option(help="That it will use.")] = None,
-    temperature: Annotated[float | None, typer.Option(help="That it will use.")] = None,
-    card: Annotated[
-        Path | None, typer.Option(help="Model card (Markdown) to put beside it.")
-    ] = None,
-    trust: Trust = False,
-) -> None:
-    """Put codec, network and listener together into one model folder for `--model`."""
-    from timbrel.conditions.listener import ListenerConfig
-    from timbrel.data.files import write_text
-    from timbrel.generate.windows import sampling_of
-    from timbrel.model import folder_of
-    from timbrel.network import mean_of
-    from timbrel.serialize import assemble as write
-    from timbrel.serialize import from_dict, load_codec, load_listener, load_network, read_config
-
-    trained = load_codec(folder_of(codec), trust)
-    heard, size = None, None
-    if listener is not None:
-        home = folder_of(listener)
-        heard = load_listener(home, trained.rate, trained.hop)
-        size = from_dict(ListenerConfig, read_config(home)["listener"], str(home))
-    sampling = {
-        "steps": steps,
-        "sampler": sampler,
-        "structure": guidance_structure,
-        "timbre": guidance_timbre,
-        "temperature": temperature,
-    }
-    chosen = {name: value for name, value in sampling.items() if value is not None}
-    about = {"name": name, "licence": licence, "sampling": chosen}
-    text = None if card is None else card.read_text()
-    mean = mean_of([load_network(folder_of(folder)) for folder in network])
-    sampling_of(chosen, mean.config.denoiser.few_step)  # refuses what no render could do
-    write(output, trained, mean, heard, size, about)
-    if text is not None:
-        write_text(output / "card.md", text)
-    print(f"{output}: model written")
+app.command()(assemble)

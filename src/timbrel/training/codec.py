@@ -30,7 +30,7 @@ from timbrel.training.diagnostics import (
 )
 from timbrel.training.excerpts import excerpts_of
 from timbrel.training.optimiser import Optimiser
-from timbrel.training.run import Budget, Ema, Run, generator, torch_generator
+from timbrel.training.run import Budget, Ema, Run, generator, restore, torch_generator
 
 LOG_EVERY = 50  # steps
 
@@ -80,7 +80,7 @@ def train_codec(
         learning = objective.learning(0.0)  # all that ever learns, whatever is resumed
         state = run.latest()
         if state is not None:
-            codec.load_state_dict(state["codec"])
+            restore(codec, state["codec"], folder)
             discriminator.load_state_dict(state["discriminator"])
             judge.load_state_dict(state["judge"])
         elif start_from is not None:

@@ -32,7 +32,7 @@ from timbrel.training.draws import Draws, workers_for
 from timbrel.training.model import check_finite, pairs_of
 from timbrel.training.objective import Objective
 from timbrel.training.optimiser import Optimiser
-from timbrel.training.run import Budget, Ema, Run
+from timbrel.training.run import Budget, Ema, Run, restore
 from timbrel.training.settings import ModelTraining
 
 
@@ -253,7 +253,7 @@ def distil(
     with Run(folder, settings) as run:
         state = run.latest()
         if state is not None:
-            denoiser.load_state_dict(state["denoiser"])
+            restore(denoiser, state["denoiser"], folder)
         optimiser = Optimiser(denoiser, "adamw", weight_decay=0.0)
         descent = Descent(denoiser, optimiser, training.peak_rate, 0.998)
         course = Course(run, budget, state)

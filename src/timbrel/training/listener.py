@@ -17,7 +17,7 @@ from timbrel.roll import roll
 from timbrel.serialize import save_listener
 from timbrel.training.course import Course, Descent
 from timbrel.training.optimiser import Optimiser
-from timbrel.training.run import Budget, Run, generator
+from timbrel.training.run import Budget, Run, generator, restore
 
 
 @dataclass(frozen=True)
@@ -155,6 +155,14 @@ class Sounds:
         return loss
 
 
+def unlearnable(run: Run, name: str, step: int) -> TrainingError:
+    """What to say of a number that is not finite; what led to it is drawn again from the seed."""
+    return TrainingError(
+        f"the listener's {name} is not finite at step {step}; the last good checkpoint is in "
+        f"{run.checkpoints}; look for damaged audio"
+    )
+
+
 def begin_from(listener: Listener, other: Listener) -> None:
     """Take over weights; what is only added to them (`ADDED`) may be new.
 
@@ -213,7 +221,7 @@ def train_listener(
     with Run(folder, settings) as run:
         state = run.latest()
         if state is not None:
-            listener.load_state_dict(state["listener"])
+            restore(listener, state["listener"], folder)
         elif start_from is not None:
             begin_from(listener, start_from)
         if training.only:
@@ -234,10 +242,10 @@ def train_listener(
             rng = generator(training.seed, step, run.ranks.rank, purpose=4)
             loss = sounds.loss(rng, device)
             if not torch.isfinite(loss):
-                raise TrainingError(f"the listener's loss is not finite at step {step}")
+                raise unlearnable(run, "loss", step)
             loss.backward()
             if not torch.isfinite(descent.move(course)):
-                raise TrainingError(f"the listener's gradient is not finite at step {step}")
+                raise unlearnable(run, "gradient", step)
             course.advance()
             run.gather({"loss": loss})
             if course.step % 50 == 0 or course.progress >= 1:

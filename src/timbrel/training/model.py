@@ -36,6 +36,7 @@ from timbrel.training.run import (
     Run,
     differences,
     generator,
+    restore,
     settings_of,
     torch_generator,
 )
@@ -112,7 +113,7 @@ def train_model(
     with Run(folder, settings) as run:
         state = run.latest()
         if state is not None:
-            resume(network, state["network"], folder)
+            restore(network, state["network"], folder)
         elif start_from is not None:
             network.begin_from(start_from)
         if training.only:
@@ -256,21 +257,6 @@ def pairs_of(store: Store, codec: Codec, config: ModelConfig, training: ModelTra
     )
 
 
-def resume(network: Network, weights: dict[str, Tensor], folder: Path) -> None:
-    """Put a checkpoint's weights into the network.
-
-    Raises:
-        TrainingError: an older version made it, whose networks had other parts.
-    """
-    try:
-        network.load_state_dict(weights)
-    except RuntimeError as error:
-        raise TrainingError(
-            f"the run in {folder} was begun by another version, whose networks have other parts; "
-            "begin a new run with --from its weights"
-        ) from error
-
-
 def learn_only(network: Network, part: str) -> None:
     """Let one part of a network learn, and leave the others as they are.
 
@@ -335,7 +321,8 @@ def check_finite(run: Run, step: int, draw: Draw, values: dict[str, Tensor], nam
     """
     if torch.isfinite(values[name]):
         return
-    path = run.folder / "bad-batch.npz"
+    mine = "" if run.ranks.first else f"-{run.ranks.rank}"
+    path = run.folder / f"bad-batch{mine}.npz"
     batch = draw.items.to(torch.device("cpu"))
     arrays = {k: v.numpy() for k, v in vars(batch).items() if v is not None}
     np.savez_compressed(path, allow_pickle=False, **arrays)

@@ -28,6 +28,7 @@ from timbrel.errors import TrainingError
 from timbrel.training.ranks import Ranks
 
 FREE = ("training.accumulate", "training.batch")  # may change: only which items are drawn does
+DAMAGED = (RuntimeError, OSError, EOFError, ValueError, KeyError, UnpicklingError)
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no room on the disk, or none that is allowed
 
 
@@ -158,13 +159,33 @@ class Run:
         self.stopping = True
 
     def latest(self) -> dict[str, Any] | None:
-        """The newest checkpoint, or None. A damaged file falls back to the one before."""
-        for path in reversed(checkpoints_of(self.folder)):
+        """The newest checkpoint, or None if there was none yet. A damaged one is left aside.
+
+        Raises:
+            TrainingError: all are damaged.
+        """
+        found = checkpoints_of(self.folder)
+        for path in reversed(found):
             try:
                 state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-                return state
-            except (RuntimeError, OSError, EOFError, ValueError, KeyError, UnpicklingError):
+            except (
+                RuntimeError,
+                OSError,
+                EOFError,
+                ValueError,
+                KeyError,
+                UnpicklingError,
+            ) as error:
+                reason = (str(error) or type(error).__name__).splitlines()[0]
+                self.say(f"{path} is damaged ({reason}): it is left aside")
                 continue
+            self.say(f"{self.folder}: the run goes on from step {state['step']}")
+            return state
+        if found:
+            raise TrainingError(
+                f"no checkpoint in {self.checkpoints} can be read; put one back, or begin anew in "
+                "another folder"
+            )
         return None
 
     def due(self) -> bool:
@@ -295,6 +316,21 @@ class Unwritten:
 def checkpoints_of(folder: Path) -> list[Path]:
     """Those of the run in a folder, the oldest first."""
     return sorted((folder / "checkpoints").glob("step-*.pt"))
+
+
+def restore(module: nn.Module, weights: Mapping[str, Any], folder: Path) -> None:
+    """Put a checkpoint's weights into a module.
+
+    Raises:
+        TrainingError: an older version made it, whose networks had other parts.
+    """
+    try:
+        module.load_state_dict(weights)
+    except RuntimeError as error:
+        raise TrainingError(
+            f"the run in {folder} was begun by another version, whose networks have other parts; "
+            "begin a new run with --from its weights"
+        ) from error
 
 
 def settings_of(folder: Path) -> dict[str, Any] | None:

@@ -72,7 +72,8 @@ class ModelTraining:
         for name in (*shares, "adversary_delay", "adversary_ramp"):
             if not 0 <= getattr(self, name) <= 1:
                 raise TrainingError(f"{name} is {getattr(self, name)}; give a share from 0 to 1")
-        for name in ("batch", "accumulate", "frames", "example_frames", "adversary_every"):
+        counts = ("batch", "accumulate", "frames", "example_frames", "adversary_every")
+        for name in (*counts, "validate_every"):
             if getattr(self, name) < 1:
                 raise TrainingError(f"{name} is {getattr(self, name)}; give 1 or more")
 
