@@ -123,7 +123,8 @@ def test_levels_of_one_report_are_compared_with_each_other(
     assert found["the same, against the given notes"][0].startswith("0.025")
     assert found["the same, against the given notes"][2] == "reached"
     assert found["identified, seen recordings"] == ["0.90", "1.00, 1.00, chance 0.33", "reached"]
-    assert found["identified, unseen recordings"] == ["0.55", "1.00, 1.00, chance 0.33", "**not reached**"]
+    missed = ["0.55", "1.00, 1.00, chance 0.33", "**not reached**"]
+    assert found["identified, unseen recordings"] == missed
 
 
 def test_the_later_report_of_a_protocol_counts_and_given_cases_are_no_protocol(
