@@ -44,6 +44,15 @@ def test_nothing_aliases(kind: str) -> None:
     assert low < 1e-4 * spectrum.sum()
 
 
+def test_no_drawn_sound_has_a_partial_below_its_note() -> None:
+    notes, hz = Notes.from_rows([(0, 1, 60, 100)]), pitch_hz(60)
+    for seed in range(80):
+        sound = replace(Patch.draw(np.random.default_rng(seed)), breath=0.0)
+        samples = render_patch(sound, notes, 1.0)[0]
+        spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples)))) ** 2
+        assert spectrum[: int(0.8 * hz)].sum() < 1e-3 * spectrum.sum(), sound
+
+
 def test_splits_draw_from_disjoint_regions() -> None:
     ranges = sorted(REGIONS.values())
     assert all(a[1] < b[0] for a, b in itertools.pairwise(ranges))

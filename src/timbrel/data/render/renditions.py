@@ -21,7 +21,7 @@ from timbrel.notes import Notes
 
 RATE = 44_100
 PER_SHARD = 64
-PLAN_VERSION = 6  # of a plan's draws: stores of another version are not continued
+PLAN_VERSION = 7  # of a plan's draws: stores of another version are not continued
 LARGEST_SHARD = 2 * 1024**3  # bytes of audio
 
 

@@ -69,7 +69,8 @@ class Patch:
             brightness=float(rng.uniform(0, 1)),
             detune_cents=float(rng.uniform(3, 14)) if rng.random() < 0.25 else 0.0,
             index=float(rng.uniform(0.5, 5)),
-            ratio=float(rng.choice([1, 1, 2, 3, 0.5, 1.5])),
+            # whole: no side band lies below the carrier, so a note sounds at its written pitch
+            ratio=float(rng.choice([1, 1, 2, 3, 4, 5])),
             seed=int(rng.integers(2**31)),
         )
 
