@@ -241,6 +241,19 @@ def test_a_recording_is_heard_as_loud_in_stereo_as_in_mono(player: Timbrel) -> N
         assert other.velocity.tolist() == heard[0].velocity.tolist()
 
 
+def test_a_faint_recording_is_heard_as_a_loud_one_but_the_noise_after_it_is_not() -> None:
+    player = load("default", "cpu")
+    melody = np.concatenate([tone(hz, 1.0) for hz in (330, 440, 550)])
+    noise = 10 ** (-75 / 20) * np.random.default_rng(0).standard_normal(34 * RATE)
+    noise[: len(melody)] += melody
+    loud = player.listen(Audio(noise[None].astype(np.float32), RATE))
+    assert {64, 69, 73} <= set(loud.pitch.tolist())
+    assert loud.onset.max() < 4
+    faint = player.listen(Audio((1e-3 * melody)[None].astype(np.float32), RATE))
+    assert faint.pitch.tolist() == loud.pitch.tolist()
+    assert len(player.listen(Audio(np.zeros((1, 0), np.float32), RATE))) == 0
+
+
 def test_an_example_is_what_sounds_in_it(player: Timbrel) -> None:
     plain = player.timbre(EXAMPLE).vector
     late = np.pad(EXAMPLE.samples, ((0, 0), (25 * RATE, 0)))

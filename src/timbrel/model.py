@@ -151,8 +151,8 @@ class Timbrel:
         )
         if octave not in ("keep", "fit"):
             raise InputError(f"octave is '{octave}'; it can be keep or fit")
-        if length is not None and not 0 < length < float("inf"):
-            raise InputError(f"length is {length}; give seconds above 0")
+        if length is not None and not 1 <= length * self.codec.rate < float("inf"):
+            raise InputError(f"length is {length}; give seconds, of one sample or more")
         example = self._example(timbre)
         if self.reads_notes:
             notes = self.notes(structure)
@@ -210,7 +210,7 @@ class Timbrel:
         if self.listener is None:
             reads = "MIDI only: give a MIDI file" if self.reads_notes else "audio, not by notes"
             raise ModelError(f"this model takes structure from {reads}")
-        samples = self._tensor(audio.mono().with_loudness(EXAMPLE_LOUDNESS))
+        samples = self._tensor(_levelled(audio.mono()))
         return hear(self.listener, samples, self.codec.frame_rate)
 
     def sampling(
@@ -284,7 +284,7 @@ class Timbrel:
             )
         if not isinstance(structure, Audio):
             structure = Audio.read(structure, minimum_seconds=0.1, reject_silence=True)
-        samples = self._tensor(structure.mono().with_loudness(EXAMPLE_LOUDNESS))
+        samples = self._tensor(_levelled(structure.mono()))
         return structure_of_audio(self.network, samples), structure.seconds
 
     def _play(
@@ -329,9 +329,7 @@ class Timbrel:
                 "needs at least 1 s of sound, 3 s or more is better"
             )
         cut = Audio(sounding.samples[:, : int(LONGEST_EXAMPLE * audio.rate)], audio.rate)
-        # loudness has a gate at -70 LUFS, below which it has no number
-        loud = Audio(cut.samples / np.abs(cut.samples).max(), audio.rate)
-        return loud.resample(self.codec.rate).with_loudness(EXAMPLE_LOUDNESS)
+        return _levelled(cut.resample(self.codec.rate))
 
     def _tensor(self, audio: Audio) -> Tensor:
         """(1, samples) at the codec's rate, on the device."""
@@ -366,3 +364,10 @@ def drums_left_out(notes: Notes) -> int:
 def _name(structure: Structure) -> str:
     """How to call the structure in a message."""
     return str(structure) if isinstance(structure, str | Path) else "the structure"
+
+
+def _levelled(audio: Audio) -> Audio:
+    """As loud as in training, however faint: loudness has a gate, below which it has no number."""
+    top = np.abs(audio.samples).max(initial=0)
+    loud = Audio(audio.samples / top, audio.rate) if top > 0 else audio
+    return loud.with_loudness(EXAMPLE_LOUDNESS)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from command_line import timbrel
 from sounds import RATE, tone
 from stores import ITEM
 from timbrel.audio import Audio
@@ -25,8 +26,10 @@ from timbrel.data.render.timbres import KIT_PIECES
 from timbrel.data.store import Store, StoreWriter
 from timbrel.errors import DataError, TrainingError
 from timbrel.evaluation.drums import drum_onset_f1, hits
+from timbrel.model import load
 from timbrel.notes import Notes, Track
 from timbrel.roll import roll
+from timbrel.serialize import load_listener
 from timbrel.training.listener import ListenerTraining, train_listener
 from timbrel.training.run import Budget
 
@@ -128,6 +131,15 @@ def test_a_listener_learns_to_hear_drums_and_to_tell_them_from_tones(tmp_path: P
     assert len(hear(listener, samples, FRAME_RATE).drums())
 
 
+def test_a_loop_is_a_loop_whatever_silence_follows(tmp_path: Path) -> None:
+    drums = load("default", "cpu").listener.drums
+    loop = torch.from_numpy(kit_store(tmp_path, kits=1, tones=0).audio(0))[None]
+    alone = hear_drums(drums, loop, FRAME_RATE)
+    followed = hear_drums(drums, torch.cat([loop, torch.zeros(1, 10 * RATE)], 1), FRAME_RATE)
+    assert len(alone) > 10
+    assert followed.onset.tolist() == alone.onset.tolist()
+
+
 @pytest.mark.parametrize("only", ["notes", "drums"])
 def test_one_part_learns_and_the_other_stays_as_it_is(tmp_path: Path, only: str) -> None:
     store = kit_store(tmp_path / "store", kits=1, tones=1)
@@ -161,3 +173,16 @@ def test_a_listener_without_drums_or_of_another_size_is_named(tmp_path: Path) ->
         train(SMALL, start_from=Listener(RATE, HOP, replace(SMALL, width=8)))
     with pytest.raises(DataError, match="no item of drums"):
         train(SMALL, kit_store(tmp_path / "tones", kits=0, tones=1))
+
+
+@pytest.mark.slow
+def test_a_store_without_drums_leaves_what_hears_them_as_it_is(tmp_path: Path) -> None:
+    kit_store(tmp_path / "tones", kits=0, tones=2)
+    command = ["train", "listener", "--from", "default", "--data", tmp_path / "tones"]
+    done = timbrel(*command, "-o", tmp_path / "run", "--steps", 1, "--batch", 1)
+    assert done.returncode == 0, done.stderr
+    assert "the part that hears them stays as it is" in done.stdout
+    learned = load_listener(tmp_path / "run" / "listener", RATE, HOP)
+    default = load("default", "cpu").listener
+    for name, weight in default.drums.state_dict().items():
+        torch.testing.assert_close(learned.drums.state_dict()[name], weight, rtol=0, atol=0)

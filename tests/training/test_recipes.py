@@ -82,7 +82,9 @@ def test_a_size_is_trained_our_way() -> None:
         ("not toml", "is not a recipe"),
         ("[training]\nconfusion = 'maybe'\n", "error or mean"),
         ("[training]\nheard = 1.5\n", "from 0 to 1"),
+        ("[training]\nvalidate_every = 0\n", "1 or more"),
         ("[training]\naccumulate = 0\n", "1 or more"),
+        ("training = 3\n", "training is a table of settings, not 3"),
     ],
 )
 def test_a_wrong_recipe_is_refused_by_what_is_wrong(
@@ -91,6 +93,18 @@ def test_a_wrong_recipe_is_refused_by_what_is_wrong(
     (tmp_path / "mine.toml").write_text(text)
     with pytest.raises(TimbrelError, match=message):
         read_recipe(str(tmp_path / "mine.toml"), tiny())
+
+
+def test_a_recipe_may_extend_ours_of_its_own_name_but_not_itself(tmp_path: Path) -> None:
+    mine = tmp_path / "paper.toml"
+    mine.write_text("extends = 'paper'\n[training]\nbatch = 3\n")
+    recipe = read_recipe(str(mine), tiny())
+    assert recipe.training.batch == 3
+    assert recipe.model.structure.source == "cqt"
+    for base in (mine, tmp_path / ".." / tmp_path.name / "paper.toml"):
+        mine.write_text(f"extends = '{base}'\n")
+        with pytest.raises(TimbrelError, match="extends itself"):
+            read_recipe(str(mine), tiny())
 
 
 def test_names_that_do_not_exist_are_answered_with_those_that_do() -> None:

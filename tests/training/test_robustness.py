@@ -20,6 +20,7 @@ from timbrel.data.pairs import Corruption, Drawn, Pairs
 from timbrel.data.store import Store
 from timbrel.errors import DataError, TrainingError
 from timbrel.network import Network, tiny
+from timbrel.serialize import save_codec
 from timbrel.training.distil import student_of
 from timbrel.training.draws import Draw
 from timbrel.training.latents import attach_latents
@@ -454,3 +455,26 @@ def test_a_model_that_finds_no_room_is_said_alike(
     train(small_store, tiny_codec, tmp_path, steps=1)
     with pytest.raises(FileNotFoundError), Run(tmp_path / "a", {}):  # that is no full disk
         (tmp_path / "nothing").read_text()
+
+
+def test_a_part_that_no_loss_reaches_is_named(
+    small_store: Store, tiny_codec: SpectralCodec, tmp_path: Path
+) -> None:
+    with pytest.raises(TrainingError, match="'denoiser', which alone should, has no part"):
+        train(small_store, tiny_codec, tmp_path, steps=1, only="denoiser", flow=0.0)
+
+
+def test_a_run_is_neither_put_into_a_model_nor_trained_by_two(
+    small_store: Store, tiny_codec: SpectralCodec, tmp_path: Path
+) -> None:
+    save_codec(tiny_codec, tmp_path / "codec")
+    before = (tmp_path / "codec" / "config.json").read_bytes()
+    with pytest.raises(TrainingError, match="holds a model"):
+        train(small_store, tiny_codec, tmp_path / "codec", steps=1)
+    assert (tmp_path / "codec" / "config.json").read_bytes() == before
+    with (
+        Run(tmp_path / "run", {}),
+        pytest.raises(DataError, match="another process is writing"),
+        Run(tmp_path / "run", {}),
+    ):
+        pass

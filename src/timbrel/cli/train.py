@@ -165,14 +165,18 @@ def listener(
     if start_from is not None:
         begun = load_listener(folder_of(start_from), codec.rate, codec.hop)
     store = open_all(data, "train").with_notes()
-    if not (drums := any(item.drums for item in store.items)):
+    drums, known = any(i.drums for i in store.items), begun is not None and begun.drums is not None
+    if known and not drums:
+        print("the store holds no drums, so the part that hears them stays as it is")
+        only = only or "notes"
+    elif not drums:
         print("the store holds no drums, so this listener will not hear them")
     train_listener(
         store,
         output,
         codec.rate,
         codec.hop,
-        small(drums),
+        small(drums or known),
         ListenerTraining(batch, seed=seed, precision=precision, only=only),
         Budget(steps, minutes),
         pick_device(device),

@@ -33,6 +33,7 @@ KIT_LEVEL = 0.5
 ONSET_LEVEL = 0.85  # least probability of a stroke: best F1 on validation renders
 STROKE_SECONDS = 0.1  # length of the notes that are written
 BLOCK, MARGIN = 2048, 64  # frames heard at once, and before them
+SILENT = math.log(1 / 300)  # of the loudest frame: nothing plays that could be a kit or not
 
 
 class DrumListener(nn.Module):
@@ -121,14 +122,17 @@ def hear_drums(listener: DrumListener, samples: Tensor, frame_rate: float) -> No
     frames = -(-samples.shape[1] // hop)
     # out of silence, so that what sounds at the very beginning is seen to begin
     samples = F.pad(samples, (MARGIN * hop, LATER * hop))
-    parts, kit = [], 0.0
+    parts, kits, levels = [], [], []
     for start in range(0, frames, BLOCK):
         piece = samples[:, start * hop : (start + BLOCK + MARGIN + LATER) * hop]
-        strokes, is_kit = listener(listener.features(piece))
-        count = min(BLOCK, frames - start)
-        parts.append(torch.sigmoid(strokes[0, :, :, MARGIN:][:, :, :count]).cpu())
-        kit += float(is_kit[0, MARGIN:][:count].sum())
-    if kit <= KIT_LEVEL * frames or not parts:
+        features = listener.features(piece)
+        strokes, is_kit = listener(features)
+        mine = slice(MARGIN, MARGIN + min(BLOCK, frames - start))
+        parts.append(torch.sigmoid(strokes[0, :, :, mine]).cpu())
+        kits.append(is_kit[0, mine].cpu())
+        levels.append(features[0, :, mine].amax(0).cpu())
+    kit, level = torch.cat(kits), torch.cat(levels)
+    if kit[level > level.max() + SILENT].mean() <= KIT_LEVEL:
         return None
     onset, position, velocity = torch.cat(parts, 2).numpy()
     return read_strokes(onset, position, velocity, frame_rate)

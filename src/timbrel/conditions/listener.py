@@ -26,6 +26,7 @@ HARMONICS = (0.5, 1, 2, 3, 4, 5, 6, 7)
 WINDOWS = (8_192, 2_048)
 ONSET_LEVEL = 0.65  # least probability of an onset: best note F1 on validation renders
 BLOCK, MARGIN = 1024, 72  # frames heard at once, and beside them
+FAINTEST = 1 / 30  # of a recording's peak: what stays below is not heard as if it were loud
 
 
 @dataclass(frozen=True)
@@ -172,12 +173,17 @@ class Listener(nn.Module):
         """(batch, samples) -> constant-Q spectra (batch, windows, bins, frames)."""
         return torch.stack([spectrum(audio) for spectrum in self.spectra], 1)
 
-    def forward(self, spectra: Tensor) -> Tensor:
-        """(batch, windows, bins, frames) -> logits (batch, 3, 88, frames).
+    def forward(self, spectra: Tensor, fainter: float = 1.0) -> Tensor:
+        """Hear what notes sound, by how they stand out from what is loudest.
 
-        They are of onset, sounding and velocity.
+        Args:
+            spectra: (batch, windows, bins, frames).
+            fainter: how many times fainter these are than what they should be heard against.
+
+        Returns:
+            Logits (batch, 3, 88, frames) of onset, sounding and velocity.
         """
-        level = spectra.amax((1, 2, 3), keepdim=True).clamp_min(1e-3)
+        level = fainter * spectra.amax((1, 2, 3), keepdim=True).clamp_min(1e-3)
         stacked = torch.cat([self._keys(spectra / level, shift) for shift in self.shifts], 1)
         x = self.enter(stacked)
         x = x.contiguous(memory_format=torch.channels_last)  # a block's network is of channels
@@ -222,6 +228,8 @@ def listener_loss(logits: Tensor, roll: Tensor) -> Tensor:
 
 def hear(listener: Listener, samples: Tensor, frame_rate: float) -> Notes:
     """Hear notes, or the strokes if it is a drum kit that plays; arguments as of `hear_notes`."""
+    if samples.shape[1] == 0:
+        return Notes.from_rows([])
     if listener.drums is not None:
         strokes = hear_drums(listener.drums, samples, frame_rate)
         if strokes is not None and len(strokes):
@@ -240,12 +248,14 @@ def hear_notes(listener: Listener, samples: Tensor, frame_rate: float) -> Notes:
     """
     hop = listener.hop
     frames = -(-samples.shape[1] // hop)
+    least = FAINTEST * samples.abs().max()
     # out of silence, so that what sounds at the very beginning is seen to begin
     samples = F.pad(samples, (MARGIN * hop, 0))
     parts = []
     for start in range(0, frames, BLOCK):
         piece = samples[:, start * hop : (start + BLOCK + 2 * MARGIN) * hop]
-        heard = listener(listener.features(piece))[0, :, :, MARGIN:]
+        fainter = max(1.0, float(least / piece.abs().max().clamp_min(1e-9)))
+        heard = listener(listener.features(piece), fainter)[0, :, :, MARGIN:]
         parts.append(torch.sigmoid(heard[:, :, : min(BLOCK, frames - start)]).cpu())
     onset, sounding, velocity = torch.cat(parts, 2).numpy()
     return read_notes(onset, sounding, frame_rate, velocity, ONSET_LEVEL)

@@ -211,7 +211,7 @@ def total(values: dict[str, Tensor], training: ModelTraining) -> Tensor:
     """Weighted sum of the losses that a batch has, without the adversary's.
 
     Raises:
-        TrainingError: there are none.
+        TrainingError: there are none, or none that what learns has a part in.
     """
     weights = {
         "flow": training.flow,
@@ -224,7 +224,13 @@ def total(values: dict[str, Tensor], training: ModelTraining) -> Tensor:
         raise TrainingError(
             "there is nothing to learn: flow is 0, and no guess is drawn (in stage 1, or of audio)"
         )
-    return torch.stack(parts).sum()
+    loss = torch.stack(parts).sum()
+    if torch.is_grad_enabled() and not loss.requires_grad:
+        raise TrainingError(
+            f"there is nothing to learn: '{training.only}', which alone should, has no part in the "
+            "losses (in stage 1, or where flow is 0)"
+        )
+    return loss
 
 
 def pairs_of(store: Store, codec: Codec, config: ModelConfig, training: ModelTraining) -> Pairs:

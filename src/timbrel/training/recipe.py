@@ -67,9 +67,9 @@ def read_recipe(name: str, size: ModelConfig, training: ModelTraining | None = N
     training = training or ModelTraining()
     chain = [(path, values)]
     while (base := chain[-1][1].get("extends")) is not None:
-        if any(base == other.stem for other, _ in chain):
-            raise InputError(f"{path} extends itself, by way of '{base}'")
         chain.append(_read(str(base)))
+        if any(chain[-1][0].samefile(other) for other, _ in chain[:-1]):
+            raise InputError(f"{path} extends itself, by way of '{base}'")
     for where, changes in reversed(chain):
         model = changed(model, changes.get("model", {}), f"{where}: model")
         training = changed(training, changes.get("training", {}), f"{where}: training")
@@ -104,6 +104,9 @@ def _read(name: str) -> tuple[Path, dict[str, Any]]:
     unknown = sorted(set(values) - {*TABLES, "question", "extends"})
     if unknown:
         raise InputError(f"{path} sets the unknown '{unknown[0]}'; a recipe has {TABLES}")
+    for name in TABLES:
+        if not isinstance(values.get(name, {}), dict):
+            raise InputError(f"{path}: {name} is a table of settings, not {values[name]!r}")
     return path, values
 
 

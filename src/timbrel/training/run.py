@@ -12,7 +12,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from timbrel.data.files import write_text
+from timbrel.data.lock import locked
 from timbrel.errors import TrainingError
 from timbrel.training.ranks import Ranks
 
@@ -101,13 +102,17 @@ class Run:
         save_seconds: seconds between two checkpoints.
 
     Raises:
-        TrainingError: the run has other settings; while it lasts, its disk is full.
+        TrainingError: the run has other settings, or the folder is a model's; while it lasts, its
+            disk is full.
+        DataError: another process trains in this folder (when it begins).
     """
 
     def __init__(self, folder: Path, config: Mapping[str, Any], save_seconds: float = 120) -> None:
         self.folder, self.save_seconds = folder, save_seconds
         self.ranks = Ranks()
         self.checkpoints = folder / "checkpoints"
+        if "format" in _settings(folder):
+            raise TrainingError(f"{folder} holds a model; give another folder for the run")
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         self._check_config(json.loads(json.dumps(config)))
         self.stopping = False
@@ -118,6 +123,7 @@ class Run:
         self._gathered: dict[str, list[Tensor]] = {}
         self._paced: tuple[int, float] | None = None  # step and seconds at the last line
         self._warned: set[str] = set()
+        self._held = ExitStack()
 
     def _check_config(self, config: dict[str, Any]) -> None:
         found = settings_of(self.folder)
@@ -138,6 +144,8 @@ class Run:
             write_text(self.folder / "config.json", json.dumps(config, indent=1))
 
     def __enter__(self) -> "Run":
+        if self.ranks.first:  # it writes for all processes of a run
+            self._held.enter_context(locked(self.folder))
         for number in (signal.SIGINT, signal.SIGTERM):
             try:
                 self._previous[number] = signal.signal(number, self._stop)
@@ -146,6 +154,7 @@ class Run:
         return self
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        self._held.close()
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         if self._writer is not None:
@@ -335,12 +344,15 @@ def restore(module: nn.Module, weights: Mapping[str, Any], folder: Path) -> None
 
 def settings_of(folder: Path) -> dict[str, Any] | None:
     """Those of the run in a folder; None if they cannot be read, or led to no checkpoint yet."""
-    if not checkpoints_of(folder):
-        return None
+    return (_settings(folder) or None) if checkpoints_of(folder) else None
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    """A folder's `config.json`; empty if there is none that can be read."""
     try:
         settings: dict[str, Any] = json.loads((folder / "config.json").read_text())
     except (OSError, ValueError):
-        return None
+        return {}
     return settings
 
 
