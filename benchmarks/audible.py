@@ -16,6 +16,7 @@ import numpy as np
 from timbrel.evaluation.systems import REFERENCES, TRUTH
 
 HEARD = 0.6  # note F1 of the truth, from which on it counts as heard
+COLUMNS = ("note_f1", "octave_errors")
 RIGHT = 0.02  # share of octave errors in the truth, below which it counts as in its octave
 
 
@@ -29,12 +30,18 @@ def scores(report: Path) -> dict[str, dict[str, dict[str, str]]]:
     return found
 
 
+def answered(rows: dict[str, dict[str, str]]) -> set[str]:
+    """Cases with a number in all columns: an output that failed has none of octave errors."""
+    return {case for case, row in rows.items() if all(row[name] for name in COLUMNS)}
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("reports", type=Path, nargs=2)
     before, after = map(scores, parser.parse_args().reports)
-    cases = sorted(before["model"].keys() & after["model"].keys())
+    rows_of = [before["model"], after["model"], after["truth"]]
+    cases = sorted(set.intersection(*map(answered, rows_of)))
 
     def column(rows: dict[str, dict[str, str]], name: str) -> np.ndarray:
         return np.array([float(rows[case][name]) for case in cases])
@@ -42,8 +49,7 @@ def main() -> None:
     print("| the judge finds in the truth | cases | change of note F1 | of octave errors |")
     print("|---|---|---|---|")
     change = {
-        name: column(after["model"], name) - column(before["model"], name)
-        for name in ("note_f1", "octave_errors")
+        name: column(after["model"], name) - column(before["model"], name) for name in COLUMNS
     }
     heard = column(after["truth"], "note_f1") >= HEARD
     right = column(after["truth"], "octave_errors") < RIGHT

@@ -32,7 +32,7 @@ DESIGNS = {
 class CpuBudget(Budget):
     """CPU seconds of this process from when it was made; a resumed run would begin anew."""
 
-    minutes: float | None = 0.0
+    minutes: float | None = 1.0  # a budget needs some; CPU time alone counts
     cpu_seconds: float = 0.0
     began: float = field(default_factory=time.process_time)
 

@@ -85,7 +85,7 @@ def main() -> None:
     example = Audio(recording.samples[:, : 6 * RATE], RATE).with_loudness(LOUDNESS)
     rows = {}
     for model in ("default", str(home / "tuned")):
-        rows |= model_rows(load(model), "notes", steps=8)
+        rows |= model_rows(load(model), "notes")
     judged = home / "judged"
     judged.mkdir(exist_ok=True)
     records = [r for c in cases(timbre, example) for r in judge(lambda c=c: c, rows, judged, set())]

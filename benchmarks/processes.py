@@ -32,9 +32,9 @@ def seconds(module: nn.Module, optimiser: Optimiser) -> float:
 
 def remembered(optimiser: Optimiser) -> int:
     """Numbers in the optimiser's own state on this process."""
-    parts = [part for part in (optimiser.adamw, optimiser.muon) if part is not None]
-    tensors = [t for part in parts for state in part.state.values() for t in state.values()]
-    return sum(t.numel() for t in tensors if isinstance(t, torch.Tensor))
+    states = [] if optimiser.adamw is None else list(optimiser.adamw.state.values())
+    tensors = [t for state in states for t in state.values() if isinstance(t, torch.Tensor)]
+    return sum(t.numel() for t in [*tensors, *optimiser.muon.momentum])
 
 
 def main() -> None:

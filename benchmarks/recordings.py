@@ -1,24 +1,32 @@
-"""Does it hold on recordings? Plays scores with real recordings as examples.
+"""Does it hold on recordings? As examples of sounds, and as what plays the notes.
 
     python benchmarks/recordings.py /usr/share/sonic-pi/samples [--model DIR] [-o FOLDER]
 
-The recordings are tonal CC0 samples of the Debian package sonic-pi-samples. No right answer is
-known, so only notes, and likeness to the example beside likeness to the other examples, count.
-They are not what is played: none is a melody. The loops are drums and drones; the guitars are
-single chords with echoes, in which nobody has said what the notes are.
+The recordings are tonal CC0 samples of the Debian package sonic-pi-samples.
+
+As examples: scores are played in the sound of each. No right answer is known, so only notes, and
+likeness to the example beside likeness to the other examples, count.
+
+As structure: none of the recordings is a melody whose notes somebody wrote down, so recorded single
+notes whose pitch is certain are replayed faster or slower, as a sampler does. They are heard, and
+played in the sound of another recording. The sources themselves are judged beside that.
 """
 
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import timbrel
+from timbrel.audio import Audio
 from timbrel.data.render.scores import draw_score
 from timbrel.evaluation.report import write_report
-from timbrel.evaluation.run import Job, evaluate, read_records
+from timbrel.evaluation.run import Job, Record, evaluate, read_records
 from timbrel.evaluation.tables import recall_all, systems_of, vectors
+from timbrel.model import Timbrel
+from timbrel.notes import Notes
 
 TONAL = [
     "ambi_choir",
@@ -38,53 +46,106 @@ TONAL = [
     "loop_garzul",
     "loop_safari",
 ]
-SECONDS = 8.0
+# Single notes, and their pitch: by their names, or by the one series of harmonics that they have.
+PITCHED = {
+    "bass_hard_c": 36,
+    "bass_thick_c": 36,
+    "bass_trance_c": 36,
+    "bass_woodsy_c": 36,
+    "ambi_glass_hum": 57,
+    "elec_bell": 60,
+    "elec_ping": 81,
+}
+REACH = 12  # semitones above and below its pitch that a note is replayed at
+SECONDS, FADE = 8.0, 0.02
+Row = dict[str, Any]
 
 
-def render_all(recordings: Path, model: str, folder: Path) -> Path:
+def play_examples(player: Timbrel, recordings: Path, folder: Path) -> Path:
     """Two scores for each recording, and the manifest that lists them."""
-    player = timbrel.load(model)
-    outputs = folder / "outputs"
-    outputs.mkdir(parents=True, exist_ok=True)
     rows = []
     for number, name in enumerate(TONAL):
         example = (recordings / f"{name}.flac").resolve()
         for voices in (1, 3):
             case = f"{name}-{voices}"
-            notes = draw_score(
-                np.random.default_rng([9, number, voices]), SECONDS - 1, 45, 81, voices
-            )
+            rng = np.random.default_rng([9, number, voices])
+            notes = draw_score(rng, SECONDS - 1, 45, 81, voices)
             notes.write(folder / f"{case}.mid")
             audio = player.render(notes, example, length=SECONDS)
-            audio.write(outputs / f"{case}.flac")
-            rows.append(
-                {
-                    "case": case,
-                    "output": f"{case}.flac",
-                    "notes": f"{case}.mid",
-                    "example": str(example),
-                }
-            )
-    manifest = folder / "manifest.jsonl"
-    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return manifest
+            audio.write(folder / "outputs" / f"{case}.flac")
+            rows.append(row(case, f"{case}.mid", example))
+    return manifest(folder, rows)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("recordings", type=Path)
-    parser.add_argument("--model", default="default")
-    parser.add_argument("-o", "--output", type=Path, default=Path("runs/recordings"))
-    options = parser.parse_args()
-    manifest = render_all(options.recordings, options.model, options.output)
-    report = options.output / "report"
-    job = Job(manifest=str(manifest), outputs=(str(options.output / "outputs"),))
-    evaluate(job, report)
+def play_sources(player: Timbrel, recordings: Path, folder: Path) -> Path:
+    """Two melodies and two duets of each recorded note, played in the sound of other recordings."""
+    (folder / "sources").mkdir(exist_ok=True)
+    rows = []
+    for number, (name, pitch) in enumerate(PITCHED.items()):
+        note = Audio.read(recordings / f"{name}.flac").mono()
+        low = max(pitch - REACH, 36)
+        for part, voices in enumerate((1, 1, 2, 2)):
+            case = f"{name}-{part}"
+            rng = np.random.default_rng([10, number, part])
+            notes = draw_score(rng, SECONDS - 1, low, low + 2 * REACH, voices)
+            notes.write(folder / f"{case}.mid")
+            source = replayed(note, pitch, notes)
+            source.write(folder / "sources" / f"{case}.flac")
+            others = [other for other in TONAL if other != name]
+            example = (recordings / f"{others[(4 * number + part) % len(others)]}.flac").resolve()
+            audio = player.render(source, example, length=SECONDS)
+            audio.write(folder / "outputs" / f"{case}.flac")
+            rows.append(row(case, f"{case}.mid", example) | {"source": f"sources/{case}.flac"})
+    return manifest(folder, rows)
+
+
+def replayed(note: Audio, pitch: int, notes: Notes) -> Audio:
+    """What a sampler makes of one recorded note."""
+    total = round(SECONDS * note.rate)
+    out = np.zeros(total + note.samples.shape[1] * 4, np.float32)
+    for onset, offset, key, velocity in zip(
+        notes.onset, notes.offset, notes.pitch, notes.velocity, strict=True
+    ):
+        faster = round(note.rate * 2 ** ((int(key) - pitch) / 12))
+        sound = Audio(note.samples, faster).resample(note.rate).samples[0]
+        held = np.arange(len(sound)) / note.rate - (offset - onset)
+        sound = sound * np.clip(1 - held / FADE, 0, 1) * (velocity / 127)
+        first = round(float(onset) * note.rate)
+        out[first : first + len(sound)] += sound.astype(np.float32)
+    return Audio(out[None, :total], note.rate).with_loudness(-23)
+
+
+def row(case: str, notes: str, example: Path) -> Row:
+    """A line of a manifest."""
+    return {"case": case, "output": f"{case}.flac", "notes": notes, "example": str(example)}
+
+
+def manifest(folder: Path, rows: list[Row]) -> Path:
+    """Write one."""
+    path = folder / "manifest.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in rows))
+    return path
+
+
+def judged(path: Path, *outputs: str) -> dict[str, list[Record]]:
+    """Records of each folder of outputs."""
+    report = path.parent / "report"
+    folders = tuple(str(path.parent / name) for name in outputs)
+    evaluate(Job(manifest=str(path), outputs=folders), report)
     write_report(report)
-    records = read_records(report)
-    heard = recall_all(records, report)
-    for system in systems_of(records):
-        mine = [r for r in records if r.system == system and not r.failure]
+    records = [record for record in read_records(report) if not record.failure]
+    return {name: [r for r in records if r.system == name] for name in systems_of(records)}
+
+
+def mean(records: list[Record], score: str) -> str:
+    """Of a score."""
+    return f"{np.mean([r.scores[score] for r in records]):.2f}"
+
+
+def say_examples(path: Path) -> None:
+    """Judge what was played in the sound of recordings."""
+    for system, mine in judged(path, "outputs").items():
+        heard = recall_all(mine, path.parent / "report")
         made = vectors([r.heard for r in mine], heard)
         examples = vectors([r.example for r in mine], heard)
         if made is None or examples is None:
@@ -93,11 +154,38 @@ def main() -> None:
         same = np.array([[a.case[:-2] == b.case[:-2] for b in mine] for a in mine])
         best = likeness.argmax(1)
         print(
-            f"{system}: note F1 {np.mean([r.scores['note_f1'] for r in mine]):.2f}, octave errors "
-            f"{np.mean([r.scores['octave_errors'] for r in mine]):.2f}, like its example "
-            f"{likeness[same].mean():.2f}, like the others {likeness[~same].mean():.2f}, example "
-            f"identified of {len(TONAL)} {same[np.arange(len(mine)), best].mean():.2f}"
+            f"{system}: note F1 {mean(mine, 'note_f1')}, octave errors "
+            f"{mean(mine, 'octave_errors')}, like its example {likeness[same].mean():.2f}, like "
+            f"the others {likeness[~same].mean():.2f}, example identified of {len(TONAL)} "
+            f"{same[np.arange(len(mine)), best].mean():.2f}"
         )
+
+
+def say_sources(path: Path) -> None:
+    """Judge what was heard in recordings and played in the sound of others."""
+    for system, mine in judged(path, "outputs", "sources").items():
+        print(
+            f"{system}: note F1 {mean(mine, 'note_f1')}, octave errors "
+            f"{mean(mine, 'octave_errors')}, like the example {mean(mine, 'like_example')}, like "
+            f"the source {mean(mine, 'like_source')}, nearer to the example {mean(mine, 'nearer')}"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("recordings", type=Path)
+    parser.add_argument("--model", default="default")
+    parser.add_argument("-o", "--output", type=Path, default=Path("runs/recordings"))
+    options = parser.parse_args()
+    player = timbrel.load(options.model)
+    for name, play, say in (
+        ("examples", play_examples, say_examples),
+        ("structure", play_sources, say_sources),
+    ):
+        folder = options.output / name
+        (folder / "outputs").mkdir(parents=True, exist_ok=True)
+        print(f"as {name}")
+        say(play(player, options.recordings, folder))
 
 
 if __name__ == "__main__":

@@ -99,23 +99,25 @@ def test_recipes_are_compared_with_the_first_case_by_case() -> None:
         scores = {"note_f1": f1, "like_example": like, "log_mel_distance": math.nan}
         return Record(f"case {case}", "one", system, scores, "", 1.0, 1.0, {})
 
-    luck = [0.1, 0.9, 0.4, 0.6, 0.2, 0.8]  # of each case, far larger than what is to be found
+    luck = [0.1, 0.9, 0.4, 0.6, 0.2, 0.8, 0.3]  # of each case, far larger than what is to be found
     records = [record(k, "ours, from audio", x, x) for k, x in enumerate(luck)]
     records += [
-        record(k, "theirs, from audio", x - 0.05 - k / 500, x + 0.1 * (-1) ** k)
-        for k, x in enumerate(luck[:5])
+        record(k, "theirs, from audio", x - 0.05 - k / 500, x + 0.02 + 0.1 * (-1) ** k)
+        for k, x in enumerate(luck[:6])
     ]
     records.append(record(0, "theirs, from notes", 0.5, 0.5))  # ours was not judged by this door
     _, _, _, _, *rows, _ = against_first(records, ["ours", "theirs", "nobody's"])
     (row,) = rows
     name, door, notes, likeness, distance, cases = row.strip("| ").split(" | ")
-    assert (name, door, distance, cases) == ("theirs", "audio", "-", "5")
-    assert notes.startswith("**-0.054** (-0.05")
+    assert (name, door, distance, cases) == ("theirs", "audio", "-", "6")
+    assert notes.startswith("**-0.055** (-0.05")
     assert likeness.startswith("+0.020 (-0.")
     assert against_first(records, ["ours", "nobody's"]) == []
 
 
-def test_a_folder_asks_one_question(setting: Setting, tmp_path: Path) -> None:
+def test_a_folder_asks_one_question(
+    setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     study = read_study(write_study(tmp_path, "ours"))
     home = tmp_path / "out"
     (home / "ours/model").mkdir(parents=True)
@@ -127,4 +129,7 @@ def test_a_folder_asks_one_question(setting: Setting, tmp_path: Path) -> None:
     (home / "study.json").unlink()
     (home / "ours/recipe.json").write_text('{"training": {"frames": 33}}')
     with pytest.raises(InputError, match=r"a recipe with training\.frames = 33, not 32"):
+        run_study(study, setting, home, CPU)
+    monkeypatch.setattr("timbrel.ablation.study.find_fonts", lambda: [tmp_path / "new.sf2"])
+    with pytest.raises(InputError, match=r"a study with fonts = \[.*\], not \['new\.sf2'\]"):
         run_study(study, setting, home, CPU)

@@ -84,6 +84,23 @@ def test_sounds_of_a_report_are_embedded_once(mert: Path, tmp_path: Path) -> Non
     assert Embedded(tmp_path, "musicnn").of(record) is None
 
 
+def test_an_embedding_that_a_kill_cut_short_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(_: int) -> None:
+        raise KeyboardInterrupt
+
+    record = Record("one", "level", "some system", {}, "", 1.0, 3.0, {})
+    keep(tmp_path, record.case, record.system, Audio(tone(220, 1.0)[None], RATE))
+    monkeypatch.setattr("timbrel.evaluation.embeddings.embedder", lambda _: lambda _: np.eye(3))
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", killed)
+        with pytest.raises(KeyboardInterrupt):
+            Embedded(tmp_path, "mine").of(record)
+    assert not list(tmp_path.glob("embeddings/**/*.npy"))
+    assert np.array_equal(Embedded(tmp_path, "mine").of(record), np.eye(3))
+
+
 def test_embeddings_that_are_not_there_are_named(mert: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="use musicnn"):
         embedder("panns")

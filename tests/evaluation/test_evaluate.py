@@ -13,26 +13,28 @@ import pytest
 
 from sounds import RATE, estimate_hz, pitch_hz, tone
 from timbrel.audio import Audio
+from timbrel.data.files import begin_line
+from timbrel.data.lock import locked
 from timbrel.data.store import Store
 from timbrel.errors import DataError, InputError
 from timbrel.evaluation.cases import Case, draw_cases, pool
 from timbrel.evaluation.compare import beyond_chance, comparison
 from timbrel.evaluation.figures import level_panels
 from timbrel.evaluation.given import write_cases
-from timbrel.evaluation.hearing import Hearing
+from timbrel.evaluation.hearing import Hearing, Memory
 from timbrel.evaluation.protocol import Setting, protocol_names, read_protocol, slowed
 from timbrel.evaluation.report import write_report
 from timbrel.evaluation.run import (
     Job,
     Record,
-    begin_line,
     claim,
     evaluate,
     judge,
+    judge_one,
     read_records,
     weights_id,
 )
-from timbrel.evaluation.scores import WHY
+from timbrel.evaluation.scores import LOST, WHY, Ears, failed, listen_to, score
 from timbrel.evaluation.systems import (
     EXAMPLE,
     FILTERED,
@@ -44,7 +46,7 @@ from timbrel.evaluation.systems import (
 from timbrel.evaluation.tables import identified
 from timbrel.evaluation.timbre_embedding import Heard
 from timbrel.model import load
-from timbrel.notes import Notes
+from timbrel.notes import Notes, Track
 
 SMALL = replace(
     read_protocol("midi-to-audio"), seconds=4.0, levels={"seen timbres": {"pool": "seen-seen"}}
@@ -361,6 +363,27 @@ def test_another_question_in_the_same_folder_is_refused(tiny_model: Path, report
         evaluate(Job(SMALL, limit=1), report / "audio")
 
 
+def test_two_evaluations_of_one_folder_at_once_are_refused(tmp_path: Path) -> None:
+    with locked(tmp_path), pytest.raises(DataError, match="another process is writing"):
+        evaluate(Job(SMALL, limit=1), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_whose_settings_a_kill_cut_short_is_claimed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(_: int) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", killed)
+        with pytest.raises(KeyboardInterrupt):
+            claim(tmp_path, {"limit": 1})
+    assert not (tmp_path / "settings.json").exists()
+    claim(tmp_path, {"limit": 1})
+    assert json.loads((tmp_path / "settings.json").read_text()) == {"limit": 1}
+
+
 def write_manifest(folder: Path) -> Path:
     notes = Notes.from_rows([(0.2, 0.9, 60, 90), (1.0, 1.8, 67, 90)])
     (folder / "out").mkdir()
@@ -456,6 +479,40 @@ def test_any_output_is_judged_or_named_as_a_failure_and_a_crash_ends_nothing(
         assert missing <= set(WHY), record.system
         json.loads(record.to_json())
     assert found["crash"].scores["note_f1"] == 0
+    assert {r.example for r in found.values()} == {judged[0].example}
+
+
+def band_case(seconds: float, **parts: Any) -> Case:
+    """A note and a drum, with beats."""
+    rows = [(0.1, 0.9, 69, 90, 0), (0.2, 0.3, 36, 90, 1)]
+    notes = Notes.from_rows(rows, (Track(), Track(drums=True)))
+    sound = Audio(0.3 * tone(440.0, seconds)[None], RATE)
+    given = {"notes": notes, "given": notes, "source": None, "truth": sound} | parts
+    return Case("c", "level", example=sound, beats=np.arange(0, seconds, 0.5), **given)
+
+
+@pytest.mark.parametrize("seconds", [4.0, 11.0])
+@pytest.mark.parametrize("whole", [True, False])
+def test_an_output_that_fails_loses_what_others_can_have_and_nothing_else(
+    tmp_path: Path, seconds: float, whole: bool
+) -> None:
+    case = band_case(seconds)
+    if whole:
+        case = replace(case, given=case.notes.shift(0.2), source=case.truth)
+    assert case.truth is not None
+    scores, _ = score(case.truth, case, listen_to(case, Memory(tmp_path)))
+    lost = {name for name, value in failed(case).items() if value == 0}
+    assert lost == {name for name in LOST if math.isfinite(getattr(scores, name))}
+    assert ("nearer" in lost, "given_f1" in lost) == (whole, whole)
+    assert ("beat_f1" in lost, "drum_onset_f1" in lost) == (seconds > 10, seconds > 10)
+
+
+def test_drums_alone_are_the_notes_given_too(tmp_path: Path) -> None:
+    drums = Notes.from_rows([(0.2, 0.3, 36, 90)], (Track(drums=True),))
+    case = band_case(4.0, notes=drums, given=drums.shift(0.2))
+    silence = Audio(np.zeros((1, 4 * RATE), np.float32), RATE)
+    scores, _ = score(silence, case, listen_to(case, Memory(tmp_path)))
+    assert scores.note_f1 == scores.given_f1 == 0
 
 
 def test_a_manifest_that_names_no_file_is_refused_before_any_work(tmp_path: Path) -> None:
@@ -508,7 +565,7 @@ def test_cases_come_from_a_store_too(small_store: Store, tmp_path: Path) -> None
     assert np.mean([r.scores["note_f1"] for r in truth]) > 0.3
 
 
-def test_a_failed_output_is_not_identified_and_does_not_shrink_the_search() -> None:
+def test_a_failed_output_is_not_identified_and_does_not_shrink_the_search(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     names = [f"h{k}" for k in range(4)]
     heard = {name: hearing(rng) for name in names}
@@ -517,9 +574,20 @@ def test_a_failed_output_is_not_identified_and_does_not_shrink_the_search() -> N
         for k, name in enumerate(names)
     ]
     assert identified(records, heard) == 1
-    records[0] = replace(records[0], failure="crash", heard="")
+    records[1] = replace(records[1], heard="h0")  # another's
     assert identified(records, heard) == 0.75
-    assert identified([replace(r, failure="crash", heard="") for r in records], heard) == 0
+
+    def crash(case: Case) -> Audio:
+        raise InputError("nothing")
+
+    def fail(record: Record) -> Record:
+        ears = Ears(Memory(tmp_path), record.example, heard[record.example].timbre, None, None)
+        made = judge_one("model", crash, replace(band_case(4.0), name=record.case), ears, tmp_path)
+        assert made is not None
+        return made
+
+    assert identified([fail(records[0]), *records[1:]], heard) == 0.5
+    assert identified([fail(record) for record in records], heard) == 0
 
 
 def hearing(rng: np.random.Generator) -> Hearing:
@@ -573,6 +641,58 @@ def test_systems_of_one_report_are_compared_with_each_other(tmp_path: Path) -> N
     assert found.verdicts[0].better == ("note F1",)
     assert found.verdicts[0].worse == ("octave errors",)
     assert f"{tmp_path}: theirs is better in note F1 and worse in octave errors than" in str(found)
+
+
+def write_scores(folder: Path, job: Job) -> Path:
+    """What an evaluation of a dozen cases may leave."""
+    claim(folder, job.settings())
+    scores = {"note_f1": 0.5, "like_example": 0.5}
+    records = [Record(f"c{k}", "level", "ours", scores, "", 1.0, 1.0, {}) for k in range(12)]
+    (folder / "records.jsonl").write_text("".join(r.to_json() + "\n" for r in records))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("job", "other", "words"),
+    [
+        (Job(SMALL, ("a.sf2",)), Job(SMALL, ("b.sf2", "a.sf2")), "differ in fonts; "),
+        (Job(SMALL), Job(replace(SMALL, seed=1, seconds=5.0)), "differ in seed, seconds; "),
+        (Job(SMALL), Job(replace(SMALL, name="mine")), "differ in protocol; "),
+        (
+            Job(SMALL),
+            Job(replace(SMALL, levels={"seen timbres": {"voices": 3}})),
+            "differ in level 'seen timbres'; ",
+        ),
+        (Job(SMALL), Job(replace(SMALL, base=Setting(voices=3))), "differ in voices; "),
+        (Job(store="a"), Job(store="b"), "differ in store; "),
+    ],
+)
+def test_reports_of_other_cases_are_not_compared(
+    tmp_path: Path, job: Job, other: Job, words: str
+) -> None:
+    first, second = (write_scores(tmp_path / f"{k}", j) for k, j in enumerate((job, other)))
+    with pytest.raises(InputError, match=words):
+        comparison([first, first, second])
+
+
+def test_reports_of_the_same_cases_are_compared_whoever_answers_and_however_many(
+    tmp_path: Path,
+) -> None:
+    manifest = write_manifest(tmp_path)
+    more = {**SMALL.levels, "another": {"voices": 3}}
+    jobs = [
+        Job(SMALL, ("a.sf2",), limit=2),
+        Job(replace(SMALL, cases=99, levels=more), ("b/a.sf2",), model=None),
+        Job(manifest=str(manifest), outputs=(str(tmp_path / "out"),)),  # its cases, as files
+    ]
+    reports = [write_scores(tmp_path / f"{k}", job) for k, job in enumerate(jobs)]
+    (tmp_path / "unknown").mkdir()
+    shutil.copy(reports[0] / "records.jsonl", tmp_path / "unknown")
+    assert len(comparison([*reports, tmp_path / "unknown"]).verdicts) == 3
+    manifest.write_text(manifest.read_text() + "\n")
+    other = write_scores(tmp_path / "other", jobs[2])
+    with pytest.raises(InputError, match="differ in manifest; "):
+        comparison([reports[2], other])
 
 
 def test_one_of_many_differences_may_be_chance() -> None:

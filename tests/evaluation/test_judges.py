@@ -120,6 +120,15 @@ def test_a_wrong_octave_shows_in_pitch_class_and_octave_errors_alone() -> None:
     assert scores.onset_f1 == 1
 
 
+@pytest.mark.parametrize(("heard", "errors"), [((60,), 0.0), ((72,), 0.0), ((84,), 0.5)])
+def test_a_note_heard_where_it_is_is_nobody_s_octave_error(
+    heard: tuple[int, ...], errors: float
+) -> None:
+    octave = Notes.from_rows([(0.5, 1, pitch, 90) for pitch in (60, 72)])
+    estimate = Notes.from_rows([(0.5, 1, pitch, 90) for pitch in heard])
+    assert note_scores(octave, estimate).octave_error_rate == errors
+
+
 @pytest.mark.parametrize(("seconds", "f1"), [(0.04, 1.0), (0.06, 0.0)])
 def test_onsets_may_be_50_ms_off(seconds: float, f1: float) -> None:
     notes = Notes.from_rows(TUNE)
@@ -130,6 +139,7 @@ def test_where_time_begins_does_not_matter() -> None:
     notes = Notes.from_rows(TUNE).shift(-1)
     assert note_scores(notes, notes).f1 == 1
     assert note_scores(notes, notes.shift(0.01)).f1 == 1
+    assert velocity_f1(notes, notes.shift(0.01)) == 1
 
 
 def test_half_of_the_notes_missing_halves_recall_alone() -> None:

@@ -154,6 +154,16 @@ def test_a_paired_difference_sees_what_spread_between_cases_hides() -> None:
     assert p > 0.05
 
 
+def test_few_cases_prove_nothing_even_if_all_agree() -> None:
+    for count in (1, 3, 5, 6, 9):
+        rising = [0.1 * k for k in range(1, count + 1)]
+        p = paired_difference([0.0] * count, rising)[3]
+        assert p == pytest.approx(2 / 2**count)
+        # cases that do not differ are no evidence
+        assert paired_difference([0.0] * 2 * count, [*rising, *[0.0] * count])[3] >= p
+    assert paired_difference([0.5], [0.5])[3] == 1
+
+
 def test_an_equalised_source_has_the_example_s_average_spectrum_and_its_own_notes() -> None:
     source, example = play(), play(partials=2, decay=0.0)
     matched = equalised(source, example)

@@ -195,3 +195,5 @@ def test_a_sound_that_loses_its_notes_and_its_timbre_drifts() -> None:
     assert lost[0] == -1
     assert lost[1] < -0.5
     assert np.isnan(drift(heard(notes, example), notes, example, 19.0)).all()
+    drums = replace(notes, tracks=(Track(drums=True),))  # alone, they are the notes
+    assert drift(heard(notes.where(notes.onset < 20), example), drums, example, 30.0)[0] == -1

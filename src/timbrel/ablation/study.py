@@ -12,7 +12,7 @@ Folder of a study:
 
 import json
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,14 @@ from typing import Any
 import torch
 
 from timbrel.conditions.listener import ListenerConfig
-from timbrel.data.files import write_text
+from timbrel.data.files import begin_line, write_text
 from timbrel.data.render.soundfont import SoundFont, find_fonts
 from timbrel.data.select import Selection, select
 from timbrel.data.store import Store
 from timbrel.errors import DataError, InputError, TrainingError
 from timbrel.evaluation.cases import Case, draw_cases
 from timbrel.evaluation.protocol import read_protocol
-from timbrel.evaluation.run import begin_line, claim, judge, read_records
+from timbrel.evaluation.run import DRAWN, claim, judge, read_records
 from timbrel.evaluation.systems import CODEC, TRUTH, System, model_rows, references
 from timbrel.model import folder_of, load
 from timbrel.network import PRESETS, latent_config
@@ -165,8 +165,9 @@ def run_study(
     """
     recipes = recipes_of(study, setting)
     folder.mkdir(parents=True, exist_ok=True)
-    _agree(folder / "study.json", study, setting)
-    cases = [make() for make in draw_cases(read_protocol(study.protocol), _fonts(), study.cases)]
+    fonts = [SoundFont(path) for path in find_fonts()]
+    _agree(folder / "study.json", study, setting, fonts)
+    cases = [make() for make in draw_cases(read_protocol(study.protocol), fonts, study.cases)]
     claim(folder / "judged", {"protocol": study.protocol, "cases": study.cases})
     for recipe in recipes:
         home = folder / recipe.name
@@ -190,15 +191,13 @@ def run_study(
         probe_recipe(home, Store.open(setting.valid).part("valid"), setting.trust)
 
 
-def _fonts() -> list[SoundFont]:
-    return [SoundFont(path) for path in find_fonts()]
-
-
-def _agree(path: Path, study: Study, setting: Setting) -> None:
+def _agree(path: Path, study: Study, setting: Setting, fonts: Sequence[SoundFont]) -> None:
     """Note what all recipes of a folder share; refuse to mix."""
     shared = {
         "protocol": study.protocol,
         "cases": study.cases,
+        "drawn": DRAWN,
+        "fonts": [font.path.name for font in fonts],  # with others the cases are others
         "size": setting.size,
         "steps": setting.budget.steps,
         "minutes": setting.budget.minutes,

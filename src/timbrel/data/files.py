@@ -4,6 +4,7 @@ import io
 import os
 import zipfile
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 
@@ -25,6 +26,18 @@ def replace_file(path: Path, data: bytes | memoryview) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write text likewise."""
     replace_file(path, text.encode())
+
+
+def begin_line(file: TextIO) -> None:
+    """Before a record is appended: end a line that a kill cut short.
+
+    Args:
+        file: opened for reading and appending ("a+").
+    """
+    end = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    if end and not file.read().endswith("\n"):
+        file.write("\n")
 
 
 def _npy(array: np.ndarray) -> memoryview:

@@ -63,6 +63,14 @@ class Case:
         """What the model is given of the example."""
         return self.example if self.example_given is None else self.example_given
 
+    @property
+    def seconds(self) -> float:
+        """Length that is asked for."""
+        for audio in (self.truth, self.source):
+            if audio is not None:
+                return audio.seconds
+        return self.notes.seconds + 1.0
+
 
 def draw_cases(
     protocol: Protocol, fonts: list[SoundFont], limit: int | None = None

@@ -1,12 +1,14 @@
 """Reports side by side: is the difference more than chance?"""
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from timbrel.errors import InputError
-from timbrel.evaluation.run import Record, read_records
+from timbrel.evaluation.run import SETTINGS, Record, read_records
 from timbrel.evaluation.scores import SCORE_NAMES
 from timbrel.evaluation.statistics import paired_difference
 from timbrel.evaluation.systems import REFERENCES
@@ -70,12 +72,13 @@ def comparison(folders: Sequence[Path]) -> Comparison:
     chance would give any as large with p < 0.05, as many columns as there are (Holm, 1979).
 
     Raises:
-        InputError: less than two judged systems, a folder without a report, or no case in
-            common.
+        InputError: less than two judged systems, a folder without a report, reports of other
+            cases, or no case in common.
     """
     judged = [entry for folder in folders for entry in _judged(folder)]
     if len(judged) < 2:
         raise InputError("give two or more reports to compare")
+    _check_cases(folders)
     (name, first), *others = judged
     columns = [c for c in PER_CASE if math.isfinite(_mean(_scores(first, c[0])))]
     lines = ["| | " + " | ".join(heading for _, heading in columns) + " | cases |"]
@@ -142,6 +145,43 @@ def _judged(folder: Path) -> list[tuple[str, dict[str, Record]]]:
         )
         for system in systems
     ]
+
+
+def _check_cases(folders: Sequence[Path]) -> None:
+    """Raise InputError if cases of one name are not the same, as far as settings say."""
+    first, *others = folders
+    known = _origin(first)
+    for other in others:
+        found = _origin(other)
+        differ = [name for name in known if name in found and known[name] != found[name]]
+        if differ:
+            raise InputError(
+                f"{first} and {other} are not of the same cases: they differ in "
+                f"{', '.join(differ)}; evaluate both with the same"
+            )
+
+
+def _origin(folder: Path) -> dict[str, Any]:
+    """Where a report's cases come from, by names for people; what is not known is left out.
+
+    Files that were given may be cases of a protocol, written: nobody knows.
+    """
+    path = folder / SETTINGS
+    settings = json.loads(path.read_text()) if path.is_file() else {}
+    found: dict[str, Any] = {}
+    if settings.get("store"):
+        found["store"] = Path(settings["store"]).resolve()
+    if settings.get("manifest"):
+        found["manifest"] = settings["manifest"].split()[-1]  # what it holds, wherever it lies
+    protocol = settings.get("protocol")
+    if isinstance(protocol, str):  # a study's
+        found["protocol"] = Path(protocol).stem
+    elif protocol:
+        found |= {"protocol": protocol["name"], "fonts": settings["fonts"], **protocol["base"]}
+        found["the version that drew them"] = settings.get("drawn", 1)
+        found |= {name: protocol[name] for name in ("structure", "seed", "seconds")}
+        found |= {f"level '{name}'": level for name, level in protocol["levels"].items()}
+    return found
 
 
 def _scores(records: dict[str, Record], name: str) -> list[float]:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from timbrel.audio import Audio
+from timbrel.data.files import save_npy
 from timbrel.errors import InputError, TimbrelError
 from timbrel.evaluation.run import Record, audio_path, memory_of
 from timbrel.evaluation.systems import slug
@@ -122,5 +123,5 @@ class Embedded:
             if not sound.is_file():
                 return None
             path.parent.mkdir(parents=True, exist_ok=True)
-            np.save(path, self._embed(Audio.read(sound)))
+            save_npy(path, self._embed(Audio.read(sound)))
         return np.load(path)

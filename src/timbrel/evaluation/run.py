@@ -10,17 +10,18 @@ Folder:
 import hashlib
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from timbrel.audio import Audio
 from timbrel.data.engine import end_with_parent
+from timbrel.data.files import begin_line, write_text
+from timbrel.data.lock import locked
 from timbrel.data.render.soundfont import SoundFont
 from timbrel.data.store import Store
 from timbrel.errors import InputError, TimbrelError
@@ -28,24 +29,14 @@ from timbrel.evaluation.cases import Case, draw_cases
 from timbrel.evaluation.given import file_row, manifest_cases, store_cases
 from timbrel.evaluation.hearing import Memory
 from timbrel.evaluation.protocol import Protocol
-from timbrel.evaluation.scores import SCORE_NAMES, Ears, listen_to, score
+from timbrel.evaluation.scores import SCORE_NAMES, Ears, failed, listen_to, score
 from timbrel.evaluation.systems import System, model_rows, references, slug
 
 if TYPE_CHECKING:
     from timbrel.model import Timbrel
 
-# An output that does not exist has none of its notes and is like nothing.
-FAILED = {
-    "note_f1",
-    "note_precision",
-    "note_recall",
-    "pitch_class_f1",
-    "onset_f1",
-    "offset_f1",
-    "velocity_f1",
-    "nearer",
-    "musicnn_nearer",
-}
+SETTINGS = "settings.json"
+DRAWN = 2  # version of what cases sound like: those of another are other cases
 Progress = Callable[[float], None]
 
 
@@ -159,6 +150,7 @@ class Job:
         del asked_of["trust"]  # changes nothing of the result
         return {
             **asked_of,
+            "drawn": DRAWN,
             "fonts": [Path(f).name for f in self.fonts],
             "manifest": asked,
             "outputs": judged,
@@ -223,28 +215,23 @@ def evaluate(
 
     Raises:
         InputError: the folder holds another evaluation.
+        DataError: another process is writing it.
         TimbrelError: what is asked cannot be asked, or a process ended.
     """
     total = len(job.cases())  # what cannot be asked is found before the folder is made
     job.check()
-    claim(folder, job.settings())
-    done = {(r.case, r.system) for r in read_records(folder)}
-    with open(folder / "records.jsonl", "a+") as file:
-        begin_line(file)
-        for number, records in enumerate(_work(job, folder, done, total, workers)):
-            file.writelines(record.to_json() + "\n" for record in records)
-            file.flush()
-            if progress is not None:
-                progress((number + 1) / total)
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        claim(folder, job.settings())
+        done = {(r.case, r.system) for r in read_records(folder)}
+        with open(folder / "records.jsonl", "a+") as file:
+            begin_line(file)
+            for number, records in enumerate(_work(job, folder, done, total, workers)):
+                file.writelines(record.to_json() + "\n" for record in records)
+                file.flush()
+                if progress is not None:
+                    progress((number + 1) / total)
     return read_records(folder)
-
-
-def begin_line(file: TextIO) -> None:
-    """Leave a line that a kill cut short alone, so that the next record is not glued to it."""
-    end = file.seek(0, os.SEEK_END)
-    file.seek(0)
-    if end and not file.read().endswith("\n"):
-        file.write("\n")
 
 
 def claim(folder: Path, settings: Mapping[str, Any]) -> None:
@@ -254,17 +241,17 @@ def claim(folder: Path, settings: Mapping[str, Any]) -> None:
         InputError: it holds something else.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "settings.json"
+    path = folder / SETTINGS
     text = json.dumps(settings, indent=1, ensure_ascii=False) + "\n"
     if path.is_file():
         if path.read_text() != text:
             raise InputError(
                 f"{folder} holds an evaluation with other settings; give another folder for -o"
             )
-    elif any(folder.iterdir()):
+    elif any(path.name != f"{SETTINGS}.tmp" for path in folder.iterdir()):  # left by a kill
         raise InputError(f"{folder} holds something else; give an empty or new folder for -o")
     else:
-        path.write_text(text)
+        write_text(path, text)
 
 
 def _work(
@@ -335,10 +322,19 @@ def judge_one(name: str, run: System, case: Case, ears: Ears, folder: Path) -> R
             return None
         scores, heard = score(audio, case, ears)
     except Exception as error:  # one case that a model cannot do must not end the rest
-        failed = {key: failed_score(key, case) for key in SCORE_NAMES}
         kind = "" if isinstance(error, TimbrelError) else f"{type(error).__name__}: "
         reason = kind + (str(error).splitlines() or ["it says no more"])[0]
-        return Record(case.name, case.level, name, failed, reason, 0.0, 0.0, case.facts)
+        return Record(
+            case.name,
+            case.level,
+            name,
+            failed(case),
+            reason,
+            0.0,
+            0.0,
+            case.facts,
+            example=ears.name,
+        )
     keep(folder, case.name, name, audio)
     return Record(
         case.name,
@@ -352,16 +348,6 @@ def judge_one(name: str, run: System, case: Case, ears: Ears, folder: Path) -> R
         heard,
         ears.name,
     )
-
-
-def failed_score(name: str, case: Case) -> float:
-    """Of an output that does not exist: 0 where the case has something to be found."""
-    lost = set(FAILED)
-    if case.beats is not None:
-        lost |= {"beat_f1", "beats_any_level"}
-    if len(case.notes.drums()):
-        lost.add("drum_onset_f1")
-    return 0.0 if name in lost else float("nan")
 
 
 def keep(folder: Path, case: str, name: str, audio: Audio) -> None:

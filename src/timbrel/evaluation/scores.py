@@ -23,14 +23,16 @@ from timbrel.notes import Notes
 NAN = float("nan")
 DRIFT_SECONDS = 20.0  # a shorter piece has no time to drift
 NO_SOURCE, NO_TRUTH = "the case has no source", "the case has no ground truth"
+NO_FAULTS = "the notes are given without faults"
 SHORT_PIECE = f"the piece is shorter than {DRIFT_SECONDS:g} s"
 NO_BEATS = f"no beats are known, or the piece is shorter than {LEAST_SECONDS:g} s"
+NO_DRUMS = f"nobody plays drums, or the piece is shorter than {LEAST_SECONDS:g} s"
 WHY = {
-    "given_f1": "the notes are given without faults",
+    "given_f1": NO_FAULTS,
     "velocity_correlation": "fewer than four notes, or all equally strong",
     "beat_f1": NO_BEATS,
     "beats_any_level": NO_BEATS,
-    "drum_onset_f1": f"nobody plays drums, or the piece is shorter than {LEAST_SECONDS:g} s",
+    "drum_onset_f1": NO_DRUMS,
     "note_drift": SHORT_PIECE,
     "timbre_drift": SHORT_PIECE,
     "loudness": "silence has none",
@@ -39,6 +41,24 @@ WHY = {
     "log_mel_distance": NO_TRUTH,
 }
 ALL_FAILED = "there is no output"
+# An output that does not exist has none of its notes, beats and hits, and is like nothing.
+LOST = frozenset(
+    {
+        "note_f1",
+        "note_precision",
+        "note_recall",
+        "pitch_class_f1",
+        "onset_f1",
+        "offset_f1",
+        "velocity_f1",
+        "given_f1",
+        "beat_f1",
+        "beats_any_level",
+        "drum_onset_f1",
+        "nearer",
+        "musicnn_nearer",
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -135,26 +155,49 @@ def score(audio: Audio, case: Case, ears: Ears) -> tuple[Scores, str]:
     mono = audio.mono()
     name, heard = ears.memory.listen(audio)
     signal = facts(mono.samples[0], mono.rate)
-    scores = Scores(
+    values = {
         **_notes(mono, heard, case),
         **_piece(heard, case, ears, audio.seconds),
         **_timbre(heard.timbre, ears),
         **_paired(mono, case.truth),
-        loudness=signal.loudness,
-        bandwidth=signal.bandwidth,
-        silent_share=signal.silent_share,
-        clipped_share=signal.clipped_share,
-    )
-    return scores, name
+        "loudness": signal.loudness,
+        "bandwidth": signal.bandwidth,
+        "silent_share": signal.silent_share,
+        "clipped_share": signal.clipped_share,
+    }
+    return Scores(**values | dict.fromkeys(lacking(case, audio.seconds), NAN)), name
+
+
+def failed(case: Case) -> dict[str, float]:
+    """Scores of an output that does not exist: 0 where the case has something to be found."""
+    lost = LOST - lacking(case, case.seconds)
+    return {name: 0.0 if name in lost else NAN for name in SCORE_NAMES}
+
+
+def lacking(case: Case, seconds: float) -> set[str]:
+    """Scores that no output of this length can have: the case lacks what they need."""
+    short = seconds < LEAST_SECONDS
+    lacks = {
+        NO_FAULTS: case.given is case.notes,
+        NO_SOURCE: case.source is None,
+        NO_TRUTH: case.truth is None,
+        NO_BEATS: short or case.beats is None,
+        NO_DRUMS: short or len(case.notes.drums()) == 0,
+        SHORT_PIECE: seconds < DRIFT_SECONDS,
+    }
+    return {name for name, why in WHY.items() if lacks.get(why, False)}
+
+
+def pitched(notes: Notes) -> Notes:
+    """The pitched notes, or all if there are only drums."""
+    return notes.pitched() if len(notes.pitched()) else notes
 
 
 def _notes(mono: Audio, heard: Hearing, case: Case) -> dict[str, float]:
-    """Of the pitched notes, or of all if there are only drums."""
-    intended = case.notes.pitched() if len(case.notes.pitched()) else case.notes
-    found = note_scores(intended, heard.notes)
-    given = NAN
+    intended = pitched(case.notes)
+    found = given = note_scores(intended, heard.notes)
     if case.given is not case.notes:
-        given = note_scores(case.given.pitched(), heard.notes).f1
+        given = note_scores(pitched(case.given), heard.notes)
     spectrum = likeness.constant_q(mono.resample(likeness.RATE).samples[0])
     return {
         "note_f1": found.f1,
@@ -166,23 +209,21 @@ def _notes(mono: Audio, heard: Hearing, case: Case) -> dict[str, float]:
         "velocity_f1": velocity_f1(intended, heard.notes),
         "velocity_correlation": velocity_correlation(intended, spectrum),
         "octave_errors": found.octave_error_rate,
-        "given_f1": given,
+        "given_f1": given.f1,
     }
 
 
 def _piece(heard: Hearing, case: Case, ears: Ears, seconds: float) -> dict[str, float]:
     """What only a whole piece has."""
-    struck = hits(case.notes)
-    long = seconds >= LEAST_SECONDS
     notes, timbre = drift(heard, case.notes, ears.example, seconds)
     values = {
         "beat_f1": NAN,
         "beats_any_level": NAN,
-        "drum_onset_f1": drum_onset_f1(struck, heard.hits) if len(struck) and long else NAN,
+        "drum_onset_f1": drum_onset_f1(hits(case.notes), heard.hits),
         "note_drift": notes,
         "timbre_drift": timbre,
     }
-    if case.beats is not None and long:
+    if case.beats is not None:
         values["beat_f1"] = beat_f1(case.beats, heard.beats)
         values["beats_any_level"] = beats_any_level(case.beats, heard.beats)
     return values
@@ -197,7 +238,7 @@ def drift(heard: Hearing, notes: Notes, example: Heard, seconds: float) -> tuple
         return NAN, NAN
     third = seconds / 3
     before, after = (
-        note_scores(_begun(notes.pitched(), a, b), _begun(heard.notes, a, b)).f1
+        note_scores(_begun(pitched(notes), a, b), _begun(heard.notes, a, b)).f1
         for a, b in ((0, third), (2 * third, seconds))
     )
     parts = np.array_split(heard.timbre.patches, 3)

@@ -38,7 +38,7 @@ def references() -> dict[str, System]:
     return {
         TRUTH: lambda case: case.truth,
         SOURCE: lambda case: case.source,
-        EXAMPLE: lambda case: repeated(case.example_heard, _seconds(case)),
+        EXAMPLE: lambda case: repeated(case.example_heard, case.seconds),
         FILTERED: lambda case: (
             None if case.source is None else equalised(case.source, case.example_heard)
         ),
@@ -61,7 +61,7 @@ def model_rows(
         if given is None:
             return None
         options: dict[str, Any] = {**sampling, **case.sampling}
-        return player.render(given, case.example_heard, length=_seconds(case), **options)
+        return player.render(given, case.example_heard, length=case.seconds, **options)
 
     def reconstruct(case: Case) -> Audio | None:
         if case.truth is None:
@@ -79,13 +79,6 @@ def model_rows(
 def slug(text: str) -> str:
     """A name as part of a file name."""
     return re.sub(r"[^\w.-]+", "_", text).strip("_")
-
-
-def _seconds(case: Case) -> float:
-    for audio in (case.truth, case.source):
-        if audio is not None:
-            return audio.seconds
-    return case.notes.seconds + 1.0
 
 
 def repeated(audio: Audio, seconds: float) -> Audio:

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from timbrel.data.files import write_text
+from timbrel.data.files import begin_line, write_text
 from timbrel.data.lock import locked
 from timbrel.errors import TrainingError
 from timbrel.training.ranks import Ranks
@@ -235,8 +235,7 @@ class Run:
         """Append numbers to `metrics.jsonl` and TensorBoard; print one line."""
         if not self.ranks.first:
             return
-        with open(self.folder / "metrics.jsonl", "a") as file:
-            file.write(json.dumps({"step": step, "time": round(time.time(), 1), **values}) + "\n")
+        self._append({"step": step, "time": round(time.time(), 1), **values})
         for name, value in values.items():
             self.writer.add_scalar(name, value, step)
         if show:
@@ -280,12 +279,17 @@ class Run:
         """Keep a warning ("name: what to do") in the log; print it when its name is new."""
         if not self.ranks.first:
             return
-        with open(self.folder / "metrics.jsonl", "a") as file:
-            file.write(json.dumps({"step": step, "warning": sentence}) + "\n")
+        self._append({"step": step, "warning": sentence})
         name = sentence.split(":")[0]
         if name not in self._warned:
             self._warned.add(name)
             print(f"step {step:7d}  warning: {sentence}", flush=True)
+
+    def _append(self, row: Mapping[str, Any]) -> None:
+        """A line of `metrics.jsonl`."""
+        with open(self.folder / "metrics.jsonl", "a+") as file:
+            begin_line(file)
+            file.write(json.dumps(row) + "\n")
 
     def log_audio(self, step: int, name: str, samples: np.ndarray, rate: int) -> None:
         """Give TensorBoard a waveform (samples,) in [-1, 1]."""
