@@ -127,11 +127,10 @@ def manifest(folder: Path, rows: list[Row]) -> Path:
     return path
 
 
-def judged(path: Path, *outputs: str) -> dict[str, list[Record]]:
-    """Records of each folder of outputs."""
+def judged(path: Path) -> dict[str, list[Record]]:
+    """Records of the outputs, and of the reference rows."""
     report = path.parent / "report"
-    folders = tuple(str(path.parent / name) for name in outputs)
-    evaluate(Job(manifest=str(path), outputs=folders), report)
+    evaluate(Job(manifest=str(path), outputs=(str(path.parent / "outputs"),)), report)
     write_report(report)
     records = [record for record in read_records(report) if not record.failure]
     return {name: [r for r in records if r.system == name] for name in systems_of(records)}
@@ -144,7 +143,7 @@ def mean(records: list[Record], score: str) -> str:
 
 def say_examples(path: Path) -> None:
     """Judge what was played in the sound of recordings."""
-    for system, mine in judged(path, "outputs").items():
+    for system, mine in judged(path).items():
         heard = recall_all(mine, path.parent / "report")
         made = vectors([r.heard for r in mine], heard)
         examples = vectors([r.example for r in mine], heard)
@@ -163,7 +162,7 @@ def say_examples(path: Path) -> None:
 
 def say_sources(path: Path) -> None:
     """Judge what was heard in recordings and played in the sound of others."""
-    for system, mine in judged(path, "outputs", "sources").items():
+    for system, mine in judged(path).items():
         print(
             f"{system}: note F1 {mean(mine, 'note_f1')}, octave errors "
             f"{mean(mine, 'octave_errors')}, like the example {mean(mine, 'like_example')}, like "

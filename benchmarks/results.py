@@ -4,11 +4,13 @@ for p in $(timbrel protocols | cut -d ' ' -f 1); do
     timbrel evaluate default --protocol $p -o runs/report/$p
 done
 python benchmarks/results.py runs/report/*
+python benchmarks/results.py --summary runs/report/*     # of the model card: a line a protocol
 """
 
+import argparse
 import math
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from timbrel.errors import InputError
@@ -27,6 +29,17 @@ SCORES = (
     ("like_source", "like source"),
     ("nearer", "nearer to example"),
     ("log_mel_distance", "dB off truth"),
+)
+SUMMARY = (
+    "cases",
+    "note F1 of truth",
+    "**of the model**",
+    "octave errors",
+    "like example",
+    "nearer to example",
+    "identified (truth)",
+    "dB off truth",
+    "Fréchet distance (codec's)",
 )
 # scores that the ground truth does not reach to the full
 CEILINGS = {"identified", "beat_f1", "beats_any_level", "drum_onset_f1", "found", "like_example"}
@@ -98,15 +111,46 @@ def table(folder: Path) -> str:
         for heading in next(iter(lines.values()))
         if any(line[heading] != "-" for line in lines.values())
     ]
-    out = [f"### {protocol['name']}", "", protocol["question"], ""]
-    out += ["| " + " | ".join(["level", *headings]) + " |", "|---" * (len(headings) + 1) + "|"]
-    for level, line in lines.items():
-        out.append("| " + " | ".join([level, *(line[heading] for heading in headings)]) + " |")
+    return "\n".join(
+        [f"### {protocol['name']}", "", protocol["question"], "", grid("level", headings, lines)]
+    )
+
+
+def summary(folders: Iterable[Path]) -> str:
+    """A line a protocol, over all its levels and cases."""
+    lines = {}
+    for folder in folders:
+        rows, settings = read_json(folder / "report.json")
+        whole = {row.system: row for row in rows if not row.level} or {r.system: r for r in rows}
+        model = judged(rows)
+        lines[settings["protocol"]["name"]] = {
+            "cases": str(whole[model].cases),
+            **cells(whole, model, faulty=False),
+        }
+    return grid("protocol", SUMMARY, lines)
+
+
+def grid(first: str, headings: Sequence[str], lines: Mapping[str, Mapping[str, str]]) -> str:
+    """A table in Markdown."""
+    out = ["| " + " | ".join([first, *headings]) + " |", "|---" * (len(headings) + 1) + "|"]
+    for name, line in lines.items():
+        out.append("| " + " | ".join([name, *(line[heading] for heading in headings)]) + " |")
     return "\n".join(out) + "\n"
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Print them."""
+    parser = argparse.ArgumentParser(description="Tables of finished reports.")
+    parser.add_argument("reports", type=Path, nargs="+")
+    parser.add_argument("--summary", action="store_true", help="one table, a line a protocol")
+    options = parser.parse_args()
     try:
-        print("\n".join(table(Path(name)) for name in sys.argv[1:]))
+        print(
+            summary(options.reports) if options.summary else "\n".join(map(table, options.reports))
+        )
     except InputError as error:
         sys.exit(f"results.py: {error}")
+
+
+if __name__ == "__main__":
+    main()

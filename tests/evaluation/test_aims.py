@@ -159,3 +159,21 @@ def test_tables_show_the_distance_beside_the_codecs_and_only_columns_with_number
     plain = results.table(make_report(tmp_path, "polyphony", lambda s, _: {"note_f1": 0.5}))
     assert "Fréchet" not in plain
     assert "as given" not in plain
+
+
+def test_a_summary_has_a_line_for_each_protocol_over_all_its_cases(
+    tmp_path: Path, benchmark: Callable[[str], ModuleType]
+) -> None:
+    def values(system: str, level: str) -> dict[str, float]:
+        return {"note_f1": 0.8 if system == TRUTH else 0.6, "like_example": 0.5}
+
+    names = ("polyphony", "range")
+    folders = [make_report(tmp_path, name, values) for name in names]
+    text = benchmark("results").summary(folders)
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
+    assert [row[0] for row in rows[2:]] == list(names)
+    for row in rows[2:]:
+        found = dict(zip(rows[0], row, strict=True))
+        assert found["note F1 of truth"] == "0.80"
+        assert found["**of the model**"].startswith("0.60")
+        assert int(found["cases"]) > 3  # of all levels
