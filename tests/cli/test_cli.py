@@ -13,6 +13,7 @@ import torch
 
 from command_line import ENVIRONMENT, timbrel
 from sounds import RATE, tone
+from timbrel.ablation.study import study_names
 from timbrel.audio import Audio
 from timbrel.data.store import Store
 from timbrel.notes import Notes, Track
@@ -178,6 +179,11 @@ def test_help_does_not_wait_for_torch() -> None:
     code = "import sys; import timbrel.cli.main; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     assert "render" in timbrel("--help").stdout
+
+
+def test_help_names_every_study() -> None:
+    said = timbrel("ablate", "--help").stdout
+    assert all(name in said for name in study_names())
 
 
 @pytest.mark.slow

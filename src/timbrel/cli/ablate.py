@@ -11,7 +11,10 @@ from timbrel.errors import InputError
 
 def ablate(
     study: Annotated[
-        str, typer.Argument(help="method, pairs, scaling, timbres, denoiser, or a .toml file.")
+        str,
+        typer.Argument(
+            help="method, pairs, objectives, scaling, timbres, denoiser, or a .toml file."
+        ),
     ],
     data: Annotated[Path, typer.Option(help="Store with latents.")],
     valid: Annotated[Path, typer.Option(help="Held-out store with latents.")],
