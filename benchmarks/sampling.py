@@ -30,9 +30,8 @@ from timbrel.evaluation.notes_metrics import note_scores
 from timbrel.evaluation.protocol import read_protocol
 from timbrel.evaluation.timbre_embedding import Heard, hear, similarity
 from timbrel.evaluation.transcriber import transcribe
-from timbrel.generate.windows import guided_velocity, structure_of_rolls
+from timbrel.generate.windows import guided_velocity, structure_of_notes
 from timbrel.model import Timbrel, load
-from timbrel.roll import roll
 
 SEED = 4321
 COLUMNS = (
@@ -77,13 +76,8 @@ def questions(player: Timbrel, cases: int) -> list[Question]:
 
 def conditions(player: Timbrel, question: Question) -> tuple[Structure, Timbre]:
     """Structure and timbre of a case."""
-    frames, rate = question.latent.shape[2], player.codec.frame_rate
-
-    def between(start: int, stop: int) -> Tensor:
-        notes = question.case.notes.cut(start / rate, stop / rate)
-        return torch.from_numpy(roll(notes, rate, stop - start))
-
-    structure = structure_of_rolls(player.network, between)(0, frames)
+    between = structure_of_notes(player.network, question.case.notes, player.codec.frame_rate)
+    structure = between(0, question.latent.shape[2])
     return structure, player.timbre(question.case.example)
 
 

@@ -17,10 +17,9 @@ import torch
 
 from timbrel.data.render.scores import draw_score
 from timbrel.evaluation.statistics import mean_interval
-from timbrel.generate.windows import generate, structure_of_rolls, windows
+from timbrel.generate.windows import generate, structure_of_notes, windows
 from timbrel.model import Timbrel, load
 from timbrel.notes import Notes
-from timbrel.roll import roll
 
 SECONDS = 60.0
 SCORES = 4  # of each example
@@ -33,11 +32,7 @@ MEASURES = ("latent", "flux", "log flux")
 def made(player: Timbrel, notes: Notes, example: Path) -> torch.Tensor:
     """(1, channels, frames): the latent of a piece."""
     rate = player.codec.frame_rate
-
-    def roll_between(start: int, stop: int) -> torch.Tensor:
-        return torch.from_numpy(roll(notes.cut(start / rate, stop / rate), rate, stop - start))
-
-    structure = structure_of_rolls(player.network, roll_between)
+    structure = structure_of_notes(player.network, notes, rate)
     frames = round(SECONDS * rate)
     timbre = player.timbre(example)
     return torch.cat(

@@ -115,10 +115,9 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     network = Network(config)
     network.adopt(codec.basis)
     torch.nn.init.normal_(network.denoiser.leave.weight, std=0.05)
-    size = ListenerConfig(width=4, blocks=1)
-    listener = Listener(config.codec.rate, config.codec.hop, size)
+    listener = Listener(config.codec.rate, config.codec.hop, ListenerConfig(width=4, blocks=1))
     path = tmp_path_factory.mktemp("model") / "tiny"
-    assemble(path, codec, network, listener, size, {"name": "random", "licence": "MIT"})
+    assemble(path, codec, network, listener, {"name": "random", "licence": "MIT"})
     return path
 
 

@@ -198,7 +198,7 @@ def test_devices_that_are_not_there_are_refused() -> None:
 def test_only_files_of_a_model_are_replaced(player: Timbrel, tmp_path: Path) -> None:
     for name in ("mine.safetensors", "listener.safetensors", "network-1.safetensors"):
         (tmp_path / name).write_bytes(b"?")
-    assemble(tmp_path, player.codec, player.network, None, None, {"name": "other"})
+    assemble(tmp_path, player.codec, player.network, None, {"name": "other"})
     assert (tmp_path / "mine.safetensors").read_bytes() == b"?"
     assert not (tmp_path / "listener.safetensors").exists()
     assert load(tmp_path, "cpu").listener is None
@@ -209,11 +209,11 @@ def test_parts_that_do_not_belong_together_are_not_put_together(
 ) -> None:
     other = SpectralCodec(replace(player.codec.config, channels=16))
     with pytest.raises(ModelError, match="codec with channels = 32, this one has 16"):
-        assemble(tmp_path / "a", other, player.network, None, None, {})
+        assemble(tmp_path / "a", other, player.network, None, {})
     stranger = SpectralCodec(player.codec.config)
     stranger.basis.deviation.copy_(torch.rand(32) + 0.5)
     with pytest.raises(ModelError, match="latents of another codec"):
-        assemble(tmp_path / "a", stranger, player.network, None, None, {})
+        assemble(tmp_path / "a", stranger, player.network, None, {})
     assert not (tmp_path / "a").exists()
     with pytest.raises(ModelError, match="trained for a hop of 1024, the codec has 2048"):
         load_listener(tiny_model, 44_100, 2048)
@@ -222,7 +222,7 @@ def test_parts_that_do_not_belong_together_are_not_put_together(
 def test_without_a_listener_a_register_cannot_be_heard(
     player: Timbrel, tone_file: Path, tmp_path: Path
 ) -> None:
-    assemble(tmp_path, player.codec, player.network, None, None, {})
+    assemble(tmp_path, player.codec, player.network, None, {})
     deaf = load(tmp_path, "cpu")
     with pytest.raises(ModelError, match="leave out --octave fit"):
         deaf.render(Notes.from_rows([(0, 0.5, 60, 90)]), tone_file, octave="fit")
@@ -307,7 +307,7 @@ def test_a_few_step_model_takes_steps_that_it_learned() -> None:
 def test_a_training_run_is_not_overwritten_by_a_model(player: Timbrel, tmp_path: Path) -> None:
     (tmp_path / "checkpoints").mkdir()
     with pytest.raises(ModelError, match="holds a training run"):
-        assemble(tmp_path, player.codec, player.network, None, None, {})
+        assemble(tmp_path, player.codec, player.network, None, {})
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoints"]
 
 

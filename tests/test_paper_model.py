@@ -34,7 +34,7 @@ def player(tmp_path_factory: pytest.TempPathFactory) -> Timbrel:
     network.adopt(codec.basis)
     torch.nn.init.normal_(network.denoiser.leave.weight, std=0.05)
     path = tmp_path_factory.mktemp("paper") / "model"
-    assemble(path, codec, network, None, None, {"name": "paper", "licence": "MIT"})
+    assemble(path, codec, network, None, {"name": "paper", "licence": "MIT"})
     return load(path, "cpu")
 
 

@@ -12,7 +12,6 @@ import torch
 from safetensors import safe_open
 
 from conftest import Killed
-from timbrel.conditions.listener import ListenerConfig
 from timbrel.errors import ModelError
 from timbrel.model import DEFAULT, Timbrel, load
 from timbrel.serialize import (
@@ -37,9 +36,8 @@ def player(tiny_model: Path) -> Timbrel:
 @pytest.fixture
 def model(player: Timbrel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The tiny model, its network in several files."""
-    size = ListenerConfig(width=4, blocks=1)
     monkeypatch.setattr("timbrel.serialize.LARGEST_FILE", 2**16)
-    assemble(tmp_path / "model", player.codec, player.network, player.listener, size, {})
+    assemble(tmp_path / "model", player.codec, player.network, player.listener, {})
     assert (tmp_path / "model/network-1.safetensors").is_file()
     return tmp_path / "model"
 
@@ -71,8 +69,7 @@ def forget(folder: Path) -> None:
 def test_every_folder_lists_its_files(player: Timbrel, model: Path, tmp_path: Path) -> None:
     save_codec(player.codec, tmp_path / "codec")
     save_network(player.network, tmp_path / "network")
-    size = ListenerConfig(width=4, blocks=1)
-    save_listener(player.listener, size, 44_100, 1024, tmp_path / "listener")
+    save_listener(player.listener, tmp_path / "listener")
     for folder in (model, *(tmp_path / name for name in ("codec", "network", "listener"))):
         there = folder.glob("*.safetensors")
         digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in there}

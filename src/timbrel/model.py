@@ -21,7 +21,7 @@ from timbrel.generate.windows import (
     generate,
     sampling_of,
     structure_of_audio,
-    structure_of_rolls,
+    structure_of_notes,
 )
 from timbrel.midi import is_midi
 from timbrel.network import Network
@@ -158,7 +158,8 @@ class Timbrel:
             notes = self.notes(structure)
             if octave == "fit":
                 notes = notes.transpose(12 * self._octaves_apart(notes, example))
-            between, end = self._structure_of_notes(notes), notes.seconds
+            between = structure_of_notes(self.network, notes, self.codec.frame_rate)
+            end = notes.seconds
         elif octave == "fit":
             raise InputError("this model does not read notes, so it cannot move them by octaves")
         else:
@@ -262,16 +263,6 @@ class Timbrel:
         if not self.reads_notes:
             return "audio"
         return "MIDI and audio" if self.listener is not None else "MIDI"
-
-    def _structure_of_notes(self, notes: Notes) -> StructureBetween:
-        """Structure of notes between two frames."""
-        rate = self.codec.frame_rate
-
-        def roll_between(start: int, stop: int) -> Tensor:
-            part = notes.cut(start / rate, stop / rate)
-            return torch.from_numpy(roll(part, rate, stop - start))
-
-        return structure_of_rolls(self.network, roll_between, len(notes.pitched()) == 0)
 
     def _structure_of_audio(self, structure: Structure) -> tuple[StructureBetween, float]:
         """Structure of a recording between two frames, and its length in seconds."""

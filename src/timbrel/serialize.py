@@ -305,11 +305,10 @@ def load_network(folder: Path) -> Network:
     return network.eval()
 
 
-def save_listener(
-    listener: Listener, config: ListenerConfig, rate: int, hop: int, folder: Path
-) -> None:
+def save_listener(listener: Listener, folder: Path) -> None:
     """Write a listener folder."""
-    document = {"kind": "listener", "listener": asdict(config), "rate": rate, "hop": hop}
+    made_for = {"rate": listener.rate, "hop": listener.hop}
+    document = {"kind": "listener", "listener": asdict(listener.config), **made_for}
     save_folder(folder, document, {"listener": listener.state_dict()})
 
 
@@ -340,7 +339,6 @@ def assemble(
     codec: Codec,
     network: Network,
     listener: Listener | None,
-    size: ListenerConfig | None,
     about: Mapping[str, Any],
 ) -> None:
     """Write a complete model folder.
@@ -350,7 +348,6 @@ def assemble(
         codec: decoder and basis.
         network: encoders and denoiser, trained on this codec's latents.
         listener: needed to take structure from audio.
-        size: of the listener.
         about: name, licence, training, scores: shown by `timbrel info`.
 
     Raises:
@@ -366,7 +363,7 @@ def assemble(
     weights: dict[str, Mapping[str, Tensor]] = {"network": network.state_dict()}
     if not isinstance(codec, ExternalCodec):  # that stays where it is
         weights["codec"] = codec.state_dict()
-    if listener is not None and size is not None:
-        config["listener"] = asdict(size)
+    if listener is not None:
+        config["listener"] = asdict(listener.config)
         weights["listener"] = listener.state_dict()
     save_folder(folder, config, weights)

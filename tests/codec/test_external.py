@@ -223,7 +223,7 @@ def test_encodec_and_dac_are_read_from_what_transformers_saves(
 def test_what_a_model_on_torchscript_is_can_be_asked_with_trust(tmp_path: Path) -> None:
     codec = load_codec(exported(Exported(), tmp_path / "c.ts"), trust=True)
     network = Network(replace(tiny_model(), codec=latent_config(codec)))
-    assemble(tmp_path / "model", codec, network, None, None, {"name": "other"})
+    assemble(tmp_path / "model", codec, network, None, {"name": "other"})
     with pytest.raises(ModelError, match="--trust"):
         describe(str(tmp_path / "model"))
     assert describe(str(tmp_path / "model"), trust=True)["latent_channels"] == codec.channels
@@ -266,7 +266,7 @@ def test_a_model_learns_and_plays_on_the_latents_of_another_codec(
         store, None, codec, tmp_path / "run", config, training, Budget(steps=2), CPU
     )
     assert network.outline is None
-    assemble(tmp_path / "model", codec, network, None, None, {"name": "other"})
+    assemble(tmp_path / "model", codec, network, None, {"name": "other"})
     player = load(tmp_path / "model")
     notes = Notes.from_rows([(0.1, 0.5, 60, 90)])
     assert describe_codec(player.codec) == describe_codec(codec)

@@ -201,7 +201,6 @@ def test_a_quantised_code_has_few_values_and_still_learns() -> None:
     code = network.structure_encoder(torch.randn(2, network.cqt.bins, 20)).code
     values = set((code.detach() * 2).round(decimals=4).flatten().tolist())
     assert values <= {-2.0, -1.0, 0.0, 1.0, 2.0}
-    assert config.bits_per_second(43.07) == pytest.approx(43.07 * 6 * np.log2(5))
     code.square().sum().backward()
     assert any(p.grad is not None for p in network.structure_encoder.parameters())
 

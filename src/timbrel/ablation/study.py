@@ -19,7 +19,6 @@ from typing import Any
 
 import torch
 
-from timbrel.conditions.listener import ListenerConfig
 from timbrel.data.files import begin_line, write_text
 from timbrel.data.render.soundfont import SoundFont, find_fonts
 from timbrel.data.select import Selection, select
@@ -31,7 +30,7 @@ from timbrel.evaluation.run import DRAWN, claim, judge, read_records
 from timbrel.evaluation.systems import CODEC, TRUTH, System, model_rows, references
 from timbrel.model import folder_of, load
 from timbrel.network import PRESETS, latent_config
-from timbrel.serialize import assemble, from_dict, load_codec, load_listener, read_config
+from timbrel.serialize import assemble, load_codec, load_listener, read_config
 from timbrel.training.model import train_model
 from timbrel.training.probe import ProbeSet, probe
 from timbrel.training.recipe import Recipe, changed, read_recipe
@@ -252,17 +251,16 @@ def train_recipe(recipe: Recipe, setting: Setting, home: Path, device: torch.dev
     logged = last_line(home / "run", "progress")
     if logged.get("progress", 0.0) < 1:  # it saved what it had, to go on from there
         raise KeyboardInterrupt
-    listener, size = None, None
+    listener = None
     if recipe.model.structure.source == "notes" and "listener" in read_config(base):
         listener = load_listener(base, codec.rate, codec.hop)
-        size = from_dict(ListenerConfig, read_config(base)["listener"], str(base))
     about = {
         "name": recipe.name,
         "licence": "as the data",
         "hours": round(store.hours, 2),
         "sampling": SAMPLING[recipe.model.objective],
     }
-    assemble(home / "model", codec, network, listener, size, about)
+    assemble(home / "model", codec, network, listener, about)
 
 
 def judge_recipe(home: Path, cases: list[Case], judged: Path, trust: bool) -> None:

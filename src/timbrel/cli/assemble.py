@@ -38,20 +38,17 @@ def assemble(
     trust: Trust = False,
 ) -> None:
     """Put codec, network and listener together into one model folder for `--model`."""
-    from timbrel.conditions.listener import ListenerConfig
     from timbrel.data.files import write_text
     from timbrel.generate.windows import sampling_of
     from timbrel.model import folder_of
     from timbrel.network import mean_of
     from timbrel.serialize import assemble as write
-    from timbrel.serialize import from_dict, load_codec, load_listener, load_network, read_config
+    from timbrel.serialize import load_codec, load_listener, load_network
 
     trained = load_codec(folder_of(codec), trust)
-    heard, size = None, None
+    heard = None
     if listener is not None:
-        home = folder_of(listener)
-        heard = load_listener(home, trained.rate, trained.hop)
-        size = from_dict(ListenerConfig, read_config(home)["listener"], str(home))
+        heard = load_listener(folder_of(listener), trained.rate, trained.hop)
     sampling = {
         "steps": steps,
         "sampler": sampler,
@@ -66,7 +63,7 @@ def assemble(
     about = {"name": name, "licence": licence, "sampling": chosen}
     text = None if card is None else text_of(card)
     sampling_of(chosen, few_step)  # refuses what no render could do
-    write(output, trained, mean, heard, size, about)
+    write(output, trained, mean, heard, about)
     if text is not None:
         write_text(output / "card.md", text)
     print(f"{output}: model written")

@@ -146,7 +146,7 @@ class Listener(nn.Module):
 
     def __init__(self, rate: int, hop: int, config: ListenerConfig) -> None:
         super().__init__()
-        self.hop = hop
+        self.rate, self.hop, self.config = rate, hop, config
         # the lowest key is the middle one of its three bins
         lowest_hz = 27.5 * 2 ** (-1 / (12 * BINS_PER_SEMITONE))
         per_octave = 12 * BINS_PER_SEMITONE

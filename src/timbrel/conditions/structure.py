@@ -1,6 +1,5 @@
 """Structure encoders E_S: notes, or audio -> one vector per latent frame."""
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -19,10 +18,6 @@ class StructureConfig:
     blocks: int = 2  # ConvNeXt blocks
     width: int = 192  # channels inside an encoder of "cqt"
     levels: int = 0  # values that each channel of a "cqt" code can take; 0: any
-
-    def bits_per_second(self, frame_rate: float) -> float:
-        """What a quantised code can carry; infinite if it is not quantised."""
-        return frame_rate * self.dim * math.log2(self.levels) if self.levels else math.inf
 
 
 @dataclass(frozen=True)

@@ -303,7 +303,7 @@ class Pairs:
         item = self.store.items[index]
         return -(-item.length // self._hop(item))
 
-    def _heard(self, index: int) -> int:
+    def _sounding(self, index: int) -> int:
         """Frames of an item before the silence that follows the end of a recording."""
         item = self.store.items[index]
         return (item.length - item.silence) // self._hop(item)
@@ -314,11 +314,11 @@ class Pairs:
 
     def _slack(self, index: int) -> int:
         """Frames that a target and an example within one item leave over."""
-        return self._heard(index) - self.frames - self.example_frames
+        return self._sounding(index) - self.frames - self.example_frames
 
     def _start(self, index: int, frames: int, rng: np.random.Generator) -> int:
         """A random start; silence is entered only as far as it must be."""
-        return int(rng.integers(max(self._heard(index) - frames, 0) + 1))
+        return int(rng.integers(max(self._sounding(index) - frames, 0) + 1))
 
     def _apart(self, index: int, rng: np.random.Generator) -> tuple[int, int]:
         """Starts of a target and an example in one item, that overlap only if they may."""

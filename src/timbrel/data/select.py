@@ -35,21 +35,16 @@ def select(store: Store, selection: Selection) -> Store:
     if instruments is not None:
         chosen = _largest(store, instruments)
     if hours is not None:
-        if sum(_seconds(store, i) for i in chosen) < 3600 * hours * 0.99:
+        if sum(store.items[i].seconds for i in chosen) < 3600 * hours * 0.99:
             raise DataError(f"{store.path} has fewer than {hours:g} h to choose from")
         kept, room = [], 3600 * hours
         for items in _in_turn(store, set(chosen), selection):
             kept += items
-            room -= sum(_seconds(store, i) for i in items)
+            room -= sum(store.items[i].seconds for i in items)
             if room <= 0:
                 break
         chosen = sorted(kept)
     return store if len(chosen) == len(store) else store.subset(chosen)
-
-
-def _seconds(store: Store, index: int) -> float:
-    item = store.items[index]
-    return (item.length - item.silence) / item.rate
 
 
 def _largest(store: Store, count: int) -> list[int]:

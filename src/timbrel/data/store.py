@@ -57,6 +57,11 @@ class Item:
     notes: str = "given"  # or "transcribed"; "none": not known, which is not silence
     checksum: int | None = None  # CRC-32 of its samples as stored
 
+    @property
+    def seconds(self) -> float:
+        """Of sound, without the silence that was added."""
+        return (self.length - self.silence) / self.rate
+
 
 class Store:
     """Reads a store; audio and derived arrays stay on disk until asked for."""
@@ -139,7 +144,7 @@ class Store:
     @property
     def hours(self) -> float:
         """Total duration, without silence that was added."""
-        return sum(_seconds(item) for item in self.items) / 3600
+        return sum(item.seconds for item in self.items) / 3600
 
     def summary(self) -> dict[str, Any]:
         """Counts for people."""
@@ -149,7 +154,7 @@ class Store:
 
         hours: dict[str, float] = {}
         for item in self.items:
-            hours[item.split] = hours.get(item.split, 0.0) + _seconds(item) / 3600
+            hours[item.split] = hours.get(item.split, 0.0) + item.seconds / 3600
         return {
             "items": len(self),
             "hours": round(self.hours, 3),
@@ -289,10 +294,6 @@ class Store:
 
 def _line(item: Item) -> str:
     return json.dumps(asdict(item)) + "\n"
-
-
-def _seconds(item: Item) -> float:
-    return (item.length - item.silence) / item.rate
 
 
 @lru_cache(maxsize=256)

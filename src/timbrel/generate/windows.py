@@ -20,6 +20,8 @@ from timbrel.diffusion.samplers import SAMPLERS, Velocity
 from timbrel.diffusion.unet import Shortcut
 from timbrel.errors import InputError
 from timbrel.network import Network
+from timbrel.notes import Notes
+from timbrel.roll import roll
 
 # Frames that are read before a window, so that notes that ring are known: 3 s.
 RUN_IN = 128
@@ -145,6 +147,22 @@ def structure_of_rolls(
         return encoder(roll_between(start - RUN_IN, stop)[None].to(device), flag).after(RUN_IN)
 
     return between
+
+
+def structure_of_notes(network: Network, notes: Notes, frame_rate: float) -> StructureBetween:
+    """Structure of notes, for `generate`; drums if there is nothing else.
+
+    Args:
+        network: with a roll encoder.
+        notes: written, or heard.
+        frame_rate: of the codec, in Hz.
+    """
+
+    def roll_between(start: int, stop: int) -> Tensor:
+        part = notes.cut(start / frame_rate, stop / frame_rate)
+        return torch.from_numpy(roll(part, frame_rate, stop - start))
+
+    return structure_of_rolls(network, roll_between, drums=len(notes.pitched()) == 0)
 
 
 def structure_of_audio(network: Network, samples: Tensor) -> StructureBetween:

@@ -258,5 +258,5 @@ def train_listener(
         result = Listener(rate, hop, config).to(device)
         result.load_state_dict(descent.ema.shadow)
         if run.ranks.first:
-            save_listener(result, config, rate, hop, folder / "listener")
+            save_listener(result, folder / "listener")
         return result.eval()

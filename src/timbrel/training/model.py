@@ -341,7 +341,7 @@ def check_finite(run: Run, step: int, draw: Draw, values: dict[str, Tensor], nam
 @torch.no_grad()
 def validate(objective: Objective, pairs: Pairs, batches: int) -> dict[str, float]:
     """Losses on held-out items for each pattern of conditions: always the same draws."""
-    total: dict[str, list[float]] = {}
+    found: dict[str, list[float]] = {}
     for step in range(batches):
         rng = generator(objective.training.seed, step, 0, purpose=9)
         batch = pairs.draw(objective.training.batch, rng).to(objective.device)
@@ -349,10 +349,10 @@ def validate(objective: Objective, pairs: Pairs, batches: int) -> dict[str, floa
         for name, structure, timbre in BRANCHES:
             source = torch.Generator(device=objective.device).manual_seed(seed)
             values = objective.losses(batch, source, 2, (structure, timbre))
-            total.setdefault(f"valid/{name}", []).append(float(values["flow"]))
+            found.setdefault(f"valid/{name}", []).append(float(values["flow"]))
             if "outline" in values and structure and timbre:
-                total.setdefault("valid/guess", []).append(float(values["outline"]))
-    return {name: sum(numbers) / len(numbers) for name, numbers in total.items()}
+                found.setdefault("valid/guess", []).append(float(values["outline"]))
+    return {name: sum(numbers) / len(numbers) for name, numbers in found.items()}
 
 
 @torch.no_grad()
