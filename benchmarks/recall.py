@@ -18,9 +18,10 @@ from timbrel.data.pairs import Batch
 from timbrel.data.store import Store
 from timbrel.model import folder_of
 from timbrel.serialize import load_codec, load_network
-from timbrel.training.model import pairs_of, validate
+from timbrel.training.model import pairs_of
 from timbrel.training.objective import Objective
 from timbrel.training.settings import ModelTraining
+from timbrel.training.validation import validate
 
 BATCHES = 4
 

@@ -1,7 +1,7 @@
 """Training of the model, in the paper's two stages (section 3.4).
 
-What is minimised is in `objective`, the adversary in `rivalry`, what can go wrong in
-`disentanglement`; this is the loop.
+What is minimised is in `objective`, the adversary in `rivalry`, how far training has come in
+`validation`, what can go wrong in `disentanglement`; this is the loop.
 """
 
 from collections.abc import Callable
@@ -16,31 +16,28 @@ from timbrel.codec.codec import Codec
 from timbrel.codec.spectral import SpectralCodec
 from timbrel.data.pairs import Pairs
 from timbrel.data.store import Store
-from timbrel.diffusion.samplers import euler
 from timbrel.errors import DataError, TrainingError
 from timbrel.network import ModelConfig, Network
 from timbrel.serialize import save_network
 from timbrel.training.course import Course, Descent
 from timbrel.training.derived import spectra_id
-from timbrel.training.disentanglement import warnings_of
 from timbrel.training.draws import Draw, Draws, workers_for
 from timbrel.training.equaliser import Equaliser
 from timbrel.training.latents import latent_deviation
-from timbrel.training.objective import BRANCHES, Objective
+from timbrel.training.objective import Objective
 from timbrel.training.optimiser import Optimiser
-from timbrel.training.probe import ProbeSet, probe
+from timbrel.training.probe import ProbeSet
 from timbrel.training.rivalry import Rivalry
 from timbrel.training.run import (
     Budget,
     Ema,
     Run,
     differences,
-    generator,
     restore,
     settings_of,
-    torch_generator,
 )
 from timbrel.training.settings import ModelTraining
+from timbrel.training.validation import Validation
 
 
 def train_model(
@@ -101,6 +98,7 @@ def train_model(
     held_out = pairs_of(valid, codec, config, written) if valid is not None else None
     probe_set = ProbeSet(valid or store, codec.frame_rate, training.frames)
     objective = Objective(network, training, device)
+    validation = Validation(codec, training, probe_set, held_out, device)
     equaliser = None
     if isinstance(codec, SpectralCodec) and training.equalise:
         equaliser = Equaliser(codec.basis, training.equalise).to(device)
@@ -121,16 +119,16 @@ def train_model(
         optimiser = Optimiser(network, training.optimiser, ranks=run.ranks)
         descent = Descent(network, optimiser, training.peak_rate, 0.999)
         rivalry = Rivalry(network, training, run.ranks)
-        course, best = Course(run, budget, state), float("inf")
+        course = Course(run, budget, state)
         if state is not None:
             descent.load_state_dict(state)
             rivalry.load_state_dict(state)
-            best = state["best"]
+            validation.best = state["best"]
         for sentence in pairs.report():
             run.say(sentence)
 
         def save() -> None:
-            weights = {"network": network.state_dict(), "best": best}
+            weights = {"network": network.state_dict(), "best": validation.best}
             parts = (weights, descent.state_dict(), rivalry.state_dict(), course.state_dict())
             run.save(course.step, {name: value for part in parts for name, value in part.items()})
             if run.ranks.first:
@@ -181,20 +179,7 @@ def train_model(
                 run.log_gathered(course.step, stage, course.seconds, course.progress)
             # a run shorter than that can go wrong too, and a long one early
             if course.step % training.validate_every == 0 or course.passed(0.1, 0.25):
-                judged = Objective(averaged(network, descent.ema), training, device)
-                found = probe(judged.network, probe_set, device)
-                if held_out is not None and stage == 2:
-                    found |= validate(judged, held_out, batches=4)
-                    heard = preview(judged, codec, held_out)
-                    run.log_audio(course.step, "truth_then_model", heard, codec.rate)
-                    if found["valid/both"] < best:
-                        best = found["valid/both"]
-                        if run.ranks.first:
-                            save_network(judged.network, folder / "best")
-                if found:
-                    run.log(course.step, found)
-                for warning in warnings_of(found | run.recent, stage):
-                    run.warn(course.step, warning)
+                validation.look(run, course.step, averaged(network, descent.ema), stage)
                 course.resume()
             if on_step is not None:
                 on_step(course.step, course.progress)
@@ -336,45 +321,6 @@ def check_finite(run: Run, step: int, draw: Draw, values: dict[str, Tensor], nam
         f"the model's {name} is not finite at step {step}; the last good checkpoint is in "
         f"{run.checkpoints}, the batch in {path}: lower the learning rate or look for damaged items"
     )
-
-
-@torch.no_grad()
-def validate(objective: Objective, pairs: Pairs, batches: int) -> dict[str, float]:
-    """Losses on held-out items for each pattern of conditions: always the same draws."""
-    found: dict[str, list[float]] = {}
-    for step in range(batches):
-        rng = generator(objective.training.seed, step, 0, purpose=9)
-        batch = pairs.draw(objective.training.batch, rng).to(objective.device)
-        seed = int(rng.integers(2**62))
-        for name, structure, timbre in BRANCHES:
-            source = torch.Generator(device=objective.device).manual_seed(seed)
-            values = objective.losses(batch, source, 2, (structure, timbre))
-            found.setdefault(f"valid/{name}", []).append(float(values["flow"]))
-            if "outline" in values and structure and timbre:
-                found.setdefault("valid/guess", []).append(float(values["outline"]))
-    return {name: sum(numbers) / len(numbers) for name, numbers in found.items()}
-
-
-@torch.no_grad()
-def preview(objective: Objective, codec: Codec, pairs: Pairs) -> np.ndarray:
-    """Two held-out items, each as it should be and as the model makes it: (samples,)."""
-    rng = generator(objective.training.seed, 0, 0, purpose=10)
-    network, device = objective.network, objective.device
-    batch = pairs.draw(2, rng).to(device)
-    structure = objective.encode_structure(batch)
-    timbre = objective.encode_timbre(batch)
-    truth = batch.latent
-    context = torch.zeros(len(truth), 1, truth.shape[2], device=device)
-    kept = torch.ones(len(truth), dtype=torch.bool, device=device)
-    conditions = network.condition(structure, timbre, kept, kept)
-    noise = torch.randn(truth.shape, generator=torch_generator(rng, device), device=device)
-
-    def velocity_at(x: Tensor, moment: Tensor, _size: Tensor) -> Tensor:
-        return network.denoiser(x, moment, conditions, context)
-
-    made = euler(velocity_at, noise, truth, context, network.objective.schedule, steps=8)
-    audio = codec.to(device).decode(torch.cat([truth, made]))[:, 0]
-    return torch.stack([audio[:2], audio[2:]], 1).flatten().clamp(-1, 1).cpu().numpy()
 
 
 def averaged(network: Network, ema: Ema) -> Network:
