@@ -121,11 +121,25 @@ def test_the_paper_s_way_takes_all_from_one_item_without_overlap(tmp_path: Path)
     items = [replace(ITEM, identity="a"), replace(ITEM, identity="a")]
     store = store_of(tmp_path, *items)
     for overlap in (False, True):
-        pairs = Pairs(store, RATE / HOP, 30, 30, 0, Corruption(), same_clip=True, overlap=overlap)
+        pairs = Pairs(store, RATE / HOP, 30, 30, 0, Corruption(), same_clip=1.0, overlap=overlap)
         batch = pairs.batch(300, np.random.default_rng(0))
         np.testing.assert_array_equal(batch.latent[:, 0, 0], batch.example[:, 0, 0])
         gap = (batch.latent[:, 1, 0] - batch.example[:, 1, 0]).abs()
         assert (gap.min() < 30) == overlap
+
+
+def test_a_share_of_the_draws_takes_all_from_one_item(tmp_path: Path) -> None:
+    store = store_of(tmp_path, *(replace(ITEM, identity="a") for _ in range(4)))
+    pairs = Pairs(store, RATE / HOP, 30, 30, 0, Corruption(), same_clip=0.25)
+    batch = pairs.batch(400, np.random.default_rng(0))
+    own = batch.latent[:, 0, 0] == batch.example[:, 0, 0]
+    assert 0.18 < own.float().mean() < 0.32
+    gap = (batch.latent[own, 1, 0] - batch.example[own, 1, 0]).abs()
+    assert gap.min() >= 30
+    # items that cannot hold both are pairs all the same
+    long = Pairs(store, RATE / HOP, 70, 70, 0, Corruption(), same_clip=0.25)
+    batch = long.batch(100, np.random.default_rng(0))
+    assert (batch.latent[:, 0, 0] != batch.example[:, 0, 0]).all()
 
 
 def test_heard_notes_replace_the_written_ones_in_their_share_of_items(tmp_path: Path) -> None:

@@ -156,7 +156,7 @@ def test_one_clip_gives_structure_target_and_an_example_beside_it(
 ) -> None:
     pairs = Pairs(
         small_store, tiny_codec.frame_rate, 40, 40, 0, Corruption(0), with_source=True,
-        same_clip=True,
+        same_clip=1.0,
     )  # fmt: skip
     batch = pairs.batch(8, rng)
     assert batch.source_audio is not None

@@ -50,7 +50,7 @@ def test_the_paper_s_preset_has_the_paper_s_parts() -> None:
     assert recipe.model.structure.dim == recipe.model.timbre.dim == 16
     assert recipe.model.objective == "edm"
     training = recipe.training
-    assert training.same_clip
+    assert training.same_clip == 1
     assert training.freeze_timbre
     assert not training.overlap
     assert training.adversary_every == 3

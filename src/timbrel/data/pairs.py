@@ -6,7 +6,7 @@ renders); of recordings another passage of the same identity. Structure from aud
 notes that were heard, is taken from another rendition of the target's score, so copying its
 timbre can only hurt too.
 
-Where there is no second passage or no second rendition, and everywhere if `same_clip`, the
+Where there is no second passage or no second rendition, and in the share `same_clip`, the
 item itself serves, as in the paper: example and target are parts of it that do not overlap,
 structure is heard in the target. `Pairs.report` counts such items. An item whose notes are
 not known is only an example, unless structure comes from audio.
@@ -133,7 +133,8 @@ class Pairs:
         seed: of all draws.
         corruption: of the notes.
         with_source: whether the audio of another rendition is needed (structure from audio).
-        same_clip: target, structure and example come from one item, as in the paper.
+        same_clip: share of the draws whose target, structure and example come from one item, as in
+            the paper.
         overlap: within one item, whether the example may overlap the target.
         spectra: whether sources are the store's spectra (`timbrel prepare spectra`), not audio.
         heard: share of the items whose notes are those that a listener heard in another
@@ -152,7 +153,7 @@ class Pairs:
         seed: int,
         corruption: Corruption,
         with_source: bool = False,
-        same_clip: bool = False,
+        same_clip: float = 0.0,
         overlap: bool = False,
         heard: float = 0.0,
         spectra: bool = False,
@@ -190,7 +191,7 @@ class Pairs:
     def _targets(self, items: list[int]) -> list[int]:
         """Those items of one identity that can be targets."""
         known = [i for i in items if self.with_source or self.store.items[i].notes != "none"]
-        if self.same_clip or len(items) == 1:
+        if self.same_clip == 1 or len(items) == 1:
             return [i for i in known if self.overlap or self._slack(i) >= 0]
         return known
 
@@ -202,7 +203,7 @@ class Pairs:
         found = []
         if short:
             found.append(f"{short} of {total} items are shorter than a window and left out")
-        if self.same_clip:
+        if self.same_clip == 1:
             return found
         alone = sum(len(t) for identity, t in self.targets.items() if self._alone(identity))
         if alone:
@@ -246,7 +247,8 @@ class Pairs:
         identity = self.identities[number]
         items, targets = self.passages[identity], self.targets[identity]
         target = targets[int(rng.integers(len(targets)))]
-        if self._alone(identity):
+        own = self._own(target, rng)
+        if own or self._alone(identity):
             example = target
             start, elsewhere = self._apart(target, rng)
         else:
@@ -256,10 +258,10 @@ class Pairs:
             elsewhere = self._start(example, self.example_frames, rng)
         latent = self._latent(target, start, self.frames)
         other = self._latent(example, elsewhere, self.example_frames)
-        notes = self._notes(target, rng)
+        notes = self._notes(target, own, rng)
         begin = (start - WARMUP) / self.frame_rate
         rolled = roll(notes, self.frame_rate, WARMUP + self.frames, begin)
-        source = self._source(target, start, rng) if self.with_source else None
+        source = self._source(target, own, start, rng) if self.with_source else None
         drums = bool(self.store.items[target].drums)
         heard = self._heard_roll(example, elsewhere, rng)
         return latent, rolled, drums, other, heard, number, source
@@ -280,13 +282,19 @@ class Pairs:
         return roll(notes, self.frame_rate, self.example_frames, start / self.frame_rate)
 
     def _alone(self, identity: str) -> bool:
-        """Whether targets of a timbre find their example in themselves."""
-        return self.same_clip or len(self.passages[identity]) == 1
+        """Whether targets of a timbre find their example in themselves, as there is no other."""
+        return len(self.passages[identity]) == 1
 
-    def _notes(self, target: int, rng: np.random.Generator) -> Notes:
+    def _own(self, target: int, rng: np.random.Generator) -> bool:
+        """Whether a draw takes all from its target; one that is too short cannot."""
+        if self.same_clip in (0, 1):
+            return bool(self.same_clip)
+        return rng.random() < self.same_clip and (self.overlap or self._slack(target) >= 0)
+
+    def _notes(self, target: int, own: bool, rng: np.random.Generator) -> Notes:
         """As written, with faults, or as heard in another rendition."""
         if self.heard and rng.random() < self.heard and not self.store.items[target].drums:
-            return heard_notes(self.store, self._another(target, rng))
+            return heard_notes(self.store, self._another(target, own, rng))
         notes = self.store.notes(target)
         if rng.random() < self.corruption.share:
             notes = notes.corrupt(
@@ -347,14 +355,14 @@ class Pairs:
             if self.store.items[i].identity != item.identity
         ]
 
-    def _another(self, target: int, rng: np.random.Generator) -> int:
-        """Another rendition of the target's score, or the target if there is none."""
-        others = [] if self.same_clip else self._renditions(target)
+    def _another(self, target: int, own: bool, rng: np.random.Generator) -> int:
+        """Another rendition of the target's score, or the target if there is none or `own`."""
+        others = [] if own else self._renditions(target)
         return int(rng.choice(others)) if others else target
 
-    def _source(self, target: int, start: int, rng: np.random.Generator) -> np.ndarray:
+    def _source(self, target: int, own: bool, start: int, rng: np.random.Generator) -> np.ndarray:
         """The same passage by another timbre, or the target's own if there is none."""
-        index = self._another(target, rng)
+        index = self._another(target, own, rng)
         if self.spectra:
             spectrum = self.store.array("spectra", index)[start : start + self.frames]
             return np.ascontiguousarray(spectrum.T, dtype=np.float32)

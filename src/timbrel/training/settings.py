@@ -20,7 +20,7 @@ class ModelTraining:
     optimiser: str = "muon"  # of matrices, with AdamW for the rest; "adamw": of all
     seed: int = 0
     # where items come from
-    same_clip: bool = False  # target, structure and example from one recording, as in the paper
+    same_clip: float = 0.0  # share: target, structure and example from one recording (the paper: 1)
     overlap: bool = False  # within one recording, whether the example may overlap the target
     heard: float = 0.0  # share of items whose notes a listener heard in another rendition
     equalise: float = 0.5  # share of items, target and example through one equaliser
@@ -64,6 +64,7 @@ class ModelTraining:
             "stage_one",
             "drop_structure",
             "drop_timbre",
+            "same_clip",
             "heard",
             "equalise",
             "pure_noise",
