@@ -1,10 +1,12 @@
 """How well does a model hear notes, beside Basic Pitch, and drums?
 
     python benchmarks/listener.py default --data runs/valid --count 60
+    python benchmarks/listener.py default --data runs/valid --count 110 --less OLDMODEL
 
 Note precision, recall and F1 (onsets within 50 ms) on pitched renditions of a store, whose
 notes are known exactly; the same of strokes on its drums, where pieces that do the same in a kit
-(two kicks, two snares) count as one; and how often one kind was taken for the other.
+(two kicks, two snares) count as one; and how often one kind was taken for the other. `--less`: how
+much better than another model it hears notes, rendition by rendition.
 """
 
 import argparse
@@ -16,11 +18,13 @@ import numpy as np
 from timbrel.audio import Audio
 from timbrel.conditions.drums import GROUPS
 from timbrel.data.store import Store
-from timbrel.evaluation.notes_metrics import note_scores
+from timbrel.evaluation.compare import difference
+from timbrel.evaluation.notes_metrics import NoteScores, note_scores
 from timbrel.evaluation.transcriber import transcribe
-from timbrel.model import load
+from timbrel.model import Timbrel, load
 from timbrel.notes import Notes, Track
 
+SCORES = {"f1": "note F1", "octave_error_rate": "octave errors", "offset_f1": "with offsets"}
 FIRST = {pitch: group[0] for group in GROUPS for pitch in group}
 
 
@@ -31,14 +35,38 @@ def grouped(strokes: Notes) -> Notes:
     return replace(known, pitch=pitch, tracks=(Track(),) * len(known.tracks))
 
 
+def less(model: Timbrel, other: Timbrel, store: Store, count: int) -> None:
+    """Print the differences of two models, with 95 % intervals by a paired bootstrap."""
+    chosen = [i for i, item in enumerate(store.items) if not item.drums][:count]
+    found: dict[str, list[NoteScores]] = {"before": [], "after": []}
+    for index in chosen:
+        audio = Audio(store.audio(index)[None], store.items[index].rate)
+        for name, player in (("before", other), ("after", model)):
+            heard = player.listen(audio).pitched()
+            found[name].append(note_scores(store.notes(index), heard))
+    print("| | " + " | ".join(SCORES.values()) + " | renditions |\n|---|---|---|---|---|")
+    for name, rows in found.items():
+        means = [f"{np.mean([getattr(row, score) for row in rows]):.3f}" for score in SCORES]
+        print(f"| {name} | " + " | ".join(means) + f" | {len(rows)} |")
+    cells = [
+        difference(*([getattr(row, score) for row in rows] for rows in found.values()))
+        for score in SCORES
+    ]
+    print("| after less before | " + " | ".join(cells) + f" | {len(chosen)} |")
+
+
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--count", type=int, default=60, help="most renditions of each kind")
+    parser.add_argument("--less", help="another model, to be compared with")
     arguments = parser.parse_args()
     model, store = load(arguments.model, "cpu"), Store.open(arguments.data)
+    if arguments.less:
+        less(model, load(arguments.less, "cpu"), store, arguments.count)
+        return
     found: dict[str, list[tuple[float, float, float]]] = {
         "notes, the model's listener": [],
         "notes, Basic Pitch": [],

@@ -28,6 +28,15 @@ batch = 2
 """
 
 
+@pytest.fixture
+def config(tiny_codec: SpectralCodec, tmp_path: Path) -> Path:
+    """A configuration, and the codec that it names."""
+    save_codec(tiny_codec, tmp_path / "codec")
+    path = tmp_path / "rounds.toml"
+    path.write_text(CONFIG.format(codec=tmp_path / "codec"))
+    return path
+
+
 # a tiny training begins sooner than a large one
 MAIN = "import rounds; rounds.START = 4; rounds.heed(rounds.interrupt); rounds.main()"
 
@@ -41,11 +50,8 @@ def rounds(config: Path, folder: Path, minutes: float) -> subprocess.CompletedPr
 
 @pytest.mark.slow
 def test_a_store_that_gets_ready_joins_the_training_that_goes_on(
-    tiny_codec: SpectralCodec, tmp_path: Path
+    config: Path, tmp_path: Path
 ) -> None:
-    save_codec(tiny_codec, tmp_path / "codec")
-    config = tmp_path / "rounds.toml"
-    config.write_text(CONFIG.format(codec=tmp_path / "codec"))
     done = rounds(config, tmp_path / "out", 1.0)
     assert done.returncode == 0, done.stderr
     lines = [line for line in done.stdout.splitlines() if line.startswith("$ timbrel train")]
@@ -85,11 +91,8 @@ def test_what_is_no_configuration_is_refused_before_anything_is_made(tmp_path: P
 
 @pytest.mark.slow
 def test_minutes_that_end_before_there_is_a_store_are_no_training(
-    tiny_codec: SpectralCodec, tmp_path: Path
+    config: Path, tmp_path: Path
 ) -> None:
-    save_codec(tiny_codec, tmp_path / "codec")
-    config = tmp_path / "rounds.toml"
-    config.write_text(CONFIG.format(codec=tmp_path / "codec"))
     done = rounds(config, tmp_path / "out", 0.01)
     assert done.returncode == 1
     assert "give more" in done.stderr

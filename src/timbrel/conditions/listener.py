@@ -131,7 +131,7 @@ def nothing(layer: nn.Linear | nn.Conv1d | nn.Conv2d) -> None:
         nn.init.zeros_(layer.bias)
 
 
-# parts that a listener may be given later: they are silent until they have learned
+# parts that a listener may be given later: until they have learned, it hears the same notes
 ADDED = ("summary.", "after.", "drums.")
 
 

@@ -177,14 +177,7 @@ class Run:
         for path in reversed(found):
             try:
                 state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-            except (
-                RuntimeError,
-                OSError,
-                EOFError,
-                ValueError,
-                KeyError,
-                UnpicklingError,
-            ) as error:
+            except DAMAGED as error:
                 reason = (str(error) or type(error).__name__).splitlines()[0]
                 self.say(f"{path} is damaged ({reason}): it is left aside")
                 continue
