@@ -1,10 +1,11 @@
-"""Train a model in rounds, on sounds that are rendered meanwhile: for a GPU that is lent briefly.
+"""Train a model in rounds, on sounds that come meanwhile: for a GPU that is lent briefly.
 
     python recipes/default/rounds.py recipes/default/rounds.toml -o runs/rounds --minutes 10
 
-Training begins as soon as one store is there. Processors render the next one beside it; when that
-is ready, training is told to stop, and goes on with both. It ends, its learning rate run down,
-when the minutes are over. The same command goes on where it was stopped.
+Training begins as soon as one store is there. Processors render the next one beside it, or it is
+sent (`arrivals.toml`, `parcel.py`); when that is ready, training is told to stop, and goes on with
+both. It ends, its learning rate run down, when the minutes are over. The same command goes on
+where it was stopped.
 """
 
 import argparse
@@ -25,12 +26,14 @@ from timbrel.training.run import last_line
 START = 20.0  # seconds that a round takes to begin, until it is known
 NEEDED = {
     "render": ("count", "count_beside", "workers", "workers_beside", "seed"),
+    "arrive": ("folder",),
     "model": (),
 }
+LOOK = 0.5  # seconds between two looks at what has arrived
 WORTH = 4  # times that: a round that would be shorter is not begun for more data
 
 
-class Stores:
+class Rendered:
     """Stores that are rendered one after the other.
 
     Args:
@@ -47,6 +50,13 @@ class Stores:
         self.ready: list[Path] = []
         self.process: subprocess.Popen[bytes] | None = None
         self.failed = threading.Event()
+
+    def begin(self, _until: float) -> None:
+        """Make the first one, and the others meanwhile."""
+        self.make()
+        if self.failed.is_set():
+            sys.exit(1)  # the command has said why
+        threading.Thread(target=self.make_all, daemon=True).start()
 
     def make(self) -> None:
         """Render the next one, and encode it."""
@@ -82,6 +92,33 @@ class Stores:
             self.process.terminate()
 
 
+class Arriving:
+    """Stores that somebody puts into a folder, each of them at once, by renaming it.
+
+    Args:
+        folder: that is looked into.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def ready(self) -> list[Path]:
+        """Those that are there."""
+        return sorted(path.parent for path in self.folder.glob("*/manifest.jsonl"))
+
+    def begin(self, until: float) -> None:
+        """Wait for the first one."""
+        while not self.ready and time.monotonic() < until:
+            time.sleep(LOOK)
+
+    def end(self) -> None:
+        """Nothing was begun."""
+
+
+Stores = Rendered | Arriving
+
+
 def trained(folder: Path) -> float:
     """Seconds that a run has learned."""
     return float(last_line(folder, "seconds").get("seconds", 0.0))
@@ -94,7 +131,7 @@ def train(words: list[str], enough: Callable[[], bool]) -> int:
     told = False
     try:
         while process.poll() is None and not told:
-            time.sleep(0.5)
+            time.sleep(LOOK)
             told = enough()
     finally:
         process.send_signal(signal.SIGINT)
@@ -123,16 +160,20 @@ def rounds(stores: Stores, settings: dict[str, Any], out: Path, until: float) ->
     return len(known)
 
 
-def read_rounds(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Sections [render] and [model]; ends the program with a sentence if something is missing."""
+def read_rounds(path: Path, out: Path) -> tuple[Stores, dict[str, Any]]:
+    """Where stores come from, and section [model]; a sentence and the end if something is amiss."""
     config = read_toml(path)
-    check(config, NEEDED, path, "rounds.toml")
+    source = "arrive" if "arrive" in config else "render"
+    needed = {name: NEEDED[name] for name in (source, "model")}
+    check(config, needed, path, "rounds.toml and arrivals.toml")
     model = dict(config["model"])
     if "codec" not in model and "from" not in model:
         refuse(f"[model] of {path} lacks from, or codec; see rounds.toml")
     if "recipe" in model:
         model["recipe"] = path.parent / model["recipe"]
-    return config["render"], model
+    if source == "arrive":
+        return Arriving(Path(config["arrive"]["folder"])), model
+    return Rendered(config["render"], model.get("codec") or model["from"], out), model
 
 
 def main() -> None:
@@ -145,13 +186,9 @@ def main() -> None:
     if not 0 < options.minutes < float("inf"):
         refuse(f"--minutes is {options.minutes:g}; give a number above 0")
     until = time.monotonic() + 60 * options.minutes
-    render, model = read_rounds(options.config)
-    stores = Stores(render, model.get("codec") or model["from"], options.output)
+    stores, model = read_rounds(options.config, options.output)
     try:
-        stores.make()
-        if stores.failed.is_set():
-            sys.exit(1)  # the command has said why
-        threading.Thread(target=stores.make_all, daemon=True).start()
+        stores.begin(until)
         count = rounds(stores, model, options.output, until)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -6,7 +6,8 @@
 
 The folder holds wheels of what timbrel needs to render and train (evaluation is done at home),
 in the versions that are installed here, and the sound fonts that make.py trains and validates
-with. What that machine has of its own (`--there`) stays here: torch above all, which is large.
+with (`--without-fonts`: nothing is rendered over there, see parcel.py). What that machine has of
+its own (`--there`) stays here: torch above all, which is large.
 """
 
 import argparse
@@ -83,13 +84,14 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder to make")
     parser.add_argument("--python", default="3.12", help="version of Python over there")
     parser.add_argument("--there", nargs="*", default=["torch", "numpy", "scipy"], help="has these")
+    parser.add_argument("--without-fonts", action="store_true", help="nothing is rendered there")
     parser.add_argument("--most", type=float, default=64.0, help="MiB that may travel")
     options = parser.parse_args()
     out: Path = options.output
     if out.exists():
         sys.exit(f"travel.py: {out} is there already; give another folder, or remove it")
-    split = fonts()
-    if not split["train"]:
+    split = {} if options.without_fonts else fonts()
+    if split and not split["train"]:
         sys.exit("travel.py: MuseScore General was not found; get it by `make fonts`")
     packages = needed(frozenset(name.lower() for name in options.there))
     (out / "fonts").mkdir(parents=True)

@@ -1,14 +1,17 @@
 """Training in rounds: each on what was rendered while the one before learned."""
 
 import json
+import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from command_line import ENVIRONMENT
 from timbrel.codec.spectral import SpectralCodec
+from timbrel.data.store import Store
 from timbrel.serialize import load_network, save_codec
 from timbrel.training.run import settings_of
 
@@ -70,6 +73,32 @@ def test_a_store_that_gets_ready_joins_the_training_that_goes_on(
     assert manifests == [5, 6]
 
 
+@pytest.mark.slow
+def test_stores_that_arrive_join_too(
+    tiny_codec: SpectralCodec, small_store: Store, tmp_path: Path
+) -> None:
+    save_codec(tiny_codec, tmp_path / "codec")
+    path = tmp_path / "arrivals.toml"
+    path.write_text(
+        f'[arrive]\nfolder = "{tmp_path}/stores"\n'
+        f'[model]\ncodec = "{tmp_path}/codec"\npreset = "tiny"\nbatch = 2\n'
+    )
+
+    def arrive(name: str) -> None:
+        shutil.copytree(small_store.path, tmp_path / "waiting" / name)
+        (tmp_path / "stores").mkdir(exist_ok=True)
+        (tmp_path / "waiting" / name).rename(tmp_path / "stores" / name)
+
+    later = [threading.Timer(seconds, arrive, [name]) for seconds, name in ((2, "a"), (18, "b"))]
+    for timer in later:
+        timer.start()
+    done = rounds(path, tmp_path / "out", 1.0)
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stdout.splitlines() if line.startswith("$ timbrel train")]
+    assert [line.count("--data") for line in lines] == [1, 2]
+    assert "trained on 2 stores at last" in done.stdout
+
+
 def test_what_is_no_configuration_is_refused_before_anything_is_made(tmp_path: Path) -> None:
     config = tmp_path / "rounds.toml"
     whole = CONFIG.format(codec="default")
@@ -78,6 +107,7 @@ def test_what_is_no_configuration_is_refused_before_anything_is_made(tmp_path: P
         ("[render\n", 1, "cannot be read"),
         (whole.replace("workers_beside", "other"), 1, "lacks workers_beside"),
         (whole.replace("codec", "preset_"), 1, "lacks from, or codec"),
+        ("[arrive]\n[model]\n", 1, "lacks folder"),
         (whole, 0, "--minutes is 0"),
         (whole, float("nan"), "--minutes is nan"),
     ):
