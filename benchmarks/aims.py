@@ -178,7 +178,7 @@ AIMS = (
     *(Aim("Fréchet distance over the codec's", name, distance, most=2) for name in BOTH),
     Aim("of truth's note F1, 8 voices over 1", "polyphony", many_voices, least=0.85),
     Aim(
-        "note F1 lost to 40 ms jitter", "midi-faults", jitter_cost("note_f1"),
+        "share of note F1 lost to 40 ms jitter", "midi-faults", jitter_cost("note_f1"),
         most=0.05, digits=3, beside=(),
     ),
     Aim(

@@ -242,7 +242,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 def check(config: dict[str, Any], needed: dict[str, tuple[str, ...]], path: Path, see: str) -> None:
     """End the program with a sentence if a section, or what it must say, is missing."""
     for section, names in needed.items():
-        if section not in config:
+        if not isinstance(config.get(section), dict):
             refuse(f"{path} lacks the section [{section}]; see {see}")
         for name in names:
             if name not in config[section]:
@@ -254,7 +254,7 @@ def read_config(path: Path) -> dict[str, Any]:
     config = read_toml(path)
     check(config, NEEDED, path, "two-cores.toml")
     if "recipe" in config["model"]:
-        config["model"]["recipe"] = path.parent / config["model"]["recipe"]
+        config["model"]["recipe"] = path.parent / str(config["model"]["recipe"])
     config["evaluate"]["protocols"] = [
         str(path.parent / name) if name.endswith(".toml") else name
         for name in config["evaluate"]["protocols"]
@@ -302,5 +302,5 @@ if __name__ == "__main__":
     heed(interrupt)
     try:
         main()
-    except OSError as problem:  # a folder that cannot be made, a full disk
+    except (OSError, TimbrelError) as problem:  # a full disk, a model that is damaged since
         refuse(f"{problem}; when that is mended, the same command goes on")

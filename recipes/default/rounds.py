@@ -20,8 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from make import arguments, check, fonts, heed, interrupt, read_toml, refuse
+from parcel import PART
 
-from timbrel.training.run import last_line
+from timbrel.data.store import Store
+from timbrel.errors import DataError, TimbrelError
+from timbrel.model import folder_of
+from timbrel.serialize import load_codec
+from timbrel.training.run import checkpoints_of, last_line
 
 START = 20.0  # seconds that a round takes to begin, until it is known
 NEEDED = {
@@ -97,18 +102,33 @@ class Arriving:
 
     Args:
         folder: that is looked into.
+        codec: whose latents they must have.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, codec: str) -> None:
+        self.folder, self.codec = folder, load_codec(folder_of(codec)).latent_id
+        self.fit: dict[Path, bool] = {}  # whether what has arrived can be trained on
 
     @property
     def ready(self) -> list[Path]:
-        """Those that are there."""
-        return sorted(path.parent for path in self.folder.glob("*/manifest.jsonl"))
+        """Those that are there and can be trained on; of another it is said why it is not."""
+        for path in self.folder.glob("*/manifest.jsonl"):
+            if path.parent not in self.fit and path.parent.suffix != PART:
+                self.fit[path.parent] = self._fits(path.parent)
+        return sorted(path for path, fits in self.fit.items() if fits)
+
+    def _fits(self, path: Path) -> bool:
+        try:
+            Store.open(path).check("latents", self.codec)
+        except DataError as problem:
+            print(f"left aside: {problem}", file=sys.stderr, flush=True)
+            return False
+        return True
 
     def begin(self, until: float) -> None:
         """Wait for the first one."""
+        if not self.ready:
+            print(f"waiting for a store in {self.folder}", flush=True)
         while not self.ready and time.monotonic() < until:
             time.sleep(LOOK)
 
@@ -120,8 +140,10 @@ Stores = Rendered | Arriving
 
 
 def trained(folder: Path) -> float:
-    """Seconds that a run has learned."""
-    return float(last_line(folder, "seconds").get("seconds", 0.0))
+    """Seconds that a run has learned, as far as it would go on from: its newest checkpoint."""
+    found = checkpoints_of(folder)
+    step = int(found[-1].stem.removeprefix("step-")) if found else 0
+    return float(last_line(folder, "seconds", step).get("seconds", 0.0))
 
 
 def train(words: list[str], enough: Callable[[], bool]) -> int:
@@ -151,8 +173,8 @@ def rounds(stores: Stores, settings: dict[str, Any], out: Path, until: float) ->
         words += arguments(minutes=round((before + left) / 60, 3))
 
         def enough(known: list[Path] = known, start: float = start) -> bool:
-            pays = until - time.monotonic() > WORTH * start
-            return pays and len(stores.ready) > len(known)
+            left = until - time.monotonic()
+            return left < 0 or (left > WORTH * start and len(stores.ready) > len(known))
 
         if code := train(words, enough):
             sys.exit(code)  # it has said why
@@ -170,10 +192,11 @@ def read_rounds(path: Path, out: Path) -> tuple[Stores, dict[str, Any]]:
     if "codec" not in model and "from" not in model:
         refuse(f"[model] of {path} lacks from, or codec; see rounds.toml")
     if "recipe" in model:
-        model["recipe"] = path.parent / model["recipe"]
+        model["recipe"] = path.parent / str(model["recipe"])
+    codec = str(model.get("codec") or model["from"])
     if source == "arrive":
-        return Arriving(Path(config["arrive"]["folder"])), model
-    return Rendered(config["render"], model.get("codec") or model["from"], out), model
+        return Arriving(Path(config["arrive"]["folder"]), codec), model
+    return Rendered(config["render"], codec, out), model
 
 
 def main() -> None:
@@ -186,7 +209,10 @@ def main() -> None:
     if not 0 < options.minutes < float("inf"):
         refuse(f"--minutes is {options.minutes:g}; give a number above 0")
     until = time.monotonic() + 60 * options.minutes
-    stores, model = read_rounds(options.config, options.output)
+    try:
+        stores, model = read_rounds(options.config, options.output)
+    except TimbrelError as problem:  # the codec cannot be read
+        refuse(f"{problem}")
     try:
         stores.begin(until)
         count = rounds(stores, model, options.output, until)
@@ -195,7 +221,7 @@ def main() -> None:
     finally:
         stores.end()
     if not count:
-        refuse("the minutes were over when the first store was ready; give more")
+        refuse("the minutes were over before there was a store and a round began; give more")
     print(f"\n{options.output / 'model/model'}: trained on {count} stores at last")
 
 

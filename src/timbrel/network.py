@@ -53,7 +53,9 @@ class ModelConfig:
     window: int = 256  # latent frames made at once
     context: int = 32  # of these, frames that repeat the end of the window before
     objective: str = "flow"  # that the denoiser is trained on: "flow" or "edm"
-    deviation: float = 1.0  # standard deviation of the latents, measured (EDM's sigma_data)
+    # standard deviation of the latents (EDM's sigma_data): measured when training begins, and kept
+    # by models that go on from others
+    deviation: float = 1.0
 
 
 def tiny() -> ModelConfig:

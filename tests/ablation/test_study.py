@@ -1,6 +1,7 @@
 import json
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -126,6 +127,10 @@ def test_a_folder_asks_one_question(
         (home / "study.json").write_text(json.dumps({name: "elsewhere"}))
         with pytest.raises(InputError, match=f"a study with {name} = elsewhere"):
             run_study(study, setting, home, CPU)
+    # null is an answer: that all hours were asked for
+    (home / "study.json").write_text(json.dumps({"hours": None}))
+    with pytest.raises(InputError, match=r"a study with hours = None, not 4\.0"):
+        run_study(study, replace(setting, hours=4.0), home, CPU)
     (home / "study.json").unlink()
     (home / "ours/recipe.json").write_text('{"training": {"frames": 33}}')
     with pytest.raises(InputError, match=r"a recipe with training\.frames = 33, not 32"):

@@ -186,3 +186,14 @@ def test_a_store_without_drums_leaves_what_hears_them_as_it_is(tmp_path: Path) -
     default = load("default", "cpu").listener
     for name, weight in default.drums.state_dict().items():
         torch.testing.assert_close(learned.drums.state_dict()[name], weight, rtol=0, atol=0)
+
+
+def test_a_listener_that_does_not_learn_drums_does_not_pretend_to_hear_them(
+    tmp_path: Path,
+) -> None:
+    kit_store(tmp_path / "store", kits=2, tones=2)
+    words = ("train", "listener", "--data", f"{tmp_path}/store", "-o", f"{tmp_path}/run")
+    done = timbrel(*words, "--steps", "1", "--batch", "1", "--only", "notes")
+    assert done.returncode == 0, done.stderr
+    assert "does not learn drums" in done.stdout
+    assert load_listener(tmp_path / "run/listener", RATE, HOP).drums is None

@@ -57,7 +57,7 @@ def test_what_one_of_the_stores_lacks_is_said_with_its_name(tmp_path: Path) -> N
     with pytest.raises(DataError, match="single store"):
         joined.attach("latents", "abc", iter([]))
     with pytest.raises(DataError, match="one is given twice"):
-        open_all([tmp_path / "one", tmp_path / "one"], "train")
+        open_all([tmp_path / "one", f"{tmp_path}/two/../one"], "train")
     store_of(tmp_path / "slow", replace(ITEM, rate=22_050), replace(ITEM, rate=22_050))
     with pytest.raises(DataError, match="22050 Hz"):
         open_all([tmp_path / "one", tmp_path / "slow"], "train")

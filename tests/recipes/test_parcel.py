@@ -92,7 +92,7 @@ def test_a_parcel_is_trained_on_as_a_store_is(
 
 
 def test_it_says_what_it_cannot_do(
-    small_store: Store, tiny_codec: SpectralCodec, tmp_path: Path
+    parcel: ModuleType, small_store: Store, tiny_codec: SpectralCodec, tmp_path: Path
 ) -> None:
     save_codec(tiny_codec, tmp_path / "codec")
     for words, sentence in (
@@ -106,4 +106,26 @@ def test_it_says_what_it_cannot_do(
         assert done.returncode == 1
         assert sentence in done.stderr
         assert "Traceback" not in done.stderr
+    assert not (tmp_path / "new").exists()
+    parcel.pack([small_store.path], tmp_path / "parcels", tiny_codec, most=60)
+    (tmp_path / "parcels/0/grid.json").write_text("{}")
+    done = run("unpack", tmp_path / "parcels/0", "-o", tmp_path / "new")
+    assert done.returncode == 1
+    assert "parcels/0 is damaged" in done.stderr
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_pack_that_fails_leaves_nothing(
+    parcel: ModuleType,
+    small_store: Store,
+    tiny_codec: SpectralCodec,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    save_codec(tiny_codec, tmp_path / "codec")
+    monkeypatch.setattr(parcel.Parcel, "close", lambda self: exec("raise KeyboardInterrupt"))
+    words = ["parcel.py", "pack", small_store.path, "-o", tmp_path / "new"]
+    monkeypatch.setattr(sys, "argv", [*map(str, words), "--codec", f"{tmp_path}/codec"])
+    with pytest.raises(SystemExit, match="130"):
+        parcel.main()
     assert not (tmp_path / "new").exists()

@@ -92,10 +92,16 @@ def test_stores_that_arrive_join_too(
     later = [threading.Timer(seconds, arrive, [name]) for seconds, name in ((2, "a"), (18, "b"))]
     for timer in later:
         timer.start()
+    # what is not whole, and what has no latents of this codec, is left aside
+    shutil.copytree(small_store.path, tmp_path / "stores/half.part")
+    shutil.copytree(small_store.path, tmp_path / "stores/bare")
+    (tmp_path / "stores/bare/latents.json").unlink()
     done = rounds(path, tmp_path / "out", 1.0)
     assert done.returncode == 0, done.stderr
     lines = [line for line in done.stdout.splitlines() if line.startswith("$ timbrel train")]
     assert [line.count("--data") for line in lines] == [1, 2]
+    assert "waiting for a store in" in done.stdout
+    assert "bare has no latents" in done.stderr
     assert "trained on 2 stores at last" in done.stdout
 
 
@@ -108,6 +114,8 @@ def test_what_is_no_configuration_is_refused_before_anything_is_made(tmp_path: P
         (whole.replace("workers_beside", "other"), 1, "lacks workers_beside"),
         (whole.replace("codec", "preset_"), 1, "lacks from, or codec"),
         ("[arrive]\n[model]\n", 1, "lacks folder"),
+        ("model = 3\n[arrive]\nfolder = 'x'\n", 1, "lacks the section [model]"),
+        ("[model]\nfrom = 'nowhere'\n[arrive]\nfolder = 'x'\n", 1, "nowhere"),
         (whole, 0, "--minutes is 0"),
         (whole, float("nan"), "--minutes is nan"),
     ):

@@ -24,9 +24,9 @@ from timbrel.serialize import save_codec
 from timbrel.training.distil import student_of
 from timbrel.training.draws import Draw
 from timbrel.training.latents import attach_latents
-from timbrel.training.model import check_start, train_model
+from timbrel.training.model import MOST_IDLE, check_start, train_model
 from timbrel.training.probe import ProbeSet, probe
-from timbrel.training.run import Budget, Run
+from timbrel.training.run import Budget, Run, settings_of
 from timbrel.training.settings import ModelTraining
 
 CPU = torch.device("cpu")
@@ -461,7 +461,22 @@ def test_a_part_that_no_loss_reaches_is_named(
     small_store: Store, tiny_codec: SpectralCodec, tmp_path: Path
 ) -> None:
     with pytest.raises(TrainingError, match="'denoiser', which alone should, has no part"):
-        train(small_store, tiny_codec, tmp_path, steps=1, only="denoiser", flow=0.0)
+        train(small_store, tiny_codec, tmp_path, steps=MOST_IDLE, only="denoiser", flow=0.0)
+
+
+def test_a_draw_that_drops_what_alone_learns_does_not_end_a_training(
+    small_store: Store, tiny_codec: SpectralCodec, tmp_path: Path
+) -> None:
+    first = train(small_store, tiny_codec, tmp_path / "first", steps=1)
+    training = replace(
+        QUICK, batch=1, only="refinement", freeze_timbre=True, flow=0.0, drop_timbre=0.5
+    )
+    second = train_model(
+        small_store, None, tiny_codec, tmp_path / "second",
+        replace(tiny(), refinement=CLOSER), training, Budget(steps=20), CPU, first,
+    )  # fmt: skip
+    assert settings_of(tmp_path / "second") is not None
+    assert all(torch.isfinite(weight).all() for weight in second.state_dict().values())
 
 
 def test_a_run_is_neither_put_into_a_model_nor_trained_by_two(

@@ -34,7 +34,7 @@ from timbrel.serialize import assemble, load_codec, load_listener, read_config
 from timbrel.training.model import train_model
 from timbrel.training.probe import ProbeSet, probe
 from timbrel.training.recipe import Recipe, changed, read_recipe
-from timbrel.training.run import Budget, differences, last_line
+from timbrel.training.run import ABSENT, Budget, differences, last_line
 
 FOLDER = Path(__file__).parent / "studies"
 # How models of each objective are judged: well past the steps after which little changes.
@@ -221,7 +221,7 @@ def _same(path: Path, asked: dict[str, Any], what: str) -> None:
         write_text(path, json.dumps(asked, indent=1) + "\n")
         return
     for name, (wanted, found) in differences(asked, json.loads(path.read_text())):
-        if found is None:  # an earlier version did not note it
+        if found is ABSENT:  # an earlier version did not note it
             continue
         raise InputError(
             f"{path.parent} holds a {what} with {name} = {found}, not {wanted}; give another folder"

@@ -169,8 +169,10 @@ def listener(
     if known and not drums:
         print("the store holds no drums, so the part that hears them stays as it is")
         only = only or "notes"
-    elif not drums:
-        print("the store holds no drums, so this listener will not hear them")
+    elif not known and (not drums or only == "notes"):
+        why = "does not learn drums" if drums else "gets a store without drums"
+        print(f"this listener {why}, so it will not hear them")
+        drums = False
     train_listener(
         store,
         output,

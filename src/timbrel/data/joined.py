@@ -109,8 +109,9 @@ def open_all(paths: Sequence[str | Path], split: str) -> Store:
         DataError: one of them is no store or has nothing for this split, is given twice, or
             their rates differ.
     """
-    twice = sorted({str(path) for path in paths if list(paths).count(path) > 1})
-    if twice:
-        raise DataError(f"{twice[0]} is given twice")
+    places = [Path(path).resolve() for path in paths]
+    for path, place in zip(paths, places, strict=True):
+        if places.count(place) > 1:
+            raise DataError(f"{path} is given twice")
     parts = [Store.open(path).part(split) for path in paths]
     return parts[0] if len(parts) == 1 else JoinedStore(parts)

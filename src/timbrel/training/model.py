@@ -39,6 +39,8 @@ from timbrel.training.run import (
 from timbrel.training.settings import ModelTraining
 from timbrel.training.validation import Validation
 
+MOST_IDLE = 20  # draws; of batches of one, a fifth may have nothing for what alone learns
+
 
 def train_model(
     store: Store,
@@ -141,6 +143,7 @@ def train_model(
             workers_for(device) if workers is None else workers,
             pinned=device.type == "cuda",
         )
+        idle = 0
         while course.goes_on():
             step, progress = course.step, course.reached
             stage = training.stage(progress)
@@ -165,7 +168,10 @@ def train_model(
                     values["confusion"] = rivalry.confusion(values)
                     loss = loss + rivalry.weight(progress) * values["confusion"]
                 parts.append((draw, loss.detach()))
-                (loss / training.accumulate).backward()
+                idle = 0 if loss.requires_grad else idle + 1
+                check_learned(idle, training)
+                if loss.requires_grad:
+                    (loss / training.accumulate).backward()
             # step; whoever looks at a number waits for the GPU, so all are looked at here
             if not alone:
                 values["gradient"] = descent.move(course)
@@ -196,7 +202,7 @@ def total(values: dict[str, Tensor], training: ModelTraining) -> Tensor:
     """Weighted sum of the losses that a batch has, without the adversary's.
 
     Raises:
-        TrainingError: there are none, or none that what learns has a part in.
+        TrainingError: there are none.
     """
     weights = {
         "flow": training.flow,
@@ -209,13 +215,25 @@ def total(values: dict[str, Tensor], training: ModelTraining) -> Tensor:
         raise TrainingError(
             "there is nothing to learn: flow is 0, and no guess is drawn (in stage 1, or of audio)"
         )
-    loss = torch.stack(parts).sum()
-    if torch.is_grad_enabled() and not loss.requires_grad:
+    return torch.stack(parts).sum()
+
+
+def check_learned(idle: int, training: ModelTraining) -> None:
+    """Refuse to go on where what alone learns never has a part in the losses.
+
+    Args:
+        idle: draws in a row of which nothing could be learned; one may be, as it is dropped from
+            all items of a small draw.
+        training: hyper-parameters.
+
+    Raises:
+        TrainingError: there were too many.
+    """
+    if idle >= MOST_IDLE:
         raise TrainingError(
             f"there is nothing to learn: '{training.only}', which alone should, has no part in the "
             "losses (in stage 1, or where flow is 0)"
         )
-    return loss
 
 
 def pairs_of(store: Store, codec: Codec, config: ModelConfig, training: ModelTraining) -> Pairs:
@@ -232,7 +250,10 @@ def pairs_of(store: Store, codec: Codec, config: ModelConfig, training: ModelTra
             "codec of that rate"
         )
     if training.heard and not store.maker("heard"):
-        raise DataError(f"{store.path} has no heard notes: run `timbrel prepare heard` first")
+        raise DataError(
+            f"{store.path} has no heard notes, or of two listeners: run `timbrel prepare heard` "
+            "with one on each store"
+        )
     return Pairs(
         store,
         codec.frame_rate,
@@ -319,7 +340,8 @@ def check_finite(run: Run, step: int, draw: Draw, values: dict[str, Tensor], nam
     np.savez_compressed(path, allow_pickle=False, **arrays)
     raise TrainingError(
         f"the model's {name} is not finite at step {step}; the last good checkpoint is in "
-        f"{run.checkpoints}, the batch in {path}: lower the learning rate or look for damaged items"
+        f"{run.checkpoints}, the batch (of several, the last) in {path}: lower the "
+        "learning rate or look for damaged items"
     )
 
 

@@ -130,7 +130,7 @@ class Run:
         changed = {
             name: (wanted, other)
             for name, (wanted, other) in differences(config, found or {})
-            if other is not None  # a setting that the run's version did not have yet
+            if other is not ABSENT  # a setting that the run's version did not have yet
         }
         for name, (wanted, other) in changed.items():
             if name not in FREE:
@@ -353,26 +353,42 @@ def _settings(folder: Path) -> dict[str, Any]:
     return settings
 
 
+class Absent:
+    """In place of an entry that a mapping does not have; null is an entry."""
+
+    def __repr__(self) -> str:
+        return "absent"
+
+
+ABSENT = Absent()
+
+
 def differences(
     wanted: Mapping[str, Any], found: Mapping[str, Any], prefix: str = ""
 ) -> Iterator[tuple[str, tuple[Any, Any]]]:
-    """Entries in which two nested mappings differ: dotted name, (wanted, found)."""
+    """Entries in which two nested mappings differ: dotted name, (wanted, found), or `ABSENT`."""
     for key in sorted({*wanted, *found}):
-        one, other = wanted.get(key), found.get(key)
+        one, other = wanted.get(key, ABSENT), found.get(key, ABSENT)
         if isinstance(one, Mapping) and isinstance(other, Mapping):
             yield from differences(one, other, f"{prefix}{key}.")
         elif one != other:
             yield f"{prefix}{key}", (one, other)
 
 
-def last_line(folder: Path, name: str) -> dict[str, Any]:
-    """What a run logged last that has `name` in it; empty if nothing. Cut lines are skipped."""
+def last_line(folder: Path, name: str, until: int | None = None) -> dict[str, Any]:
+    """What a run logged last that has `name` in it; empty if nothing. Cut lines are skipped.
+
+    Args:
+        folder: of the run.
+        name: of a value.
+        until: a step; what was logged after it does not count.
+    """
     path = folder / "metrics.jsonl"
     for line in reversed(path.read_text().splitlines() if path.is_file() else []):
         try:
             row: dict[str, Any] = json.loads(line)
         except json.JSONDecodeError:  # by a kill
             continue
-        if name in row:
+        if name in row and (until is None or row["step"] <= until):
             return row
     return {}
