@@ -10,7 +10,7 @@ import torch
 from timbrel.ablation.study import Setting, read_study, run_study
 from timbrel.ablation.table import against_first, table
 from timbrel.data.store import Store
-from timbrel.errors import InputError
+from timbrel.errors import DataError, InputError
 from timbrel.evaluation.run import Record
 from timbrel.serialize import load_codec
 from timbrel.training.latents import attach_latents
@@ -58,6 +58,12 @@ def test_a_study_trains_judges_goes_on_and_prints_one_table(
     for row in ("ours | notes", "ours | audio", "paper | audio", "ground truth"):
         assert f"| {row} |" in text
     assert "paper | notes" not in text  # it cannot read them
+    losses = [
+        json.loads((tmp_path / f"out/{n}/losses.json").read_text()) for n in ("ours", "paper")
+    ]
+    assert all(0 < one["valid/both"] < 10 for one in losses)
+    assert f"{losses[0]['valid/both']:.3f} | {losses[0]['valid/guess']:.3f}" in text
+    assert f"{losses[1]['valid/both']:.3f} | - |" in text  # the paper's model has no guess
     assert "fewer than 1000 h" in text
     for control in ("the sound itself", "the written notes", "noise, at most"):
         assert f"| probe of {control} | | | |" in text.replace("  ", " ")
@@ -138,3 +144,16 @@ def test_a_folder_asks_one_question(
     monkeypatch.setattr("timbrel.ablation.study.find_fonts", lambda: [tmp_path / "new.sf2"])
     with pytest.raises(InputError, match=r"a study with fonts = \[.*\], not \['new\.sf2'\]"):
         run_study(study, setting, home, CPU)
+
+
+def test_stores_that_cannot_be_used_are_refused_before_anything_is_made(
+    setting: Setting, tmp_path: Path
+) -> None:
+    study = read_study(write_study(tmp_path, "ours"))
+    for changed in ({"data": tmp_path / "none"}, {"valid": tmp_path / "none"}):
+        with pytest.raises(DataError, match="none is not a store"):
+            run_study(study, replace(setting, **changed), tmp_path / "out", CPU)
+    (setting.data / "latents.json").unlink()
+    with pytest.raises(DataError, match="has no latents"):
+        run_study(study, setting, tmp_path / "out", CPU)
+    assert not (tmp_path / "out").exists()

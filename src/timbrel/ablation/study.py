@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from timbrel.data.files import begin_line, write_text
+from timbrel.data.pairs import Corruption
 from timbrel.data.render.soundfont import SoundFont, find_fonts
 from timbrel.data.select import Selection, select
 from timbrel.data.store import Store
@@ -31,11 +32,14 @@ from timbrel.evaluation.systems import CODEC, TRUTH, System, model_rows, referen
 from timbrel.model import folder_of, load
 from timbrel.network import PRESETS, latent_config
 from timbrel.serialize import assemble, load_codec, load_listener, read_config
-from timbrel.training.model import train_model
+from timbrel.training.model import pairs_of, train_model
+from timbrel.training.objective import Objective
 from timbrel.training.probe import ProbeSet, probe
 from timbrel.training.recipe import Recipe, changed, read_recipe
 from timbrel.training.run import ABSENT, Budget, differences, last_line
+from timbrel.training.validation import validate
 
+HELD_OUT = 256  # items that losses are measured on
 FOLDER = Path(__file__).parent / "studies"
 # How models of each objective are judged: well past the steps after which little changes.
 SAMPLING: dict[str, dict[str, Any]] = {
@@ -163,6 +167,9 @@ def run_study(
         DataError: the stores cannot be used at all.
     """
     recipes = recipes_of(study, setting)
+    valid = Store.open(setting.valid).part("valid")
+    for store in (Store.open(setting.data).part("train"), valid):
+        store.check("latents", load_codec(folder_of(setting.base), setting.trust).latent_id)
     folder.mkdir(parents=True, exist_ok=True)
     fonts = [SoundFont(path) for path in find_fonts()]
     _agree(folder / "study.json", study, setting, fonts)
@@ -187,7 +194,8 @@ def run_study(
             continue
         (home / "failure.txt").unlink(missing_ok=True)
         judge_recipe(home, cases, folder / "judged", setting.trust)
-        probe_recipe(home, Store.open(setting.valid).part("valid"), setting.trust)
+        probe_recipe(home, valid, setting.trust)
+        hold_out(home, recipe, valid, setting.trust)
 
 
 def _agree(path: Path, study: Study, setting: Setting, fonts: Sequence[SoundFont]) -> None:
@@ -289,4 +297,28 @@ def probe_recipe(home: Path, valid: Store, trust: bool) -> None:
     player = load(home / "model", "cpu", trust)
     passages = ProbeSet(valid, player.codec.frame_rate, 128)
     found = probe(player.network, passages, player.device, player.listener)
+    write_text(path, json.dumps(found, indent=1) + "\n")
+
+
+def hold_out(home: Path, recipe: Recipe, valid: Store, trust: bool) -> None:
+    """Measure one recipe's losses on what it was not trained on.
+
+    All recipes get the same task, whatever they were trained for: notes as written, or audio of
+    another rendition, and an example that plays something else.
+    """
+    path = home / "losses.json"
+    if path.is_file():
+        return
+    player = load(home / "model", "cpu", trust)
+    training = replace(
+        recipe.training,
+        batch=16,
+        same_clip=0.0,
+        overlap=False,
+        heard=0.0,
+        corruption=Corruption(share=0.0),
+    )
+    pairs = pairs_of(valid, player.codec, player.network.config, training)
+    objective = Objective(player.network, training, player.device)
+    found = validate(objective, pairs, HELD_OUT // training.batch)
     write_text(path, json.dumps(found, indent=1) + "\n")

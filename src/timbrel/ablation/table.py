@@ -26,6 +26,8 @@ HEADINGS = (
     "instrument in structure",
     "instrument in timbre",
     "pitch in timbre",
+    "held-out loss",
+    "of the guess",
     "steps",
     "minutes",
 )
@@ -49,8 +51,10 @@ def table(study: Study, setting: Setting, folder: Path) -> str:
     Columns: scores as of `timbrel evaluate`; "instrument in structure" is the accuracy of a
     linear probe on structure codes of audio, "instrument in timbre" the same on timbre codes;
     "pitch in timbre" is the share of the variance of pitch within an instrument that a probe
-    finds in timbre codes. Rows of their own say what the same probes find in the sound itself,
-    in the written notes and in noise. A second table compares recipes case by case.
+    finds in timbre codes. "held-out loss" is the denoiser's, on the same items for all recipes
+    and to be compared within one objective, "of the guess" the outline's. Rows of their own say
+    what the same probes find in the sound itself, in the written notes and in noise. A second
+    table compares recipes case by case.
     """
     judged = folder / "judged"
     records = read_records(judged)
@@ -132,15 +136,16 @@ def _scores(row: Row) -> list[str]:
     return [*cells, number(row.values["identified"][0])]
 
 
-def _probed(home: Path) -> dict[str, float]:
-    path = home / "probe.json"
+def _measured(home: Path, name: str) -> dict[str, float]:
+    path = home / name
     found: dict[str, float] = json.loads(path.read_text()) if path.is_file() else {}
     return found
 
 
 def _controls(homes: Sequence[Path]) -> list[str]:
     """Rows of what the probes find where no code is, from any recipe that was probed."""
-    found = next((found for found in map(_probed, homes) if "sound/instrument" in found), {})
+    probed = (_measured(home, "probe.json") for home in homes)
+    found = next((found for found in probed if "sound/instrument" in found), {})
     lines = []
     for control, title in CONTROLS.items() if found else ():
         instrument = number(found.get(f"{control}/instrument", math.nan))
@@ -151,8 +156,8 @@ def _controls(homes: Sequence[Path]) -> list[str]:
 
 
 def _facts(home: Path, door: str) -> list[str]:
-    """Probe, steps and minutes of one recipe."""
-    found = _probed(home)
+    """Probe, losses, steps and minutes of one recipe."""
+    found, losses = _measured(home, "probe.json"), _measured(home, "losses.json")
     leak = number(found.get("structure/instrument", math.nan))
     last = last_line(home / "run", "progress")
     minutes = last.get("seconds", math.nan) / 60
@@ -160,6 +165,8 @@ def _facts(home: Path, door: str) -> list[str]:
         leak if door == "audio" else "as the notes",
         number(found.get("timbre/instrument", math.nan)),
         number(found.get("timbre/pitch", math.nan)),
+        number(losses.get("valid/both", math.nan), 3),
+        number(losses.get("valid/guess", math.nan), 3),
         f"{last.get('step', 0):g}",
         number(minutes, 1),
     ]
