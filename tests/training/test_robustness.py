@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 
 from command_line import ENVIRONMENT
 from timbrel.codec.spectral import SpectralCodec
@@ -21,6 +22,7 @@ from timbrel.data.store import Store
 from timbrel.errors import DataError, TrainingError
 from timbrel.network import Network, tiny
 from timbrel.serialize import save_codec
+from timbrel.training.course import Course, Descent
 from timbrel.training.distil import student_of
 from timbrel.training.draws import Draw
 from timbrel.training.latents import attach_latents
@@ -69,6 +71,25 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_batch_and_the_checkpoint(
     assert all(torch.isfinite(v).all() for v in state["network"].values())
     monkeypatch.undo()
     train(small_store, tiny_codec, tmp_path, steps=8)  # goes on from there
+
+
+def test_nothing_is_kept_of_a_last_step_that_is_not_finite(
+    small_store: Store,
+    tiny_codec: SpectralCodec,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    move = Descent.move
+
+    def spoiled(self: Descent, course: Course, learning: nn.Module | None = None) -> Tensor:
+        norm = move(self, course, learning)
+        return norm * np.nan if course.step == 3 else norm
+
+    monkeypatch.setattr(Descent, "move", spoiled)
+    with pytest.raises(TrainingError, match="gradient is not finite at step 3"):
+        train(small_store, tiny_codec, tmp_path, steps=4)
+    assert not list((tmp_path / "checkpoints").iterdir())
+    assert not (tmp_path / "model").exists()
 
 
 def test_parts_of_a_step_are_averaged_so_equal_parts_count_as_one(

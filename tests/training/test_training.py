@@ -258,8 +258,8 @@ def test_conditions_are_dropped_independently_all_through_stage_two(
     with torch.no_grad():
         for step in range(300):
             source = torch_generator(np.random.default_rng(step), CPU)
-            for name in objective.losses(batch, source, stage=2):
-                seen[name] = seen.get(name, 0) + 1
+            for name, value in objective.losses(batch, source, stage=2).items():
+                seen[name] = seen.get(name, 0) + bool(torch.isfinite(value).all())
     shares = {"neither": 0.12, "timbre": 0.18, "structure": 0.28, "both": 0.42}
     for name, share in shares.items():
         assert seen[f"branch/{name}"] / 300 == pytest.approx(share, abs=0.09)

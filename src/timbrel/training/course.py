@@ -8,7 +8,6 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from timbrel.errors import TrainingError
@@ -103,14 +102,14 @@ class Descent:
             learning: part of the module that learns; None: all of it.
 
         Returns:
-            Norm of the gradient; if it is not finite, nothing was moved.
+            Norm of the gradient. If it is not finite the weights are spoiled, and nothing that
+            comes of them may be kept: who asks here would wait for a GPU before each move.
         """
         learning = learning or self.module
         course.run.ranks.average_gradients(learning)
         norm = nn.utils.clip_grad_norm_(learning.parameters(), LARGEST_GRADIENT)
-        if torch.isfinite(norm):
-            self.optimiser.step(learning_rate(course.step, course.progress, self.peak_rate))
-            self.ema.update(self.module, course.step)
+        self.optimiser.step(learning_rate(course.step, course.progress, self.peak_rate))
+        self.ema.update(self.module, course.step)
         self.module.zero_grad()
         return norm
 

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,6 +22,7 @@ from timbrel.training.course import Course, Descent
 from timbrel.training.derived import spectra_id
 from timbrel.training.draws import Draw, Draws, workers_for
 from timbrel.training.equaliser import Equaliser
+from timbrel.training.finite import Watch, check_finite
 from timbrel.training.latents import latent_deviation
 from timbrel.training.objective import Objective
 from timbrel.training.optimiser import Optimiser
@@ -130,6 +130,7 @@ def train_model(
             run.say(sentence)
 
         def save() -> None:
+            watch.settle()
             weights = {"network": network.state_dict(), "best": validation.best}
             parts = (weights, descent.state_dict(), rivalry.state_dict(), course.state_dict())
             run.save(course.step, {name: value for part in parts for name, value in part.items()})
@@ -143,7 +144,7 @@ def train_model(
             workers_for(device) if workers is None else workers,
             pinned=device.type == "cuda",
         )
-        idle = 0
+        watch, idle = Watch(run), 0
         while course.goes_on():
             step, progress = course.step, course.reached
             stage = training.stage(progress)
@@ -172,12 +173,10 @@ def train_model(
                 check_learned(idle, training)
                 if loss.requires_grad:
                     (loss / training.accumulate).backward()
-            # step; whoever looks at a number waits for the GPU, so all are looked at here
+            # step
             if not alone:
                 values["gradient"] = descent.move(course)
-                for draw, part in parts:
-                    check_finite(run, step, draw, {"loss": part}, "loss")
-                check_finite(run, step, draw, values, "gradient")
+                watch.next(step, parts, values["gradient"])
             course.advance()
             # log, look, checkpoint
             run.gather(values)
@@ -185,6 +184,7 @@ def train_model(
                 run.log_gathered(course.step, stage, course.seconds, course.progress)
             # a run shorter than that can go wrong too, and a long one early
             if course.step % training.validate_every == 0 or course.passed(0.1, 0.25):
+                watch.settle()
                 validation.look(run, course.step, averaged(network, descent.ema), stage)
                 course.resume()
             if on_step is not None:
@@ -323,26 +323,6 @@ def check_start(network: Network, start_from: Network) -> None:
             "the weights to start from were trained on latents of another codec; give that "
             "codec by --codec, or begin without --from"
         )
-
-
-def check_finite(run: Run, step: int, draw: Draw, values: dict[str, Tensor], name: str) -> None:
-    """Stop at a number that is not finite, and keep what led to it.
-
-    Raises:
-        TrainingError: the value of that name is not finite.
-    """
-    if torch.isfinite(values[name]):
-        return
-    mine = "" if run.ranks.first else f"-{run.ranks.rank}"
-    path = run.folder / f"bad-batch{mine}.npz"
-    batch = draw.items.to(torch.device("cpu"))
-    arrays = {k: v.numpy() for k, v in vars(batch).items() if v is not None}
-    np.savez_compressed(path, allow_pickle=False, **arrays)
-    raise TrainingError(
-        f"the model's {name} is not finite at step {step}; the last good checkpoint is in "
-        f"{run.checkpoints}, the batch (of several, the last) in {path}: lower the "
-        "learning rate or look for damaged items"
-    )
 
 
 def averaged(network: Network, ema: Ema) -> Network:

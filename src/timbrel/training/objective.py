@@ -126,7 +126,7 @@ class Objective:
             misfit = net.outline.loss(
                 conditions.guess, conditions.deviation, latent, net.channel_weight
             )
-            values["outline"] = misfit[keep_structure].sum() / size
+            values["outline"] = torch.where(keep_structure, misfit, 0.0).sum() / size
         if cfg.flow or not torch.is_grad_enabled():
             kept = (keep_structure, keep_timbre)
             values |= self.denoising(latent, conditions, timbre.vector, kept, source, stage)
@@ -163,7 +163,7 @@ class Objective:
         if cfg.reentry and torch.is_grad_enabled():
             clean = torch.where(context > 0, latent, noisy - moment[:, None, None] * estimate)
             again = self.reentry(clean, vector, 1 - moment)
-            values["reentry"] = again[kept[1]].sum() / size
+            values["reentry"] = torch.where(kept[1], again, 0.0).sum() / size
         if stage == 2:
             values |= branch_losses(per_item.detach(), *kept)
         return values
@@ -218,10 +218,12 @@ class Objective:
 
 
 def branch_losses(per_item: Tensor, structure: Tensor, timbre: Tensor) -> dict[str, Tensor]:
-    """Mean loss of each pattern of present conditions that occurs in the batch."""
+    """Mean loss of each pattern of present conditions; not a number if none has it.
+
+    Numbers stay where they are: whoever asks which patterns occur waits for a GPU.
+    """
     found = {}
     for name, s, t in BRANCHES:
         mask = (structure == s) & (timbre == t)
-        if mask.any():
-            found[f"branch/{name}"] = per_item[mask].mean()
+        found[f"branch/{name}"] = torch.where(mask, per_item, 0.0).sum() / mask.sum()
     return found

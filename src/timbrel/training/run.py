@@ -250,7 +250,8 @@ class Run:
             seconds: of training so far, validation left out.
             progress: share of the budget.
         """
-        self.recent = {n: float(torch.stack(v).mean()) for n, v in self._gathered.items()}
+        means = {n: float(torch.stack(v).nanmean()) for n, v in self._gathered.items()}
+        self.recent = {name: mean for name, mean in means.items() if not math.isnan(mean)}
         self._gathered = {}
         before, then = self._paced or (0, 0.0)
         pace = (step - before) / max(seconds - then, 1e-9)
