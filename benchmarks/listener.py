@@ -3,10 +3,10 @@
     python benchmarks/listener.py default --data runs/valid --count 60
     python benchmarks/listener.py default --data runs/valid --count 110 --less OLDMODEL
 
-Note precision, recall and F1 (onsets within 50 ms) on pitched renditions of a store, whose
-notes are known exactly; the same of strokes on its drums, where pieces that do the same in a kit
-(two kicks, two snares) count as one; and how often one kind was taken for the other. `--less`: how
-much better than another model it hears notes, rendition by rendition.
+Note precision, recall and F1 (onsets within 50 ms), F1 with offsets and octave errors on pitched
+renditions of a store, whose notes are known exactly; the same of strokes on its drums, where pieces
+that do the same in a kit (two kicks, two snares) count as one; and how often one kind was taken for
+the other. `--less`: how much better than another model it hears notes, rendition by rendition.
 """
 
 import argparse
@@ -24,6 +24,13 @@ from timbrel.evaluation.transcriber import transcribe
 from timbrel.model import Timbrel, load
 from timbrel.notes import Notes, Track
 
+COLUMNS = {
+    "precision": "precision",
+    "recall": "recall",
+    "f1": "F1",
+    "offset_f1": "with offsets",
+    "octave_error_rate": "octave errors",
+}
 SCORES = {"f1": "note F1", "octave_error_rate": "octave errors", "offset_f1": "with offsets"}
 FIRST = {pitch: group[0] for group in GROUPS for pitch in group}
 
@@ -67,7 +74,7 @@ def main() -> None:
     if arguments.less:
         less(model, load(arguments.less, "cpu"), store, arguments.count)
         return
-    found: dict[str, list[tuple[float, float, float]]] = {
+    found: dict[str, list[list[float]]] = {
         "notes, the model's listener": [],
         "notes, Basic Pitch": [],
         "strokes, the model's listener": [],
@@ -90,12 +97,12 @@ def main() -> None:
                 ]
             for name, wanted, got in pairs:
                 scores = note_scores(wanted, got)
-                found[name].append((scores.precision, scores.recall, scores.f1))
+                found[name].append([getattr(scores, column) for column in COLUMNS])
         mistaken.append((wrong, len(chosen[: arguments.count])))
-    print("| | precision | recall | F1 | renditions |\n|---|---|---|---|---|")
+    print(f"| | {' | '.join(COLUMNS.values())} | renditions |\n|{'---|' * (2 + len(COLUMNS))}")
     for name, rows in found.items():
         if rows:
-            means = " | ".join(f"{value:.2f}" for value in np.mean(rows, 0))
+            means = " | ".join(f"{value:.3f}" for value in np.mean(rows, 0))
             print(f"| {name} | {means} | {len(rows)} |")
     kinds = ("instruments were taken for drums", "kits for instruments")
     print(

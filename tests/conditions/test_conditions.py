@@ -19,7 +19,7 @@ from timbrel.conditions.outline import ENVELOPES, RATIOS, Envelopes, Outline
 from timbrel.conditions.structure import CqtEncoder, RollEncoder, StructureConfig
 from timbrel.conditions.timbre import TimbreConfig, TimbreEncoder, contrastive_loss
 from timbrel.notes import Notes
-from timbrel.posterior import read_notes
+from timbrel.posterior import Reading, read_notes
 from timbrel.roll import roll
 from timbrel.training.listener import begin_from
 
@@ -197,6 +197,19 @@ def test_notes_written_as_probabilities_are_read_back() -> None:
     assert np.abs(found.offset - notes.offset).max() < 0.05
     assert np.abs(found.velocity - notes.velocity).max() <= 1
     assert len(read_notes(0 * onset, 0 * sounding, rate)) == 0
+
+
+def test_a_note_ends_where_it_is_no_longer_likely_and_short_ones_stay() -> None:
+    onset, sounding = np.zeros((KEYS, 40)), np.zeros((KEYS, 40))
+    onset[30, 5] = onset[40, 5] = 0.9
+    sounding[30, 5:15], sounding[30, 15:25] = 0.9, 0.5  # fades
+    sounding[40, 5:8] = 0.5  # never sure
+    lengths = []
+    for ending in (0.4, 0.8):
+        found = read_notes(onset, sounding, 10.0, reading=Reading(ending_level=ending))
+        assert found.pitch.tolist() == [LOWEST + 30, LOWEST + 40]
+        lengths.append((found.offset * 10).round().tolist())
+    assert lengths == [[25, 8], [15, 6]]
 
 
 def test_what_is_added_to_a_listener_is_silent_at_first() -> None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from timbrel.conditions.drums import DrumListener, hear_drums
 from timbrel.nn.causal import ConvNeXtBlock, Norm
 from timbrel.notes import Notes
-from timbrel.posterior import KEYS, LOWEST, read_notes
+from timbrel.posterior import KEYS, LOWEST, Reading, read_notes
 from timbrel.spectra import ConstantQ
 
 BINS_PER_SEMITONE = 3
@@ -24,7 +24,8 @@ OCTAVES = 8
 HARMONICS = (0.5, 1, 2, 3, 4, 5, 6, 7)
 # Samples of analysis: long windows tell semitones apart, short ones see onsets.
 WINDOWS = (8_192, 2_048)
-ONSET_LEVEL = 0.65  # least probability of an onset: best note F1 on validation renders
+# Best note F1, and with offsets, on renders of the validation sounds (docs/decisions/0027).
+READING = Reading(onset_level=0.65, ending_level=0.8)
 BLOCK, MARGIN = 1024, 72  # frames heard at once, and beside them
 FAINTEST = 1 / 30  # of a recording's peak: what stays below is not heard as if it were loud
 
@@ -258,4 +259,4 @@ def hear_notes(listener: Listener, samples: Tensor, frame_rate: float) -> Notes:
         heard = listener(listener.features(piece), fainter)[0, :, :, MARGIN:]
         parts.append(torch.sigmoid(heard[:, :, : min(BLOCK, frames - start)]).cpu())
     onset, sounding, velocity = torch.cat(parts, 2).numpy()
-    return read_notes(onset, sounding, frame_rate, velocity, ONSET_LEVEL)
+    return read_notes(onset, sounding, frame_rate, velocity, READING)

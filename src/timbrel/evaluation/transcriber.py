@@ -12,7 +12,7 @@ from timbrel.audio import Audio
 from timbrel.errors import InputError, TimbrelError
 from timbrel.evaluation.packaged import whole
 from timbrel.notes import Notes
-from timbrel.posterior import read_notes
+from timbrel.posterior import Reading, read_notes
 
 RATE, HOP = 22_050, 256
 FRAME_RATE = RATE / HOP
@@ -21,6 +21,9 @@ MARGIN = 15  # frames at either end of a window that lack context
 KEPT = 172 - 2 * MARGIN
 # The model reports onsets this late, beside half a frame (benchmarks/calibrate_transcriber.py).
 ONSET_LATENCY = 0.002
+READING = Reading(
+    onset_level=0.5, sounding_level=0.3, ending_level=0.3, gap_frames=11, minimum_frames=6
+)
 
 
 @lru_cache(maxsize=2)
@@ -79,13 +82,5 @@ def transcribe(samples: np.ndarray, rate: int, threads: int = 1) -> Notes:
         threads: for onnxruntime.
     """
     onset, sounding = posteriors(samples, rate, threads)
-    notes = read_notes(
-        onset,
-        sounding,
-        FRAME_RATE,
-        onset_level=0.5,
-        sounding_level=0.3,
-        gap_frames=11,
-        minimum_frames=6,
-    )
+    notes = read_notes(onset, sounding, FRAME_RATE, reading=READING)
     return notes.shift(-ONSET_LATENCY - 0.5 / FRAME_RATE)
