@@ -2,11 +2,13 @@
 
     python benchmarks/listener.py default --data runs/valid --count 60
     python benchmarks/listener.py default --data runs/valid --count 110 --less OLDMODEL
+    python benchmarks/listener.py default --data runs/valid --count 110 --ending 0.4 --ending 0.8
 
 Note precision, recall and F1 (onsets within 50 ms), F1 with offsets and octave errors on pitched
 renditions of a store, whose notes are known exactly; the same of strokes on its drums, where pieces
 that do the same in a kit (two kicks, two snares) count as one; and how often one kind was taken for
 the other. `--less`: how much better than another model it hears notes, rendition by rendition.
+`--ending`: what other levels of probability would do below which a note has ended.
 """
 
 import argparse
@@ -14,15 +16,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from timbrel.audio import Audio
 from timbrel.conditions.drums import GROUPS
+from timbrel.conditions.listener import READING, probabilities
 from timbrel.data.store import Store
 from timbrel.evaluation.compare import difference
 from timbrel.evaluation.notes_metrics import NoteScores, note_scores
 from timbrel.evaluation.transcriber import transcribe
 from timbrel.model import Timbrel, load
 from timbrel.notes import Notes, Track
+from timbrel.posterior import read_notes
 
 COLUMNS = {
     "precision": "precision",
@@ -62,6 +67,27 @@ def less(model: Timbrel, other: Timbrel, store: Store, count: int) -> None:
     print("| after less before | " + " | ".join(cells) + f" | {len(chosen)} |")
 
 
+def endings(model: Timbrel, store: Store, count: int, levels: list[float]) -> None:
+    """Print how well notes are heard if they last while they sound with some probability."""
+    assert model.listener is not None
+    chosen = [i for i, item in enumerate(store.items) if not item.drums][:count]
+    found: dict[float, list[NoteScores]] = {level: [] for level in levels}
+    for index in chosen:
+        audio = Audio(store.audio(index)[None], store.items[index].rate).with_loudness(-23)
+        samples = torch.from_numpy(audio.resample(model.codec.rate).samples)
+        onset, sounding, velocity = probabilities(model.listener, samples)
+        for level in levels:
+            reading = replace(READING, ending_level=level)
+            heard = read_notes(onset, sounding, model.codec.frame_rate, velocity, reading)
+            found[level].append(note_scores(store.notes(index), heard))
+    print(
+        "| ending level | " + " | ".join(SCORES.values()) + " | renditions |\n|---|---|---|---|---|"
+    )
+    for level, rows in found.items():
+        means = [f"{np.mean([getattr(row, score) for row in rows]):.3f}" for score in SCORES]
+        print(f"| {level:g} | " + " | ".join(means) + f" | {len(rows)} |")
+
+
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -69,8 +95,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--count", type=int, default=60, help="most renditions of each kind")
     parser.add_argument("--less", help="another model, to be compared with")
+    parser.add_argument("--ending", type=float, action="append", help="see decision 0027")
     arguments = parser.parse_args()
     model, store = load(arguments.model, "cpu"), Store.open(arguments.data)
+    if arguments.ending:
+        endings(model, store, arguments.count, arguments.ending)
+        return
     if arguments.less:
         less(model, load(arguments.less, "cpu"), store, arguments.count)
         return

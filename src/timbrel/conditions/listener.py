@@ -238,14 +238,25 @@ def hear(listener: Listener, samples: Tensor, frame_rate: float) -> Notes:
     return hear_notes(listener, samples, frame_rate)
 
 
-@torch.inference_mode()
 def hear_notes(listener: Listener, samples: Tensor, frame_rate: float) -> Notes:
-    """Hear the notes in audio of any length, in pieces of bounded memory.
+    """Hear the notes in audio of any length.
 
     Args:
         listener: trained.
         samples: (1, n), about as loud as in training (-23 LUFS).
         frame_rate: of the listener's rolls, in Hz.
+    """
+    onset, sounding, velocity = probabilities(listener, samples)
+    return read_notes(onset, sounding, frame_rate, velocity, READING)
+
+
+@torch.inference_mode()
+def probabilities(listener: Listener, samples: Tensor) -> np.ndarray:
+    """(3, 88, frames) of onset, sounding, velocity, heard in pieces of bounded memory.
+
+    Args:
+        listener: trained.
+        samples: (1, n), about as loud as in training (-23 LUFS).
     """
     hop = listener.hop
     frames = -(-samples.shape[1] // hop)
@@ -258,5 +269,5 @@ def hear_notes(listener: Listener, samples: Tensor, frame_rate: float) -> Notes:
         fainter = max(1.0, float(least / piece.abs().max().clamp_min(1e-9)))
         heard = listener(listener.features(piece), fainter)[0, :, :, MARGIN:]
         parts.append(torch.sigmoid(heard[:, :, : min(BLOCK, frames - start)]).cpu())
-    onset, sounding, velocity = torch.cat(parts, 2).numpy()
-    return read_notes(onset, sounding, frame_rate, velocity, READING)
+    found: np.ndarray = torch.cat(parts, 2).numpy()
+    return found
