@@ -118,7 +118,7 @@ def test_levels_of_one_report_are_compared_with_each_other(
     found = {aim: cells for (aim, _), cells in verdicts(aims.table(reports)).items()}
     voiced = found["of truth's note F1, 8 voices over 1"]
     assert voiced == ["0.90 (0.90 to 0.90)", "1.00, 1.00", "reached"]
-    lost = found["note F1 lost to 40 ms jitter"]
+    lost = found["share of note F1 lost to 40 ms jitter"]
     assert lost == ["0.100 (0.100 to 0.100)", "-", "**not reached**"]
     assert found["the same, against the given notes"][0].startswith("0.025")
     assert found["the same, against the given notes"][2] == "reached"
