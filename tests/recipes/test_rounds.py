@@ -4,7 +4,6 @@ import json
 import shutil
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -44,11 +43,18 @@ def config(tiny_codec: SpectralCodec, tmp_path: Path) -> Path:
 MAIN = "import rounds; rounds.START = 4; rounds.heed(rounds.interrupt); rounds.main()"
 
 
-def rounds(config: Path, folder: Path, minutes: float) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", MAIN, config, "-o", folder, "--minutes", minutes]
+def command(config: Path, folder: Path, minutes: float) -> list[str | Path | float]:
+    return [sys.executable, "-c", MAIN, config, "-o", folder, "--minutes", minutes]
+
+
+def environment() -> dict[str, str]:
     path = f"{ROOT / 'recipes/default'}:{ROOT / 'src'}"
-    environment = {**ENVIRONMENT, "PYTHONPATH": path}
-    return subprocess.run([*map(str, command)], capture_output=True, text=True, env=environment)
+    return {**ENVIRONMENT, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
+
+
+def rounds(config: Path, folder: Path, minutes: float) -> subprocess.CompletedProcess[str]:
+    words = [*map(str, command(config, folder, minutes))]
+    return subprocess.run(words, capture_output=True, text=True, env=environment())
 
 
 @pytest.mark.slow
@@ -89,20 +95,28 @@ def test_stores_that_arrive_join_too(
         (tmp_path / "stores").mkdir(exist_ok=True)
         (tmp_path / "waiting" / name).rename(tmp_path / "stores" / name)
 
-    later = [threading.Timer(seconds, arrive, [name]) for seconds, name in ((2, "a"), (18, "b"))]
-    for timer in later:
-        timer.start()
     # what is not whole, and what has no latents of this codec, is left aside
     shutil.copytree(small_store.path, tmp_path / "stores/half.part")
     shutil.copytree(small_store.path, tmp_path / "stores/bare")
     (tmp_path / "stores/bare/latents.json").unlink()
-    done = rounds(path, tmp_path / "out", 1.0)
-    assert done.returncode == 0, done.stderr
-    lines = [line for line in done.stdout.splitlines() if line.startswith("$ timbrel train")]
-    assert [line.count("--data") for line in lines] == [1, 2]
-    assert "waiting for a store in" in done.stdout
-    assert "bare has no latents" in done.stderr
-    assert "trained on 2 stores at last" in done.stdout
+    process = subprocess.Popen(
+        [*map(str, command(path, tmp_path / "out", 1.0))],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(),
+    )  # fmt: skip
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if "waiting for a store in" in line:
+            arrive("a")
+        if line.startswith("step") and not (tmp_path / "stores/b").exists():  # it learns
+            arrive("b")
+    _, said = process.communicate()
+    assert process.returncode == 0, said
+    trained = [line.count("--data") for line in lines if line.startswith("$ timbrel train")]
+    assert trained == [1, 2]
+    assert "bare has no latents" in said
+    assert "trained on 2 stores at last" in lines[-1]
 
 
 def test_what_is_no_configuration_is_refused_before_anything_is_made(tmp_path: Path) -> None:
