@@ -4,8 +4,8 @@
     python recipes/default/parcel.py unpack parcels/0 -o stores/0       # over there
 
 A parcel holds notes and latents of whole timbres: of 12 s 23 kB, where audio takes a megabyte.
-Latents come out rounded to `STEP`, a third of their deviation, which is noise 20 dB below them;
-silence comes out exact. Unpacked, it is a store without audio.
+Latents come out rounded to `STEP`, a third of their deviation: noise of `STEP` / sqrt(12), 20 dB
+below them; silence comes out exact. Unpacked, it is a store without audio.
 """
 
 import argparse
