@@ -54,6 +54,30 @@ def test_structure_from_audio_lies_where_it_lay_in_training_for_any_hop() -> Non
     torch.testing.assert_close(heard[20:60], trained[20:60], atol=1e-3, rtol=1e-3)
 
 
+def test_what_a_gpu_is_not_asked_makes_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    network = Network(tiny())
+    for weight in network.parameters():
+        torch.nn.init.normal_(weight, std=0.05)
+    roll = torch.zeros(4, 3, 128, 48)
+    roll[:3, :, 60, 5:30] = 0.5  # and one item of silence
+    example = torch.randn(4, network.config.codec.channels, 32)
+    no, yes = torch.tensor([False] * 4), torch.tensor([True] * 4)
+
+    def told(keep_structure: torch.Tensor, keep_timbre: torch.Tensor) -> torch.Tensor:
+        structure, timbre = network.structure_encoder(roll, no), network.timbre(example)
+        told = network.condition(structure, timbre, keep_structure, keep_timbre)
+        return torch.cat([told.code, told.guess, told.deviation.expand_as(told.guess)], 1)
+
+    patterns = ((yes, yes), (yes, no), (no, yes), (torch.tensor([True, False] * 2), yes))
+    asked = [told(*pattern) for pattern in patterns]
+    monkeypatch.setattr("timbrel.network.maybe_any", lambda _: True)
+    monkeypatch.setattr("timbrel.conditions.outline.maybe_any", lambda _: True)
+    monkeypatch.setattr("timbrel.conditions.outline.maybe_where", lambda m: torch.arange(len(m)))
+    for pattern, before in zip(patterns, asked, strict=True):
+        torch.testing.assert_close(told(*pattern), before)
+
+
 def test_norms_keep_the_precision_of_what_they_are_given() -> None:
     norm = Norm(48)
     torch.nn.init.normal_(norm.weight)

@@ -20,6 +20,7 @@ from timbrel.conditions.timbre import Timbre, TimbreConfig, TimbreEncoder
 from timbrel.diffusion.objective import Objective, objective
 from timbrel.diffusion.unet import Conditions, UNet, UNetConfig
 from timbrel.errors import ModelError
+from timbrel.nn.asking import maybe_any
 from timbrel.spectra import ConstantQ
 
 
@@ -215,8 +216,9 @@ class Network(nn.Module):
             guess = torch.where(kept, drawn, guess)
             deviation = torch.where(kept, self.outline.deviation(), deviation)
         both = kept & keep_timbre[:, None, None]
-        if self.recall is not None and timbre.memory is not None and both.any():
-            found = self.recall(structure.code, timbre.memory)
+        memory = None if structure.levels is None else timbre.memory  # only notes can be looked up
+        if self.recall is not None and memory is not None and maybe_any(both):
+            found = self.recall(structure.code, memory)
             code, guess = code + found.code * both, guess + found.guess * both
             change = found.log_deviation
             if self.refinement is not None and timbre.closer is not None:

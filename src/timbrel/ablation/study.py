@@ -20,7 +20,6 @@ from typing import Any
 import torch
 
 from timbrel.data.files import begin_line, write_text
-from timbrel.data.pairs import Corruption
 from timbrel.data.render.soundfont import SoundFont, find_fonts
 from timbrel.data.select import Selection, select
 from timbrel.data.store import Store
@@ -32,14 +31,12 @@ from timbrel.evaluation.systems import CODEC, TRUTH, System, model_rows, referen
 from timbrel.model import folder_of, load
 from timbrel.network import PRESETS, latent_config
 from timbrel.serialize import assemble, load_codec, load_listener, read_config
-from timbrel.training.model import pairs_of, train_model
-from timbrel.training.objective import Objective
+from timbrel.training.held_out import held_out_losses
+from timbrel.training.model import train_model
 from timbrel.training.probe import ProbeSet, probe
 from timbrel.training.recipe import Recipe, changed, read_recipe
 from timbrel.training.run import ABSENT, Budget, differences, last_line
-from timbrel.training.validation import validate
 
-HELD_OUT = 256  # items that losses are measured on
 FOLDER = Path(__file__).parent / "studies"
 # How models of each objective are judged: well past the steps after which little changes.
 SAMPLING: dict[str, dict[str, Any]] = {
@@ -301,24 +298,10 @@ def probe_recipe(home: Path, valid: Store, trust: bool) -> None:
 
 
 def hold_out(home: Path, recipe: Recipe, valid: Store, trust: bool) -> None:
-    """Measure one recipe's losses on what it was not trained on.
-
-    All recipes get the same task, whatever they were trained for: notes as written, or audio of
-    another rendition, and an example that plays something else.
-    """
+    """Measure one recipe's losses on what it was not trained on."""
     path = home / "losses.json"
     if path.is_file():
         return
     player = load(home / "model", "cpu", trust)
-    training = replace(
-        recipe.training,
-        batch=16,
-        same_clip=0.0,
-        overlap=False,
-        heard=0.0,
-        corruption=Corruption(share=0.0),
-    )
-    pairs = pairs_of(valid, player.codec, player.network.config, training)
-    objective = Objective(player.network, training, player.device)
-    found = validate(objective, pairs, HELD_OUT // training.batch)
+    found = held_out_losses(player.network, player.codec, valid, recipe.training, player.device)
     write_text(path, json.dumps(found, indent=1) + "\n")

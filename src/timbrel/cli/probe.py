@@ -24,6 +24,11 @@ MEANING = {
     "timbre/spread": "variance of timbre codes; 1: everywhere on the sphere",
     "timbre/effective_rank": "directions in which timbre codes vary",
     "output/spread_over_seeds": "spread of outputs over noise, against that over items",
+    "valid/guess": "loss of what the sampler begins with",
+    "valid/both": "loss of the denoiser, told notes and example",
+    "valid/structure": "  notes alone",
+    "valid/timbre": "  the example alone",
+    "valid/neither": "  neither",
 }
 
 
@@ -31,17 +36,22 @@ def probe(
     model: Annotated[str, typer.Argument(help="'default' (packaged) or a model folder.")],
     data: Annotated[Path, typer.Option(help="Store with latents of the model's codec.")],
     frames: Annotated[int, typer.Option(min=16, help="Latent frames of a passage.")] = 128,
+    losses: Annotated[
+        bool, typer.Option("--losses", help="Also those that training lowers, on 256 items.")
+    ] = False,
     trust: Trust = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
-    """Print the disentanglement of MODEL, measured on passages of a store."""
+    """Print how well MODEL keeps timbre and structure apart, measured on a store."""
     from timbrel.data.store import Store
     from timbrel.errors import DataError
     from timbrel.model import load
     from timbrel.training.disentanglement import warnings_of
+    from timbrel.training.held_out import held_out_losses
     from timbrel.training.probe import ProbeSet
     from timbrel.training.probe import probe as measure
+    from timbrel.training.settings import ModelTraining
 
     player = load(model, device, trust)
     store = Store.open(data)
@@ -53,6 +63,9 @@ def probe(
             "give a larger store, or fewer --frames"
         )
     found = measure(player.network, passages, player.device, player.listener)
+    if losses:
+        network, codec = player.network, player.codec
+        found |= held_out_losses(network, codec, store, ModelTraining(), player.device)
     if as_json:
         print(json.dumps(found, indent=1))
         return

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from timbrel.codec.basis import SpectralBasis
 from timbrel.codec.spectral import SpectralConfig
+from timbrel.nn.asking import maybe_any, maybe_where
 
 # Every partial of a note is a mixture of these: seconds to fall by 1/e while held, and after.
 HELD_SECONDS = (math.inf, 3.0, 0.8, 0.2, 0.05, math.inf)
@@ -66,26 +67,27 @@ class Envelopes(nn.Module):
             (batch, ENVELOPES, 128, frames), at most 1. The age of notes that began before
             the first frame is unknown; they start at their full level there.
         """
-        onset, sounding, velocity = roll.unbind(1)
+        # a frame's numbers lie together, since they are taken frame by frame
+        onset, sounding, velocity = roll.permute(1, 3, 0, 2).contiguous()
         share = sounding.clamp(0, 1)
         loudness = velocity.square()
-        struck = (loudness * (onset > 0))[:, None]
+        struck = (loudness * (onset > 0))[:, :, None]
         # all that needs no frame before is worked out for every frame at once: a GPU waits for
         # each operation to be called
-        factor = torch.lerp(self.release[:, None, None], self.held[:, None, None], share[:, None])
-        kept = torch.lerp(share.new_tensor(self.fall), share.new_tensor(1 - self.rise), share)
+        factor = torch.lerp(self.release[:, None], self.held[:, None], share[:, :, None])
+        kept = self.fall + (1 - self.rise - self.fall) * share
         gained = self.rise * share * loudness
-        found = share.new_empty(len(roll), ENVELOPES, *share.shape[1:])
-        ringing, swelling = found[:, :-1], found[:, -1]
-        level = loudness[:, None, :, 0].expand(-1, len(self.held), -1)
-        swell = loudness[:, :, 0] * share[:, :, 0]
-        for t in range(roll.shape[-1]):
-            torch.mul(level, factor[..., t], out=ringing[..., t])
-            level = torch.maximum(ringing[..., t], struck[..., t])
-            swell = torch.addcmul(gained[..., t], kept[..., t], swell, out=swelling[..., t])
+        found = share.new_empty(*share.shape[:2], ENVELOPES, share.shape[2])
+        ringing, swelling = found[:, :, :-1], found[:, :, -1]
+        level = loudness[0, :, None].expand(-1, len(self.held), -1)
+        swell = loudness[0] * share[0]
+        for t in range(len(share)):
+            torch.mul(level, factor[t], out=ringing[t])
+            level = torch.maximum(ringing[t], struck[t])
+            swell = torch.addcmul(gained[t], kept[t], swell, out=swelling[t])
         # a note that begins late in a frame
-        torch.maximum(ringing, struck * share.sqrt()[:, None], out=ringing)
-        return found
+        torch.maximum(ringing, struck * share.sqrt()[:, :, None], out=ringing)
+        return found.permute(1, 2, 3, 0)
 
 
 class Outline(nn.Module):
@@ -172,7 +174,7 @@ class Outline(nn.Module):
         Returns:
             (batch, latent_channels, frames).
         """
-        active = torch.nonzero(levels.amax((0, 1, 3)) > 0)[:, 0]
+        active = maybe_where(levels.amax((0, 1, 3)) > 0)
         templates, room = self.templates(timbre, drums, active)
         played = levels[:, :, active].flatten(1, 2)  # (batch, envelopes * pitches, frames)
         bands = torch.bmm(templates.flatten(1, 2).transpose(1, 2), played)
@@ -192,7 +194,7 @@ class Outline(nn.Module):
         lobes = self.lobes[:, pitches]
         tones = (partials.exp().flatten(0, 1) @ lobes.flatten(1)).unflatten(1, lobes.shape[1:])
         tones = tones.unflatten(0, (batch, ENVELOPES))
-        if drums.any():
+        if maybe_any(drums):
             kit = (self.kit[:, pitches] @ self.band_knots.T).exp()
             tones = torch.where(drums[:, None, None, None], kit, tones)
         shaped = tones * (filters @ self.band_knots.T).exp()[:, :, None]
