@@ -28,6 +28,7 @@ from timbrel.data.files import write_text
 from timbrel.data.render.soundfont import SoundFont, find_fonts
 from timbrel.errors import TimbrelError
 from timbrel.evaluation.cases import pool
+from timbrel.evaluation.compare import comparison
 from timbrel.evaluation.protocol import read_protocol
 from timbrel.training.run import Budget, differences, last_line
 
@@ -127,6 +128,16 @@ def questions(protocols: list[str], out: Path) -> Iterator[Stage]:
             yield Stage(f"evaluate-{name}-{reports}", [["evaluate", model, *where]], settings)
         pair = [f"{out / reports / name}" for reports in ("shipped", "report")]
         yield Stage(f"compare-{name}", [["compare", *pair]], settings)
+
+
+def worse(protocols: Iterable[str], out: Path) -> Iterator[str]:
+    """In what the model is worse than the shipped one, a sentence for each protocol."""
+    for protocol in protocols:
+        name = Path(protocol).stem
+        found = comparison([out / reports / name for reports in ("shipped", "report")])
+        for verdict in found.verdicts:
+            if verdict.worse:
+                yield f"in {name} it is worse than the shipped model in {', '.join(verdict.worse)}"
 
 
 def unasked(protocols: Iterable[str]) -> dict[str, str]:
@@ -296,6 +307,8 @@ def main() -> None:
     commands = [words for record in records.values() if record for words in record["commands"]]
     card = write_card(out, commands, config["render"], reasons.values())
     print(f"\nall done: {out / 'timbrel-small'}; its card is {card}")
+    for sentence in worse(asked, out):
+        print(sentence)
 
 
 if __name__ == "__main__":

@@ -107,14 +107,16 @@ def test_what_falls_back_to_the_paper_s_way_is_counted(tmp_path: Path) -> None:
     items = [replace(ITEM, identity=name, score=score) for name, score in
              (("a", 0), ("a", 1), ("b", 0), ("b", 1), ("c", 2))]  # fmt: skip
     store = store_of(tmp_path, *items)
-    assert Pairs(store, RATE / HOP, 30, 30, 0, Corruption(), True).report() == [
+    assert Pairs(store, RATE / HOP, 30, 30, 0, Corruption(), True, spectra=True).report() == [
         "1 of 5 targets have no second passage of their timbre: their example is another part "
         "of the same item, as in the paper",
         "1 of 5 targets have no second rendition: their structure is heard in the target "
         "itself, as in the paper",
     ]
     paired = store.subset(range(4))
-    assert Pairs(paired, RATE / HOP, 30, 30, 0, Corruption(), True).report() == []
+    assert Pairs(paired, RATE / HOP, 30, 30, 0, Corruption(), True, spectra=True).report() == []
+    (slow,) = Pairs(paired, RATE / HOP, 30, 30, 0, Corruption(), True).report()
+    assert "timbrel prepare spectra" in slow
 
 
 def test_the_paper_s_way_takes_all_from_one_item_without_overlap(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import pytest
 import typer
 
 from timbrel.cli.main import app
+from timbrel.evaluation.compare import Comparison, Verdict
 from timbrel.model import load
 
 Make = Callable[..., subprocess.CompletedProcess[str]]
@@ -239,6 +240,27 @@ def test_a_stage_that_was_killed_is_named(
     monkeypatch.setattr(sys, "executable", str(dies))
     with pytest.raises(SystemExit, match=r"`timbrel train` was ended by SIGKILL .is memory short"):
         recipe.run(["train", "codec"], time.monotonic() + 60)
+
+
+def test_what_speaks_against_a_model_is_said(
+    recipe: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verdicts = {
+        "unseen": Verdict("new", "old", better=("note F1",), worse=()),
+        "brief": Verdict(
+            "new", "old", better=("note F1",), worse=("dB off truth", "octave errors")
+        ),
+    }
+
+    def found(folders: list[Path]) -> Comparison:
+        assert [folder.parent.name for folder in folders] == ["shipped", "report"]
+        return Comparison("", (verdicts[folders[0].name],))
+
+    monkeypatch.setattr(recipe, "comparison", found)
+    (sentence,) = recipe.worse(["unseen", "folder/brief.toml"], tmp_path)
+    assert sentence.endswith(
+        "brief it is worse than the shipped model in dB off truth, octave errors"
+    )
 
 
 @pytest.mark.parametrize("name", ["two-cores", "gpu"])

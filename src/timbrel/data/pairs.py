@@ -203,6 +203,11 @@ class Pairs:
         found = []
         if short:
             found.append(f"{short} of {total} items are shorter than a window and left out")
+        if self.with_source and not self.spectra:
+            found.append(
+                "structure's spectra are computed anew for every item drawn: run `timbrel prepare "
+                "spectra` on each store, once, and training is three times faster"
+            )
         if self.same_clip == 1:
             return found
         alone = sum(len(t) for identity, t in self.targets.items() if self._alone(identity))
