@@ -7,6 +7,7 @@ import torch
 from timbrel.codec.codec import Codec
 from timbrel.data.pairs import Corruption
 from timbrel.data.store import Store
+from timbrel.errors import TrainingError
 from timbrel.network import Network
 from timbrel.training.model import pairs_of
 from timbrel.training.objective import Objective
@@ -38,7 +39,13 @@ def held_out_losses(
 
     Raises:
         DataError: the store lacks what the network needs.
+        TrainingError: a few-step network, which learned from a teacher and not from data.
     """
+    if network.config.denoiser.few_step:
+        raise TrainingError(
+            "a model of few steps learned from its teacher, so these losses say nothing of it; "
+            "measure the model that it was distilled from"
+        )
     task = replace(
         training,
         batch=BATCH,
