@@ -62,10 +62,10 @@ def probe(
             f"{data} has no timbre with 4 pitched items of known notes and {frames} frames; "
             "give a larger store, or fewer --frames"
         )
-    found = measure(player.network, passages, player.device, player.listener)
-    if losses:
-        network, codec = player.network, player.codec
-        found |= held_out_losses(network, codec, store, ModelTraining(), player.device)
+    network, codec, found = player.network, player.codec, {}
+    if losses:  # first, as they can be refused
+        found = held_out_losses(network, codec, store, ModelTraining(), player.device)
+    found |= measure(network, passages, player.device, player.listener)
     if as_json:
         print(json.dumps(found, indent=1))
         return

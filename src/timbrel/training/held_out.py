@@ -1,4 +1,4 @@
-"""A network's losses on sounds that it was not trained on: the same task for every network."""
+"""A network's losses on sounds that it was not trained on, whatever it was trained for."""
 
 from dataclasses import replace
 
@@ -30,7 +30,7 @@ def held_out_losses(
         network: to be measured.
         codec: of its latents.
         store: with such latents.
-        training: lengths, noise and weights.
+        training: lengths, noise and seed of the items; equal ones where losses are compared.
         device: where to compute.
 
     Returns:
