@@ -14,6 +14,7 @@ from timbrel.data.render.inspection import Findings, inspect, usable
 from timbrel.data.render.renditions import render_store
 from timbrel.data.render.soundfont import SoundFont, find_fonts
 from timbrel.data.store import Store
+from timbrel.errors import DataError
 from timbrel.notes import Notes
 
 
@@ -42,6 +43,37 @@ def test_a_mistuned_preset_is_excluded_and_the_reason_says_by_how_much(
     for why in found.values():
         assert why.startswith("mistuned by")
         assert int(why.split()[2]) == pytest.approx(cents, abs=6)
+
+
+def heard_hz(samples: np.ndarray) -> float:
+    spectrum = np.abs(np.fft.rfft(samples[0] * np.hanning(samples.shape[1])))
+    return float(np.argmax(spectrum)) * 44_100 / samples.shape[1]
+
+
+@pytest.mark.parametrize("octaves", [-1, 0, 1, 2])
+def test_a_preset_that_sounds_octaves_off_is_played_at_its_written_pitch(
+    tmp_path: Path, octaves: int
+) -> None:
+    off = font(tmp_path, cents=1200 * octaves)
+    found = inspect(off)
+    assert found.faults == {}  # a kit has no octave
+    assert found.octaves == ({(0, 0): octaves, (0, 1): octaves} if octaves else {})
+    preset = usable(off).presets()[0]
+    # keys are what is heard, so nothing is asked of the font that it has no sample for
+    assert (preset.low, preset.high) == (30 + 12 * octaves, 100 + 12 * octaves)
+    notes = Notes.from_rows([(0.0, 1.0, 69, 100)])
+    heard = heard_hz(usable(off).render(preset, notes, 1.0))
+    assert heard == pytest.approx(440, rel=0.005)
+
+
+def test_an_organ_of_two_octaves_stays_where_it_is(tmp_path: Path) -> None:
+    low = font(tmp_path)
+    notes = Notes.from_rows([(0.0, 1.0, 69, 100)])
+    stop = low.render(low.presets()[0], notes, 1.0)[0]
+    for octave in (-12, 12):
+        other = low.render(low.presets()[0], notes.transpose(octave), 1.0)[0]
+        assert inspection._octaves([stop + 0.1 * other], [69]) == 0
+        assert inspection._octaves([other], [69]) == octave // 12
 
 
 def test_a_silent_preset_is_excluded(tmp_path: Path) -> None:
@@ -118,6 +150,19 @@ def test_faulty_presets_are_never_rendered(tmp_path: Path) -> None:
     render_store(tmp_path / "store", 1, 12, "train", [mistuned], 0.0, 1.5)  # the same plan
 
 
+def test_a_store_is_not_continued_with_sounds_in_another_octave(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    high = font(tmp_path, cents=1200)
+    render_store(tmp_path / "store", 1, 4, "train", [high], 0.0, 1.5)
+    plan = json.loads((tmp_path / "store" / "plan.json").read_text())
+    assert plan["octaves"] == {"FluidR3_x.sf2": {"0-0": 1, "0-1": 1}}
+    monkeypatch.setattr(inspection, "_octaves", lambda sounds, keys: 0)
+    monkeypatch.setattr(inspection, "VERSION", 0)
+    with pytest.raises(DataError, match="octaves"):
+        render_store(tmp_path / "store", 1, 8, "train", [high], 0.0, 1.5)
+
+
 def test_the_command_line_lists_faulty_presets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,6 +172,15 @@ def test_the_command_line_lists_faulty_presets(
     out = CliRunner().invoke(app, ["fonts", "--check"]).output
     assert "FluidR3_x.sf2: 2 of 3 presets are not used" in out
     assert "bank 0, program 1, sine two: mistuned by +60 cents" in out
+
+
+def test_the_command_line_lists_presets_in_another_octave(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TIMBREL_FONTS", str(font(tmp_path, cents=-1200).path))
+    monkeypatch.setattr(soundfont, "FOLDERS", ())
+    out = CliRunner().invoke(app, ["fonts", "--check"]).output
+    assert "bank 0, program 1, sine two: sounds 1 octave low, so it is played higher" in out
 
 
 @pytest.mark.skipif(
@@ -139,4 +193,5 @@ def test_of_a_real_font_the_whistle_nine_semitones_flat_is_found() -> None:
     found = inspect(real)
     assert found.faults[0, 78].startswith("mistuned by +29")  # modulo an octave
     assert len(found.faults) <= 4
+    assert found.octaves == {(0, 14): 1}  # its tubular bells
     assert found.latency < 0.001

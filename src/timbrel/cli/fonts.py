@@ -16,7 +16,7 @@ PACKAGES = (
 
 def fonts(
     check: Annotated[
-        bool, typer.Option("--check", help="Listen to all presets and list the faulty ones.")
+        bool, typer.Option("--check", help="Listen to all presets and list faults.")
     ] = False,
 ) -> None:
     """List the sound fonts that rendering can use, and how to get some."""
@@ -67,5 +67,15 @@ def _faults(font: "SoundFont") -> list[str]:
     late = f"; sounds are {1000 * found.latency:.1f} ms late, which is cut off"
     return [f"{font.path.name}: {left_out}{late if found.latency > 0.0005 else ''}"] + [
         f"  bank {place[0]}, program {place[1]}, {names[place]}: {why}"
-        for place, why in found.faults.items()
+        for place, why in (found.faults | _other_octaves(found.octaves)).items()
     ]
+
+
+def _other_octaves(octaves: dict[tuple[int, int], int]) -> dict[tuple[int, int], str]:
+    """What is said of presets that do not sound where they are written."""
+    said = {}
+    for place, by in octaves.items():
+        far = f"{abs(by)} octave{'s' if abs(by) > 1 else ''}"
+        way, back = ("high", "lower") if by > 0 else ("low", "higher")
+        said[place] = f"sounds {far} {way}, so it is played {back}"
+    return said

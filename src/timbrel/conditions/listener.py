@@ -85,7 +85,10 @@ class KeyBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, width, keys, frames) -> same shape."""
-        h = self.norm(self.mix(x).permute(0, 2, 3, 1))
+        # in bf16 products gain, but processors lose as much in the convolution's gradient
+        with torch.autocast(x.device.type, enabled=False):
+            h = self.mix(x)
+        h = self.norm(h.permute(0, 2, 3, 1))
         h = self.narrow(F.gelu(self.widen(h)))
         return x + h.permute(0, 3, 1, 2)
 
@@ -186,7 +189,7 @@ class Listener(nn.Module):
         """
         level = fainter * spectra.amax((1, 2, 3), keepdim=True).clamp_min(1e-3)
         stacked = torch.cat([self._keys(spectra / level, shift) for shift in self.shifts], 1)
-        x = self.enter(stacked)
+        x = self.enter(stacked).float()
         x = x.contiguous(memory_format=torch.channels_last)  # a block's network is of channels
         for block in self.blocks:
             x = block(x)

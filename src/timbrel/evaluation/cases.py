@@ -12,6 +12,7 @@ from functools import partial
 import numpy as np
 
 from timbrel.audio import Audio
+from timbrel.data.render.inspection import usable
 from timbrel.data.render.scores import draw_score
 from timbrel.data.render.soundfont import SoundFont
 from timbrel.data.render.synth import Patch
@@ -82,9 +83,10 @@ def draw_cases(
 
     Args:
         protocol: what is asked.
-        fonts: sounds beside the own synthesiser's.
+        fonts: sounds beside the own synthesiser's; faulty presets are left out, as in training.
         limit: cases per level, fewer than the protocol's.
     """
+    fonts = [usable(font) for font in fonts]
     count = protocol.cases if limit is None else min(limit, protocol.cases)
     return [
         partial(_draw, protocol, level, number, fonts)

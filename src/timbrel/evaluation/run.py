@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from timbrel.model import Timbrel
 
 SETTINGS = "settings.json"
-DRAWN = 2  # version of what cases sound like: those of another are other cases
+DRAWN = 3  # version of what cases sound like: those of another are other cases
 Progress = Callable[[float], None]
 
 

@@ -105,7 +105,8 @@ def render_store(
         "count": count,
         "split": split,
         "fonts": [font.path.name for font in fonts],
-        "excluded": {font.path.name: _places(font) for font in fonts},
+        "excluded": {font.path.name: sorted(map(_place, font.excluded)) for font in fonts},
+        "octaves": {font.path.name: _octaves(font) for font in fonts},
         "synth_share": synth_share,
         "recorded": recorded,
         "seconds": seconds,
@@ -135,9 +136,14 @@ def render_store(
                 progress(indices.stop / count)
 
 
-def _places(font: SoundFont) -> list[str]:
-    """The presets that are left out, for JSON."""
-    return [f"{bank}-{program}" for bank, program in sorted(font.excluded)]
+def _octaves(font: SoundFont) -> dict[str, int]:
+    """By how many octaves presets are off, for JSON."""
+    return {_place(place): by for place, by in sorted(font.octaves.items())}
+
+
+def _place(preset: tuple[int, int]) -> str:
+    """Bank and program, for JSON."""
+    return "{}-{}".format(*preset)
 
 
 def _item(

@@ -5,13 +5,15 @@ are exact to the sample. Between two stems all voices are stopped and the fade i
 away: nothing leaks from one stem into the next.
 
 Fonts differ in what they add of their own: the OPL3 font sounds about 5 ms late and 10
-cents flat throughout. `inspection.usable` measures the first and has it cut off.
+cents flat throughout, and most have sounds that are an octave off. `inspection.usable` measures
+the first and the last; they are made good when rendering.
 """
 
 import itertools
 import os
 import struct
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +52,7 @@ ALL_KEYS = frozenset(range(128))
 
 @dataclass(frozen=True)
 class Preset:
-    """One sound of a font."""
+    """One sound of a font; its keys are the pitches that are heard."""
 
     bank: int
     program: int
@@ -58,11 +60,17 @@ class Preset:
     low: int  # lowest key with a sample
     high: int  # highest key with a sample
     keys: frozenset[int] = ALL_KEYS  # those with a sample
+    octaves: int = 0  # by which the font has it sound higher than its own keys
 
     @property
     def drums(self) -> bool:
         """Whether its keys are pieces of a kit."""
         return self.bank == DRUM_BANK
+
+    def sounding(self, octaves: int) -> "Preset":
+        """The same sound, known to be so many octaves higher than the font's keys say."""
+        keys = frozenset(heard for key in self.keys if (heard := key + 12 * octaves) in ALL_KEYS)
+        return replace(self, low=min(keys), high=max(keys), keys=keys, octaves=octaves)
 
 
 def find_fonts() -> list[Path]:
@@ -85,6 +93,8 @@ class SoundFont:
         path: .sf2 or .sf3.
         excluded: (bank, program) of presets that are not to be used.
         latency: seconds by which all its sounds are late; cut off when rendering.
+        octaves: by how many octaves some presets (bank, program) sound above their keys; they are
+            played so much lower.
 
     Raises:
         DataError: not a sound font.
@@ -95,8 +105,10 @@ class SoundFont:
         path: Path,
         excluded: frozenset[tuple[int, int]] = frozenset(),
         latency: float = 0.0,
+        octaves: Mapping[tuple[int, int], int] | None = None,
     ) -> None:
         self.path, self.excluded, self.latency = Path(path), excluded, latency
+        self.octaves = dict(octaves or {})
         known = [entry for entry in KNOWN if entry[0] in self.path.name.lower()]
         self.family = known[0][1] if known else f"other:{self.path.stem}"
         self.licence = known[0][2] if known else "unknown"
@@ -111,8 +123,12 @@ class SoundFont:
     def presets(self) -> list[Preset]:
         """All presets that are not excluded, by bank and program."""
         if self._presets is None:
-            found = _read_presets(self.path)
-            self._presets = [p for p in found if (p.bank, p.program) not in self.excluded]
+            found = [(p, (p.bank, p.program)) for p in _read_presets(self.path)]
+            self._presets = [
+                p.sounding(self.octaves[place]) if place in self.octaves else p
+                for p, place in found
+                if place not in self.excluded
+            ]
         return self._presets
 
     def render(
@@ -137,6 +153,7 @@ class SoundFont:
             (2, samples) float32, not clipped.
         """
         synth, font = self._load(rate)
+        notes = notes.transpose(-12 * preset.octaves) if preset.octaves else notes
         synth.sounds_off(0)
         synth.generate(SETTLE)
         synth.program_select(0, font, preset.bank, preset.program, preset.drums)
