@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from timbrel.conditions.timbre import Timbre
-from timbrel.data.pairs import Batch
+from timbrel.data.batch import Batch
 from timbrel.data.store import Store
 from timbrel.model import folder_of
 from timbrel.serialize import load_codec, load_network

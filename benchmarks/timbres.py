@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from timbrel.conditions.timbre import Timbre
-from timbrel.data.pairs import WARMUP
+from timbrel.data.batch import WARMUP
 from timbrel.data.store import Store
 from timbrel.model import folder_of
 from timbrel.network import Network

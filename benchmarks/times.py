@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from timbrel.data.pairs import Batch
+from timbrel.data.batch import Batch
 from timbrel.data.store import Store
 from timbrel.diffusion.objective import interpolate
 from timbrel.model import folder_of

@@ -1,3 +1,4 @@
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from sounds import RATE, tone
 from timbrel.audio import Audio
 from timbrel.codec.spectral import SpectralCodec, SpectralConfig
 from timbrel.diffusion.guidance import Guidance
+from timbrel.diffusion.samplers import SAMPLERS, Velocity
 from timbrel.errors import InputError, ModelError
 from timbrel.generate.windows import (
     Sampling,
@@ -54,18 +56,44 @@ def test_equal_seeds_give_equal_audio_and_others_do_not(player: Timbrel) -> None
     assert np.abs(first.samples - third.samples).max() > 1e-3
 
 
-def test_context_frames_are_passed_on_without_change(player: Timbrel) -> None:
+def test_a_window_goes_on_from_the_last_frames_of_the_one_before(
+    player: Timbrel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[tuple[int, int]] = []
+    windows_made: list[dict[str, torch.Tensor]] = []
+    euler = SAMPLERS["euler"]
 
     def between(start: int, stop: int) -> torch.Tensor:
         seen.append((start, stop))
         return torch.zeros(3, 128, stop - start)
 
+    def watched(
+        velocity: Velocity, noise: torch.Tensor, given: torch.Tensor, context: torch.Tensor, *rest
+    ) -> torch.Tensor:
+        made = euler(velocity, noise, given, context, *rest)
+        windows_made.append({"noise": noise, "given": given, "context": context, "made": made})
+        return made
+
+    monkeypatch.setitem(SAMPLERS, "euler", watched)
     timbre = player.timbre(EXAMPLE)
     notes = structure_of_rolls(player.network, between)
     pieces = list(generate(player.network, notes, 150, timbre, Sampling(2, Guidance(1, 1))))
     assert sum(p.shape[2] for p in pieces) == 150
-    assert seen[1] == (48 - 128, 112)
+    assert seen[1] == (48 - 128, 112)  # from a run-in on, so that notes that ring are known
+    first, *later = windows_made
+    assert len(later) == 2
+    assert not first["context"].any()
+    for before, window in itertools.pairwise(windows_made):
+        assert window["context"][0, 0].tolist() == [1.0] * 16 + [0.0] * (
+            window["context"].shape[2] - 16
+        )
+        tail = before["made"][:, :, -16:]
+        assert tail.abs().max() > 0.1
+        for part in ("given", "made"):  # told to the denoiser, and not changed by it
+            assert torch.equal(window[part][:, :, :16], tail)
+        assert torch.equal(window["noise"][:, :, :16], before["noise"][:, :, -16:])
+    whole = torch.cat([first["made"], *(w["made"][:, :, 16:] for w in later)], 2)
+    assert torch.equal(torch.cat(pieces, 2), whole)
 
 
 def test_long_pieces_need_no_more_memory_than_a_window(player: Timbrel) -> None:

@@ -97,9 +97,27 @@ def test_items_shorter_than_a_window_are_left_out_and_counted(tmp_path: Path) ->
     pairs = Pairs(store, RATE / HOP, 30, 30, 0, Corruption())
     batch = pairs.batch(100, np.random.default_rng(0))
     assert {*batch.latent[:, 0, 0].tolist(), *batch.example[:, 0, 0].tolist()} == {0, 2}
-    assert pairs.report() == ["2 of 4 items are shorter than a window and left out"]
+    left_out, alone = pairs.report()
+    assert left_out == "2 of 4 items are shorter than a window and left out"
+    assert alone.startswith("all targets are of one timbre")
     with pytest.raises(DataError, match="shorter than a window"):
         Pairs(store, RATE / HOP, 100, 30, 0, Corruption())
+
+
+def test_every_item_that_is_no_target_is_counted_with_the_reason(tmp_path: Path) -> None:
+    paired = [replace(ITEM, identity=name, score=k) for k, name in enumerate("aabb")]
+    # padded with silence to the length of the others, as recordings are
+    short = replace(ITEM, identity="c", score=4, silence=(FRAMES - 50) * HOP)
+    faint = replace(ITEM, identity="a", score=5, silence=(FRAMES - 20) * HOP)
+    unknown = replace(ITEM, identity="b", score=6, notes="none")
+    store = store_of(tmp_path, *paired, short, faint, unknown)
+    seconds = 30 * HOP / RATE
+    assert Pairs(store, RATE / HOP, 30, 30, 0, Corruption()).report() == [
+        "1 of 7 items have no notes and are examples at most: prepare them with --transcribe",
+        "1 of 7 items are left out: alone of their timbre, and without the "
+        f"{2 * seconds:.1f} s of sound that a target and an example beside it take",
+        f"1 of 5 targets sound for less than a window of {seconds:.1f} s: silence follows them",
+    ]
 
 
 def test_what_falls_back_to_the_paper_s_way_is_counted(tmp_path: Path) -> None:

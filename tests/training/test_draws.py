@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from timbrel.codec.spectral import SpectralCodec
-from timbrel.data.pairs import Corruption, Drawn, Entries, Pairs
+from timbrel.data.batch import Drawn, Entries
+from timbrel.data.pairs import Corruption, Pairs
 from timbrel.data.store import Store
 from timbrel.errors import DataError
 from timbrel.roll import roll

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from timbrel.data.pairs import Batch
+from timbrel.data.batch import Batch
 from timbrel.serialize import load_codec
 from timbrel.training.equaliser import Equaliser
 

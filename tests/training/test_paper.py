@@ -13,7 +13,8 @@ from torch import Tensor
 
 from conftest import Killed
 from timbrel.codec.codec import Codec
-from timbrel.data.pairs import Batch, Corruption, Pairs
+from timbrel.data.batch import Batch
+from timbrel.data.pairs import Corruption, Pairs
 from timbrel.data.store import Store
 from timbrel.errors import TrainingError
 from timbrel.network import Network, tiny

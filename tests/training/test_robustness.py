@@ -17,7 +17,8 @@ from command_line import ENVIRONMENT
 from timbrel.codec.spectral import SpectralCodec
 from timbrel.codec.spectral import tiny as tiny_codec_config
 from timbrel.conditions.refinement import RefinementConfig
-from timbrel.data.pairs import Corruption, Drawn, Pairs
+from timbrel.data.batch import Drawn
+from timbrel.data.pairs import Corruption, Pairs
 from timbrel.data.store import Store
 from timbrel.errors import DataError, TrainingError
 from timbrel.network import Network, tiny
@@ -256,6 +257,10 @@ def test_one_instrument_alone_can_be_trained_on_and_is_not_probed_for_leaks(
     network = train(alone, tiny_codec, tmp_path, steps=2)
     found = probe(network, ProbeSet(alone, tiny_codec.frame_rate, 24), CPU)
     assert "timbre/spread" in found
+    said = capsys.readouterr().out
+    assert "all targets are of one timbre" in said
+    assert "instruments are not looked for in codes" in said
+    assert "without --valid nothing shows" in said
     assert "timbre/instrument" not in found
     assert "chance/instrument" not in found
 
@@ -268,7 +273,11 @@ def test_a_store_of_single_passages_trains_and_says_what_it_lacks(
 ) -> None:
     single = small_store.subset([items[0] for items in small_store.by_identity.values()])
     train(single, tiny_codec, tmp_path, steps=2)
-    assert "no second passage of their timbre" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "no second passage of their timbre" in said
+    assert "codes are not probed: no pitched timbre has 4 items" in said
+    (line,) = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert "timbre/spread" not in line
 
 
 def test_pace_and_remaining_time_are_shown(
@@ -325,6 +334,69 @@ def test_a_run_of_two_processes_goes_on_with_one(
         assert done.returncode == 0, done.stderr[-2000:]
     state = torch.load(sorted((tmp_path / "run" / "checkpoints").iterdir())[-1], weights_only=True)
     assert state["step"] == 6
+
+
+TOGETHER = """
+import os, sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from timbrel.data.pairs import Pairs
+from timbrel.data.store import Store
+from timbrel.network import tiny
+from timbrel.serialize import load_codec
+from timbrel.training.model import train_model
+from timbrel.training.run import Budget
+from timbrel.training.settings import ModelTraining
+
+store, codec, folder = map(Path, sys.argv[1:])
+drawn, draw = [], Pairs.draw
+
+
+def watched(self, size, rng):
+    items = draw(self, size, rng)
+    drawn.append(items.latent.clone())
+    return items
+
+
+Pairs.draw = watched
+quick = ModelTraining(batch=2, frames=24, example_frames=24, {optimiser})
+network = train_model(
+    Store.open(store), None, load_codec(codec), folder / "run", tiny(), quick, Budget(3),
+    torch.device("cpu"),
+)
+torch.save((network.state_dict(), drawn), folder / f"rank-{{os.environ['RANK']}}.pt")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("optimiser", ["optimiser='adamw'", "optimiser='muon'"])
+def test_two_processes_learn_from_different_items_and_end_with_one_network(
+    small_store: Store, tiny_codec: SpectralCodec, tmp_path: Path, optimiser: str
+) -> None:
+    attach_latents(small_store, tiny_codec, CPU)
+    save_codec(tiny_codec, tmp_path / "codec")
+    (tmp_path / "together.py").write_text(TOGETHER.format(optimiser=optimiser))
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node",
+        "2",
+        "--standalone",
+    ]
+    command += [tmp_path / "together.py", small_store.path, tmp_path / "codec", tmp_path]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=ENVIRONMENT)
+    assert done.returncode == 0, done.stderr[-2000:]
+    (first, items), (second, others) = (
+        torch.load(tmp_path / f"rank-{rank}.pt", weights_only=True) for rank in (0, 1)
+    )
+    # without the average of gradients these would part
+    assert all(torch.equal(second[name], weights) for name, weights in first.items())
+    assert len(items) == len(others) == 3
+    assert not any(torch.equal(a, b) for a, b in zip(items, others, strict=True))
 
 
 def test_a_few_step_model_is_not_trained_on_data(tiny_codec: SpectralCodec) -> None:

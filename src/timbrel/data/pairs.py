@@ -12,103 +12,19 @@ structure is heard in the target. `Pairs.report` counts such items. An item whos
 not known is only an example, unless structure comes from audio.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from timbrel.data.batch import WARMUP, Batch, Drawn, Entries
 from timbrel.data.store import Item, Store
 from timbrel.errors import DataError
 from timbrel.notes import Notes
 from timbrel.roll import roll
 
-# Frames before the target whose notes are read too: they may still ring.
-WARMUP = 40
 # Share of examples whose notes are kept from the encoder.
 UNKNOWN_NOTES = 0.1
-
-
-@dataclass(frozen=True)
-class Batch:
-    """One step's items, on one device."""
-
-    latent: Tensor  # (batch, channels, frames) float32: what is to be made
-    roll: Tensor  # (batch, 3, 128, WARMUP + frames) float32: its notes, with a run-in
-    drums: Tensor  # (batch,) bool
-    example: Tensor  # (batch, channels, example_frames): the same timbre, other notes
-    # (batch, 3, 128, example_frames): its notes, as a listener could hear them; empty: not known
-    example_roll: Tensor
-    identity: Tensor  # (batch,) int64: timbre number
-    # the target's score by another timbre, where structure comes from audio: one of
-    source_audio: Tensor | None  # (batch, samples)
-    source_spectrum: Tensor | None = None  # (batch, bins, frames), constant-Q
-
-
-class Entries(NamedTuple):
-    """A dense array, mostly zero, by its other entries: a hundredth of the bytes of a roll.
-
-    Attributes:
-        shape: of the array.
-        places: (n,) int64, of the entries in the flattened array.
-        values: (n,) float32.
-    """
-
-    shape: tuple[int, ...]
-    places: Tensor
-    values: Tensor
-
-    @staticmethod
-    def of(arrays: Sequence[np.ndarray]) -> "Entries":
-        """Of arrays of one shape, stacked."""
-        places = [np.flatnonzero(array != 0) for array in arrays]  # of bool: five times faster
-        values = [array.ravel()[place] for array, place in zip(arrays, places, strict=True)]
-        places = [place + k * arrays[0].size for k, place in enumerate(places)]
-        return Entries(
-            (len(arrays), *arrays[0].shape),
-            torch.from_numpy(np.concatenate(places)),
-            torch.from_numpy(np.concatenate(values)),
-        )
-
-    def to(self, device: torch.device) -> Tensor:
-        """The array."""
-        dense = torch.zeros(self.shape, device=device)
-        places, values = (x.to(device, non_blocking=True) for x in (self.places, self.values))
-        dense.view(-1)[places] = values
-        return dense
-
-
-class Drawn(NamedTuple):
-    """One step's items, as small as they can travel between processes and to a GPU."""
-
-    latent: Tensor  # in half precision, as stored
-    roll: Entries
-    drums: Tensor
-    example: Tensor  # likewise
-    example_roll: Entries
-    identity: Tensor
-    source_audio: Tensor | None
-    source_spectrum: Tensor | None
-
-    def to(self, device: torch.device) -> Batch:
-        """On a device, in full."""
-
-        def there(x: Tensor) -> Tensor:
-            return x.to(device, non_blocking=True)
-
-        audio, spectrum = self.source_audio, self.source_spectrum
-        return Batch(
-            latent=there(self.latent).float(),
-            roll=self.roll.to(device),
-            drums=there(self.drums),
-            example=there(self.example).float(),
-            example_roll=self.example_roll.to(device),
-            identity=there(self.identity),
-            source_audio=None if audio is None else there(audio),
-            source_spectrum=None if spectrum is None else there(spectrum),
-        )
 
 
 @dataclass(frozen=True)
@@ -190,10 +106,14 @@ class Pairs:
 
     def _targets(self, items: list[int]) -> list[int]:
         """Those items of one identity that can be targets."""
-        known = [i for i in items if self.with_source or self.store.items[i].notes != "none"]
+        known = [i for i in items if self._known(i)]
         if self.same_clip == 1 or len(items) == 1:
             return [i for i in known if self.overlap or self._slack(i) >= 0]
         return known
+
+    def _known(self, index: int) -> bool:
+        """Whether it is known what an item plays, or structure comes from its sound."""
+        return self.with_source or self.store.items[index].notes != "none"
 
     def report(self) -> list[str]:
         """What the store lacks, one sentence each; empty if every item is paired."""
@@ -203,6 +123,17 @@ class Pairs:
         found = []
         if short:
             found.append(f"{short} of {total} items are shorter than a window and left out")
+        found += self._no_targets(set(targets))
+        faint = sum(self._sounding(i) < self.frames for i in targets)
+        if faint:
+            found.append(
+                f"{faint} of {len(targets)} targets sound for less than a window of "
+                f"{self.frames / self.frame_rate:.1f} s: silence follows them"
+            )
+        if len(self.identities) == 1:
+            found.append(
+                "all targets are of one timbre, so nothing is learned of telling timbres apart"
+            )
         if self.with_source and not self.spectra:
             found.append(
                 "structure's spectra are computed anew for every item drawn: run `timbrel prepare "
@@ -223,6 +154,24 @@ class Pairs:
                     f"{single} of {len(targets)} targets have no second rendition: their "
                     "structure is heard in the target itself, as in the paper"
                 )
+        return found
+
+    def _no_targets(self, targets: set[int]) -> list[str]:
+        """Which items are long enough, but no targets, and why: a sentence for each reason."""
+        total, found = len(self.store), []
+        others = {i for items in self.passages.values() for i in items} - targets
+        silent = sum(not self._known(i) for i in others)
+        if silent:
+            found.append(
+                f"{silent} of {total} items have no notes and are examples at most: prepare them "
+                "with --transcribe"
+            )
+        if len(others) > silent:
+            seconds = (self.frames + self.example_frames) / self.frame_rate
+            found.append(
+                f"{len(others) - silent} of {total} items are left out: alone of their timbre, and "
+                f"without the {seconds:.1f} s of sound that a target and an example beside it take"
+            )
         return found
 
     def batch(self, size: int, rng: np.random.Generator) -> Batch:

@@ -19,7 +19,7 @@ from torch.func import functional_call
 from timbrel.codec.codec import Codec
 from timbrel.conditions.structure import Structure
 from timbrel.conditions.timbre import Timbre
-from timbrel.data.pairs import Batch
+from timbrel.data.batch import Batch
 from timbrel.data.store import Store
 from timbrel.diffusion.guidance import FEW_STEP_GUIDANCE, nested
 from timbrel.diffusion.objective import velocity_loss

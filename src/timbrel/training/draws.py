@@ -13,8 +13,9 @@ from typing import NamedTuple
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from timbrel.data.batch import Batch, Drawn
 from timbrel.data.engine import KILLED
-from timbrel.data.pairs import Batch, Drawn, Pairs
+from timbrel.data.pairs import Pairs
 from timbrel.errors import DataError, TimbrelError
 from timbrel.training.equaliser import Curves, Equaliser
 from timbrel.training.run import generator

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from timbrel.codec.basis import SpectralBasis
-from timbrel.data.pairs import Batch
+from timbrel.data.batch import Batch
 
 # Curves of gain over all bands: knots, evenly spaced, and the deviation of a knot's gain in dB.
 # A room or a microphone is a coarse one, a body with its resonances a fine one.

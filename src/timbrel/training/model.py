@@ -126,7 +126,7 @@ def train_model(
             descent.load_state_dict(state)
             rivalry.load_state_dict(state)
             validation.best = state["best"]
-        for sentence in pairs.report():
+        for sentence in pairs.report() + validation.report():
             run.say(sentence)
 
         def save() -> None:

@@ -13,7 +13,7 @@ from torch.func import functional_call
 
 from timbrel.conditions.structure import CqtEncoder, Structure
 from timbrel.conditions.timbre import Timbre, contrastive_loss
-from timbrel.data.pairs import WARMUP, Batch
+from timbrel.data.batch import WARMUP, Batch
 from timbrel.diffusion.objective import interpolate, velocity, velocity_loss
 from timbrel.diffusion.unet import Conditions
 from timbrel.errors import TrainingError

@@ -19,7 +19,7 @@ from torch import Tensor
 from timbrel.conditions.listener import Listener, hear_notes
 from timbrel.conditions.structure import RollEncoder, Structure
 from timbrel.conditions.timbre import Timbre
-from timbrel.data.pairs import WARMUP
+from timbrel.data.batch import WARMUP
 from timbrel.data.store import Store
 from timbrel.diffusion.guidance import Guidance
 from timbrel.generate.windows import Sampling, generate

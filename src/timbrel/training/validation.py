@@ -11,7 +11,7 @@ from timbrel.network import Network
 from timbrel.serialize import save_network
 from timbrel.training.disentanglement import warnings_of
 from timbrel.training.objective import BRANCHES, Objective
-from timbrel.training.probe import ProbeSet, probe
+from timbrel.training.probe import LEAST_ITEMS, ProbeSet, probe
 from timbrel.training.run import Run, generator, torch_generator
 from timbrel.training.settings import ModelTraining
 
@@ -43,6 +43,27 @@ class Validation:
         self.codec, self.training, self.device = codec, training, device
         self.probe_set, self.held_out = probe_set, held_out
         self.best = float("inf")
+
+    def report(self) -> list[str]:
+        """What will not be looked for, as data for it are lacking: a sentence each."""
+        found = []
+        if not self.probe_set.labels:
+            seconds = self.probe_set.frames / self.probe_set.frame_rate
+            found.append(
+                f"codes are not probed: no pitched timbre has {LEAST_ITEMS} items with notes and "
+                f"{seconds:.1f} s of sound, so a collapse or a leak would not be seen"
+            )
+        elif self.probe_set.labels == 1:
+            found.append(
+                "instruments are not looked for in codes: one timbre alone has as many items as "
+                f"that takes ({LEAST_ITEMS})"
+            )
+        if self.held_out is None:
+            found.append(
+                "without --valid nothing shows when training does harm, or when notes or examples "
+                "are ignored"
+            )
+        return found
 
     def look(self, run: Run, step: int, network: Network, stage: int) -> None:
         """Measure, log and warn.
