@@ -87,6 +87,17 @@ def test_a_missing_or_damaged_file_is_named(
         load(model, "cpu")
 
 
+@pytest.mark.parametrize(
+    ("field", "value"), [("window", "x"), ("objective", 1), ("context", True), ("deviation", None)]
+)
+def test_a_setting_of_the_wrong_type_is_named(model: Path, field: str, value: object) -> None:
+    config = read_config(model)
+    config["model"][field] = value
+    (model / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match=f"config.json: '{field}' is {value!r}, which is no"):
+        load_network(model)
+
+
 def test_folders_of_older_versions_load(player: Timbrel, model: Path) -> None:
     forget(model)
     for name, value in load_network(model).state_dict().items():
@@ -109,7 +120,7 @@ def test_the_cure_of_the_default_model_is_given_wherever_it_is_read(
         harm(path)
     with pytest.raises(ModelError) as caught:
         read(shipped)
-    assert "pip install --force-reinstall timbrel" in str(caught.value)
+    assert "pip install --force-reinstall" in str(caught.value)
     assert "git checkout -- src/timbrel/weights/default" in str(caught.value)
 
 

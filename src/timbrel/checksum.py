@@ -36,6 +36,6 @@ def cure(path: Path, elsewhere: str = "copy the model again") -> str:
         return elsewhere
     folder = path.resolve().parent.relative_to(PACKAGE).as_posix()
     return (
-        "it comes with timbrel: `pip install --force-reinstall timbrel` brings it back, in a clone "
-        f"of the repository `git checkout -- src/timbrel/{folder}`"
+        "it comes with timbrel: `pip install --force-reinstall` of what you installed it from "
+        f"brings it back, in a clone of the repository `git checkout -- src/timbrel/{folder}`"
     )

@@ -35,11 +35,20 @@ LARGEST_FILE = 15 * 2**20  # bytes; bigger weights are split over several files
 T = TypeVar("T")
 
 
+# what JSON may hold for a field of a type
+SCALARS: dict[Any, tuple[type, ...]] = {
+    bool: (bool,),
+    int: (int,),
+    float: (float, int),
+    str: (str,),
+}
+
+
 def from_dict(kind: type[T], values: Mapping[str, Any], where: str) -> T:
     """Build a (nested) frozen dataclass from JSON.
 
     Raises:
-        ModelError: an unknown or missing field, named.
+        ModelError: an unknown or missing field, or one of another type, named.
     """
     hints = get_type_hints(kind)
     known = {f.name for f in fields(kind)}  # type: ignore[arg-type]
@@ -56,6 +65,8 @@ def from_dict(kind: type[T], values: Mapping[str, Any], where: str) -> T:
             hint = _kind_for(hint, value)
         nested = is_dataclass(hint) and isinstance(value, dict)
         value = tuple(value) if isinstance(value, list) else value
+        if hint in SCALARS and type(value) not in SCALARS[hint]:
+            raise ModelError(f"{where}: '{name}' is {value!r}, which is no {hint.__name__}")
         arguments[name] = from_dict(hint, value, where) if nested else value  # type: ignore[arg-type]
     try:
         return kind(**arguments)
@@ -151,7 +162,10 @@ def read_config(folder: Path) -> dict[str, Any]:
         or not isinstance(config.get("format"), int)
         or not isinstance(config.get("files", {}), dict)
     ):
-        raise ModelError(f"{path} is not the configuration of a timbrel model; {another}")
+        raise ModelError(
+            f"{path} is not the configuration of a timbrel model (a run keeps what it trained in "
+            f"its folders 'model', 'codec' or 'listener'); {another}"
+        )
     if config["format"] > FORMAT:
         raise ModelError(
             f"{folder} has format {config['format']}, this timbrel reads up to {FORMAT}: update it"
@@ -258,7 +272,10 @@ def load_codec(source: str | Path, trust: bool = False) -> Codec:
         return HuggingFaceCodec(str(source))
     config = read_config(path)
     if "codec" not in config:
-        raise ModelError(f"{path} holds no codec")
+        raise ModelError(
+            f"{path} holds no codec: it is part of a model; `timbrel train assemble` puts codec, "
+            "network and listener together"
+        )
     settings = dict(config["codec"])
     design = settings.pop("design", "spectral")  # the first codecs name none
     if design == "external":

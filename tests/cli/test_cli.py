@@ -229,6 +229,13 @@ def test_from_nothing_to_a_rendered_piece_by_the_documented_commands(
     # what was tuned is sampled as what it began from, but for what was said
     about = json.loads((tmp_path / "tuned" / "assembled" / "config.json").read_text())["about"]
     assert about["sampling"] == {"sampler": "multistep", "temperature": 0.8}
+    # one of another objective is not sampled as what its codec is from
+    done = timbrel("train", "assemble", "--codec", tmp_path / "mine", "--network",
+                   tmp_path / "paper" / "model", "-o", tmp_path / "again")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    for name in ("papers", "again"):
+        about = json.loads((tmp_path / name / "config.json").read_text())["about"]
+        assert about["sampling"] == {"steps": 24, "sampler": "heun"}
     refused = timbrel("train", "assemble", "--codec", tmp_path / "mine", "--card", tone_file,
                       "--network", model / "model", "-o", tmp_path / "c")  # fmt: skip
     assert refused.returncode == 2

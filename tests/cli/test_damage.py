@@ -59,5 +59,5 @@ def test_damage_is_one_sentence_with_the_cure(
     assert ended.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "codec.safetensors is damaged" in line
-    assert "`pip install --force-reinstall timbrel`" in line
+    assert "`pip install --force-reinstall`" in line
     assert "`git checkout -- src/timbrel/weights/default`" in line

@@ -91,7 +91,7 @@ def test_a_judge_whose_weights_are_not_whole_says_how_to_repair_it(
     words: str,
 ) -> None:
     harm(judges / name)
-    cure = "--force-reinstall timbrel`.*`git checkout -- src/timbrel/evaluation/weights`"
+    cure = "--force-reinstall`.*`git checkout -- src/timbrel/evaluation/weights`"
     with pytest.raises(ModelError, match=rf"/{name} is {words}.*{cure}"):
         judge(tone(440, 1.0))
     # an evaluation ends, instead of finding fault with every output

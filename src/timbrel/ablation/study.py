@@ -23,6 +23,7 @@ from timbrel.data.files import begin_line, write_text
 from timbrel.data.render.soundfont import SoundFont, find_fonts
 from timbrel.data.select import Selection, select
 from timbrel.data.store import Store
+from timbrel.diffusion.samplers import THOROUGH
 from timbrel.errors import DataError, InputError, TrainingError
 from timbrel.evaluation.cases import Case, draw_cases
 from timbrel.evaluation.protocol import read_protocol
@@ -38,11 +39,6 @@ from timbrel.training.recipe import Recipe, changed, read_recipe
 from timbrel.training.run import ABSENT, Budget, differences, last_line
 
 FOLDER = Path(__file__).parent / "studies"
-# How models of each objective are judged: well past the steps after which little changes.
-SAMPLING: dict[str, dict[str, Any]] = {
-    "flow": {"steps": 8, "sampler": "euler"},
-    "edm": {"steps": 24, "sampler": "heun"},
-}
 NEVER = 10**9  # models are judged when they are done; a collapse is said early all the same
 Say = Callable[[str], None]
 
@@ -263,7 +259,7 @@ def train_recipe(recipe: Recipe, setting: Setting, home: Path, device: torch.dev
         "name": recipe.name,
         "licence": "as the data",
         "hours": round(store.hours, 2),
-        "sampling": SAMPLING[recipe.model.objective],
+        "sampling": THOROUGH[recipe.model.objective],
     }
     assemble(home / "model", codec, network, listener, about)
 

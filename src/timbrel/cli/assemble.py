@@ -1,14 +1,19 @@
 """`timbrel train assemble`: what was trained, put together."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from timbrel.cli.options import Trust
 from timbrel.errors import InputError, ModelError
 
-AS_CODEC = "That it will use. Default: as the model that --codec names, if it is one."
+if TYPE_CHECKING:
+    from timbrel.network import ModelConfig
+
+AS_CODEC = (
+    "That it will use. Default: as the model that --codec names, if its objective is the same."
+)
 
 
 def assemble(
@@ -58,7 +63,7 @@ def assemble(
     }
     mean = mean_of([load_network(folder_of(folder)) for folder in network])
     few_step = mean.config.denoiser.few_step
-    chosen = sampling_beside(folder_of(codec), few_step)
+    chosen = sampling_beside(folder_of(codec), mean.config)
     chosen |= {name: value for name, value in sampling.items() if value is not None}
     about = {"name": name, "licence": licence, "sampling": chosen}
     text = None if card is None else text_of(card)
@@ -69,22 +74,30 @@ def assemble(
     print(f"{output}: model written")
 
 
-def sampling_beside(codec: Path, few_step: bool) -> dict[str, Any]:
-    """How the model of a folder is sampled, for one that was tuned from it; empty if it is none.
+def sampling_beside(codec: Path, config: "ModelConfig") -> dict[str, Any]:
+    """How a new model is sampled if nothing else is said: as the one that its codec is from.
+
+    A model of another objective, or one that answers for whole steps beside one that does not, is
+    sampled by itself.
 
     Args:
         codec: folder of a model, or of a codec alone.
-        few_step: whether the new model answers for whole steps: what does not is sampled otherwise.
+        config: of the new model's network.
     """
+    from timbrel.diffusion.samplers import THOROUGH
     from timbrel.serialize import read_config
 
+    few_step, objective = config.denoiser.few_step, config.objective
+    own = {} if few_step or objective == "flow" else dict(THOROUGH[objective])
     try:
-        config = read_config(codec)
+        beside = read_config(codec)
     except ModelError:  # somebody else's codec
-        return {}
-    if config.get("model", {}).get("denoiser", {}).get("few_step", False) != few_step:
-        return {}
-    return dict(config.get("about", {}).get("sampling", {}))
+        return own
+    model = beside.get("model", {})
+    like = (model.get("denoiser", {}).get("few_step", False), model.get("objective", "flow"))
+    if "model" not in beside or like != (few_step, objective):
+        return own
+    return dict(beside.get("about", {}).get("sampling", {}))
 
 
 def text_of(path: Path) -> str:
