@@ -305,3 +305,9 @@ def test_a_probe_prints_what_leaks_and_refuses_what_it_cannot_measure(
     done = timbrel("probe", tiny_model, "--data", tmp_path / "store", "--frames", 999)
     assert done.returncode == 2
     assert "fewer --frames" in done.stderr
+    # losses need no timbre that plays often
+    done = timbrel("probe", tiny_model, "--data", tmp_path / "store", "--frames", 999, "--losses")
+    assert done.returncode == 0, done.stderr
+    assert "codes were not probed" in done.stdout
+    assert "loss of what the sampler begins with" in done.stdout
+    assert "one timbre only" not in done.stdout

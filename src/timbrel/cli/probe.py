@@ -57,11 +57,12 @@ def probe(
     store = Store.open(data)
     store.check("latents", player.codec.latent_id)
     passages = ProbeSet(store, player.codec.frame_rate, frames)
-    if not passages.passages:
-        raise DataError(
-            f"{data} has no timbre with 4 pitched items of known notes and {frames} frames; "
-            "give a larger store, or fewer --frames"
-        )
+    lacking = (
+        f"{data} has no timbre with 4 pitched items of known notes and {frames} frames; "
+        "give a larger store, or fewer --frames"
+    )
+    if not passages.passages and not losses:
+        raise DataError(lacking)
     network, codec, found = player.network, player.codec, {}
     if losses:  # first, as they can be refused
         found = held_out_losses(network, codec, store, ModelTraining(), player.device)
@@ -69,11 +70,14 @@ def probe(
     if as_json:
         print(json.dumps(found, indent=1))
         return
-    print(f"{len(passages.passages)} passages of {passages.labels} timbres")
+    if passages.passages:
+        print(f"{len(passages.passages)} passages of {passages.labels} timbres")
+    else:
+        print(f"codes were not probed: {lacking}")
     for name, meaning in MEANING.items():
         if name in found:
             print(f"{found[name]:7.3f}  {meaning}")
-    if passages.labels < 2:
+    if passages.labels == 1:
         print("one timbre only: there is nothing to tell apart, so leaks were not measured")
     for sentence in warnings_of(found):
         print(f"warning: {sentence}")
