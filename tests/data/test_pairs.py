@@ -118,6 +118,10 @@ def test_every_item_that_is_no_target_is_counted_with_the_reason(tmp_path: Path)
         f"{2 * seconds:.1f} s of sound that a target and an example beside it take",
         f"1 of 5 targets sound for less than a window of {seconds:.1f} s: silence follows them",
     ]
+    # where all is taken from one item, others of the timbre are of no use
+    (unknown, left_out) = Pairs(store, RATE / HOP, 30, 30, 0, Corruption(), same_clip=1).report()
+    assert "have no notes" in unknown
+    assert left_out.startswith("2 of 7 items are left out: without the")
 
 
 def test_what_falls_back_to_the_paper_s_way_is_counted(tmp_path: Path) -> None:

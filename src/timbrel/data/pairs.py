@@ -168,9 +168,10 @@ class Pairs:
             )
         if len(others) > silent:
             seconds = (self.frames + self.example_frames) / self.frame_rate
+            alone = "" if self.same_clip == 1 else "alone of their timbre, and "
             found.append(
-                f"{len(others) - silent} of {total} items are left out: alone of their timbre, and "
-                f"without the {seconds:.1f} s of sound that a target and an example beside it take"
+                f"{len(others) - silent} of {total} items are left out: {alone}without the "
+                f"{seconds:.1f} s of sound that a target and an example beside it take"
             )
         return found
 

@@ -109,7 +109,7 @@ def _listen_to_all(font: SoundFont) -> Findings:
         elif preset.drums or preset.program not in PERCUSSIVE:
             latencies += [_first_sound(sounds[key]) for key in usual]
             by = 0 if preset.drums else _octaves([sounds[key] for key in usual], usual)
-            if by:
+            if by and any(0 <= key + 12 * by <= 127 for key in preset.keys):
                 octaves[preset.bank, preset.program] = by
     shared = float(np.percentile(latencies, SHARED)) if latencies else 0.0
     return Findings(faults, round(shared, 5), octaves)
