@@ -127,3 +127,18 @@ def test_silence_before_the_first_sound_is_left_out() -> None:
     assert sound.without_lead_in().seconds == pytest.approx(1.0, abs=0.01)
     assert sound.without_lead_in().without_lead_in().seconds == sound.without_lead_in().seconds
     assert Audio(np.zeros((1, RATE)), RATE).without_lead_in().seconds == 0
+
+
+def test_samples_are_float32_whatever_floats_they_were() -> None:
+    wave = np.sin(np.arange(RATE) / 10)
+    assert Audio(wave[None], RATE).samples.dtype == np.float32
+    for samples, words in ((wave, "shape"), ((wave * 30_000).astype(np.int16)[None], "int16")):
+        with pytest.raises(InputError, match=words):
+            Audio(samples, RATE)
+
+
+def test_what_is_no_sound_is_not_written(tmp_path: Path) -> None:
+    for wrong in (np.nan, np.inf):
+        with pytest.raises(InputError, match="not numbers"):
+            Audio(np.array([[0.1, wrong]]), RATE).write(tmp_path / "x.wav")
+    assert not list(tmp_path.iterdir())

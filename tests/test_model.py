@@ -162,6 +162,8 @@ def test_options_out_of_range_are_refused(player: Timbrel) -> None:
         ("octave is 'up'", {"octave": "up"}),
         ("length is -2", {"length": -2.0}),
         ("seed is -1", {"seed": -1}),
+        (r"seed is 1\.5", {"seed": 1.5}),
+        (r"steps is 1\.7; give a whole number", {"steps": 1.7}),
     ):
         with pytest.raises(InputError, match=words):
             player.render(NOTES, EXAMPLE, **options)
@@ -169,6 +171,16 @@ def test_options_out_of_range_are_refused(player: Timbrel) -> None:
         player.render(NOTES, Audio(tone(330, 0.5)[None], RATE))
     with pytest.raises(InputError, match="no note"):
         player.render(Notes.empty(), EXAMPLE)
+    with pytest.raises(InputError, match="over before 0 s"):
+        player.render(NOTES.shift(-NOTES.seconds), EXAMPLE)
+
+
+def test_whole_numbers_of_numpy_are_whole_numbers(player: Timbrel) -> None:
+    one, other = (
+        player.render(NOTES, EXAMPLE, steps=number(1), seed=number(3), length=0.5)
+        for number in (int, np.int64)
+    )
+    np.testing.assert_array_equal(one.samples, other.samples)
 
 
 def test_saved_weights_are_half_precision_and_load_back(tiny_model: Path, player: Timbrel) -> None:
@@ -305,6 +317,23 @@ def test_examples_in_which_nothing_sounds_are_refused(
 ) -> None:
     with pytest.raises(InputError, match=words):
         player.timbre(Audio(samples, RATE))
+
+
+def test_a_recording_with_samples_that_are_not_numbers_is_not_listened_to(player: Timbrel) -> None:
+    samples = tone(330, 1.5)[None]
+    samples[0, 700] = np.nan
+    with pytest.raises(InputError, match="not numbers"):
+        player.render(Audio(samples, RATE), EXAMPLE)
+
+
+def test_notes_are_ignored_only_where_both_scales_are_zero(player: Timbrel) -> None:
+    def play(notes: Notes, structure: float, timbre: float) -> np.ndarray:
+        scales = {"guidance_structure": structure, "guidance_timbre": timbre}
+        return player.render(notes, EXAMPLE, steps=2, length=1.0, **scales).samples
+
+    other = NOTES.transpose(5)
+    np.testing.assert_array_equal(play(NOTES, 0, 0), play(other, 0, 0))
+    assert np.abs(play(NOTES, 0, 1) - play(other, 0, 1)).max() > 0
 
 
 @pytest.mark.parametrize(

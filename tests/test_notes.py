@@ -240,3 +240,34 @@ def test_a_pedal_alone_in_a_track_is_heard(tmp_path: Path) -> None:
     keys = [(0, b"\xff\x03\x01a"), (0, b"\x90\x3c\x50"), (240, b"\x80\x3c\x00")]
     notes = read(tmp_path, midi([pedal, keys]))
     assert notes.offset == pytest.approx([0.5])
+
+
+def test_notes_that_are_never_ended_sound_until_their_track_falls_silent(tmp_path: Path) -> None:
+    on, off = b"\x90\x3c\x50", b"\x80\x3e\x00"
+    # C4 is never ended, D4 is: the track's last event is a second in
+    notes = read(tmp_path, midi([[(0, on), (480, b"\x90\x3e\x50"), (480, off)]]))
+    assert notes.pitch.tolist() == [60, 62]
+    np.testing.assert_allclose(notes.offset, [1.0, 1.0])
+    # alone, it sounds to the end of the track
+    end = [(480, b"\xff\x2f\x00")]
+    assert read(tmp_path, midi([[(0, on), *end]])).offset == pytest.approx([0.5])
+    # all notes off ends C4, and D5 on another channel, a drum, goes on
+    drum, silence = b"\x99\x26\x50", b"\xb0\x7b\x00"
+    notes = read(tmp_path, midi([[(0, on), (0, drum), (480, silence), (480, off)]]))
+    assert sorted(zip(notes.pitch.tolist(), notes.offset.tolist(), strict=True)) == [
+        (38, pytest.approx(1.0)),
+        (60, pytest.approx(0.5)),
+    ]
+    assert notes.drums().pitch.tolist() == [38]
+
+
+def test_no_note_of_a_file_is_lost(tmp_path: Path, rng: np.random.Generator) -> None:
+    for _ in range(20):
+        events, struck = [], 0
+        for _ in range(40):
+            on, pitch = rng.random() < 0.6, int(rng.integers(60, 64))
+            struck += on
+            channel = int(rng.integers(2))
+            events.append((10, bytes([(0x90 if on else 0x80) | channel, pitch, 80])))
+        end = [(10, b"\xb0\x07\x40")]
+        assert len(read(tmp_path, midi([events[:20] + end, events[20:] + end]))) == struck

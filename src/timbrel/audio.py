@@ -26,10 +26,21 @@ class Audio:
     Attributes:
         samples: (channels, samples) float32, nominally in [-1, 1].
         rate: Hz.
+
+    Raises:
+        InputError: samples of another shape, or whole numbers.
     """
 
     samples: np.ndarray
     rate: int
+
+    def __post_init__(self) -> None:
+        samples = np.asarray(self.samples)
+        if samples.ndim != 2:
+            raise InputError(f"samples have the shape {samples.shape}; give (channels, samples)")
+        if not np.issubdtype(samples.dtype, np.floating):
+            raise InputError(f"samples are {samples.dtype}; give numbers from -1.0 to 1.0")
+        object.__setattr__(self, "samples", samples.astype(np.float32, copy=False))
 
     @classmethod
     def read(
@@ -70,10 +81,11 @@ class Audio:
         """Write 24-bit WAV or FLAC by the suffix; the file appears only when complete.
 
         Raises:
-            InputError: see `check_writable`.
+            InputError: see `check_writable`; or samples that are not finite.
         """
         path = Path(path)
         check_writable(path)
+        self.check_finite("the audio to write")
         temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:
             soundfile.write(
@@ -93,6 +105,18 @@ class Audio:
     def seconds(self) -> float:
         """Duration."""
         return self.samples.shape[1] / self.rate
+
+    def check_finite(self, what: str) -> None:
+        """Refuse samples that are not numbers.
+
+        Args:
+            what: how to call this audio in the message.
+
+        Raises:
+            InputError: there are some.
+        """
+        if not np.isfinite(self.samples).all():
+            raise InputError(f"{what} holds samples that are not numbers (NaN or infinite)")
 
     def mono(self) -> "Audio":
         """Mean of the channels; of channels that cancel each other the loudest."""

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from timbrel.errors import InputError
+from timbrel.midi_events import DRUMS, Event, read_tracks, unended
 from timbrel.notes import Notes, Track
 from timbrel.pedal import Intervals, Pedals
 
@@ -49,7 +50,7 @@ def read_midi(path: str | Path) -> Notes:
         raise InputError(f"{path} is a damaged MIDI file ({reason}); export it again") from error
     if not all(0 < tempo.qpm < math.inf for tempo in score.tempos):
         raise InputError(f"{path} is a damaged MIDI file (a tempo of 0); export it again")
-    notes = _from_score(score, Pedals(data))
+    notes = _from_score(score, read_tracks(data))
     if len(notes) == 0:
         raise InputError(f"{path} holds no notes; choose a MIDI file with notes")
     return notes
@@ -157,9 +158,12 @@ def _write_whole(path: Path, data: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _from_score(score: Any, pedals: Pedals) -> Notes:
-    """A symusic score in ticks -> notes in seconds, pedal folded in."""
-    clock = _Clock(score)
+def _from_score(score: Any, events: list[list[Event]]) -> Notes:
+    """A symusic score in ticks -> notes in seconds, pedal folded in.
+
+    Notes that are never ended, which symusic leaves out, are a track of their own for each channel.
+    """
+    clock, pedals = _Clock(score), Pedals(events)
     tracks, columns = [], []
     for index, track in enumerate(score.tracks):
         tracks.append(Track(track.name, int(track.program), bool(track.is_drum)))
@@ -179,6 +183,12 @@ def _from_score(score: Any, pedals: Pedals) -> Notes:
                 np.full(len(begin), index),
             )
         )
+    left_out = np.array([note for track in events for note in unended(track)], int).reshape(-1, 5)
+    for channel in np.unique(left_out[:, 2]):
+        begin, end, _, pitch, velocity = left_out[left_out[:, 2] == channel].T
+        number = np.full(len(begin), len(tracks))
+        columns.append((clock.seconds(begin), clock.seconds(end), pitch, velocity, number))
+        tracks.append(Track(drums=bool(channel == DRUMS)))
     if not columns:
         return Notes.empty()
     onset, offset, pitch, velocity, number = (

@@ -187,7 +187,7 @@ class Timbrel:
         Tracks on the drum channel are left out, unless there is nothing else.
 
         Raises:
-            InputError: not MIDI, not audio, or without any note.
+            InputError: not MIDI, not audio, or without any note after 0 s.
         """
         if isinstance(structure, Notes):
             notes = structure
@@ -199,6 +199,8 @@ class Timbrel:
             notes = self.listen(Audio.read(structure, minimum_seconds=0.1, reject_silence=True))
         if len(notes) == 0:
             raise InputError(f"no note was found in {_name(structure)}; is it silent or noise?")
+        if notes.seconds <= 0:
+            raise InputError(f"all notes of {_name(structure)} are over before 0 s; shift them")
         pitched = notes.pitched()
         return pitched if len(pitched) else notes
 
@@ -206,11 +208,13 @@ class Timbrel:
         """Hear the notes in audio of any length, or the strokes of a drum kit.
 
         Raises:
+            InputError: samples that are not finite.
             ModelError: the model has no listener.
         """
         if self.listener is None:
             reads = "MIDI only: give a MIDI file" if self.reads_notes else "audio, not by notes"
             raise ModelError(f"this model takes structure from {reads}")
+        audio.check_finite("the recording to listen to")
         samples = self._tensor(_levelled(audio.mono()))
         return hear(self.listener, samples, self.codec.frame_rate)
 
@@ -275,6 +279,7 @@ class Timbrel:
             )
         if not isinstance(structure, Audio):
             structure = Audio.read(structure, minimum_seconds=0.1, reject_silence=True)
+        structure.check_finite("the recording that gives the structure")
         samples = self._tensor(_levelled(structure.mono()))
         return structure_of_audio(self.network, samples), structure.seconds
 
@@ -311,8 +316,7 @@ class Timbrel:
                 f"the timbre example is {audio.seconds:.2f} s long; it needs at least 1 s, "
                 "3 s or more is better"
             )
-        if not np.isfinite(audio.samples).all():
-            raise InputError("the timbre example holds samples that are not numbers (NaN)")
+        audio.check_finite("the timbre example")
         sounding = audio.mono().without_lead_in()
         if sounding.seconds < LEAST_EXAMPLE:
             raise InputError(

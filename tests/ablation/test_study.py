@@ -30,11 +30,11 @@ seconds = 4.0
 
 @pytest.fixture
 def setting(tiny_model: Path, small_store: Store, tmp_path: Path) -> Setting:
-    shutil.copytree(small_store.path, tmp_path / "store")
-    attach_latents(Store.open(tmp_path / "store"), load_codec(tiny_model), CPU)
-    return Setting(
-        tmp_path / "store", tmp_path / "store", str(tiny_model), "tiny", Budget(steps=3), batch=2
-    )
+    data, valid = tmp_path / "store", tmp_path / "valid"
+    shutil.copytree(small_store.path, data)
+    attach_latents(Store.open(data), load_codec(tiny_model), CPU)
+    shutil.copytree(data, valid)
+    return Setting(data, valid, str(tiny_model), "tiny", Budget(steps=3), batch=2)
 
 
 def write_study(folder: Path, *recipes: str) -> str:
@@ -153,6 +153,8 @@ def test_stores_that_cannot_be_used_are_refused_before_anything_is_made(
     for changed in ({"data": tmp_path / "none"}, {"valid": tmp_path / "none"}):
         with pytest.raises(DataError, match="none is not a store"):
             run_study(study, replace(setting, **changed), tmp_path / "out", CPU)
+    with pytest.raises(DataError, match="nothing of it is held out"):
+        run_study(study, replace(setting, valid=setting.data), tmp_path / "out", CPU)
     (setting.data / "latents.json").unlink()
     with pytest.raises(DataError, match="has no latents"):
         run_study(study, setting, tmp_path / "out", CPU)

@@ -23,17 +23,18 @@ def test_no_recipe_is_unused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "setting", "value"),
+    ("name", "expected"),
     [
-        ("paper-no-adversary", "training.adversary", 0.0),
-        ("paper-no-stage-one", "training.stage_one", 0.0),
-        ("paper-no-freeze", "training.freeze_timbre", False),
-        ("paper-overlap", "training.overlap", True),
-        ("paper-match-mean", "training.confusion", "mean"),
+        ("paper-no-adversary", {"adversary": 0.0}),
+        # what is frozen after stage 1 would never learn without one
+        ("paper-no-stage-one", {"stage_one": 0.0, "freeze_timbre": False}),
+        ("paper-no-freeze", {"freeze_timbre": False}),
+        ("paper-overlap", {"overlap": True}),
+        ("paper-match-mean", {"confusion": "mean"}),
     ],
 )
 def test_an_ablation_differs_from_the_paper_in_one_thing(
-    name: str, setting: str, value: object
+    name: str, expected: dict[str, object]
 ) -> None:
     paper, changed = (asdict(read_recipe(n, tiny())) for n in ("paper", name))
     found = {
@@ -41,7 +42,7 @@ def test_an_ablation_differs_from_the_paper_in_one_thing(
         for key, pair in differences(paper, changed)
         if key.startswith(("model", "training", "data"))
     }
-    assert found == {setting: value}
+    assert found == {f"training.{setting}": value for setting, value in expected.items()}
 
 
 def test_the_paper_s_preset_has_the_paper_s_parts() -> None:

@@ -5,8 +5,10 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,19 +19,20 @@ from command_line import ENVIRONMENT
 from timbrel.codec.spectral import SpectralCodec
 from timbrel.codec.spectral import tiny as tiny_codec_config
 from timbrel.conditions.refinement import RefinementConfig
+from timbrel.conditions.structure import StructureConfig
 from timbrel.data.batch import Drawn
 from timbrel.data.pairs import Corruption, Pairs
 from timbrel.data.store import Store
-from timbrel.errors import DataError, TrainingError
+from timbrel.errors import DataError, InputError, TrainingError
 from timbrel.network import Network, tiny
 from timbrel.serialize import save_codec
 from timbrel.training.course import Course, Descent
 from timbrel.training.distil import student_of
-from timbrel.training.draws import Draw
+from timbrel.training.draws import Draw, Draws
 from timbrel.training.latents import attach_latents
 from timbrel.training.model import MOST_IDLE, check_start, train_model
 from timbrel.training.probe import ProbeSet, probe
-from timbrel.training.run import Budget, Run, settings_of
+from timbrel.training.run import Budget, Ema, Run, settings_of
 from timbrel.training.settings import ModelTraining
 
 CPU = torch.device("cpu")
@@ -490,8 +493,81 @@ def test_the_number_of_items_may_change_in_a_run_and_nothing_else(
     assert "training.accumulate was 1, and is 2 from here on" in said
     train(small_store, tiny_codec, tmp_path, steps=3, batch=1, accumulate=2)
     assert "from here on" not in capsys.readouterr().out
-    state = torch.load(sorted((tmp_path / "checkpoints").iterdir())[-1], weights_only=True)
-    assert state["step"] == 3
+    assert latest(tmp_path)["step"] == 3
+
+
+def test_a_run_of_fewer_draws_a_step_sees_none_again(
+    small_store: Store,
+    tiny_codec: SpectralCodec,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun: list[int] = []
+    since = Draws.since
+
+    def noted(self: Draws, number: int, *args: Any, **options: Any) -> Iterator[Draw]:
+        begun.append(number)
+        return since(self, number, *args, **options)
+
+    monkeypatch.setattr(Draws, "since", noted)
+    for steps, parts in ((2, 3), (3, 1), (4, 2), (5, 1)):
+        train(small_store, tiny_codec, tmp_path, steps=steps, accumulate=parts)
+    assert begun == [0, 6, 7, 9]
+
+
+def latest(folder: Path) -> dict[str, Any]:
+    """The newest checkpoint of a run."""
+    newest = sorted((folder / "checkpoints").iterdir())[-1]
+    state: dict[str, Any] = torch.load(newest, weights_only=True)
+    return state
+
+
+def test_settings_by_which_a_part_would_never_learn_are_refused(
+    small_store: Store, tiny_codec: SpectralCodec, tmp_path: Path
+) -> None:
+    for words, changes in (
+        ("frozen after stage 1, and there is no", {"freeze_timbre": True, "stage_one": 0.0}),
+        ("this model reads notes", {"adversary": 0.5}),
+    ):
+        with pytest.raises(TrainingError, match=words):
+            train(small_store, tiny_codec, tmp_path, steps=1, **changes)
+    assert not list(tmp_path.iterdir())
+    begun = train(small_store, tiny_codec, tmp_path / "first", steps=1)
+    options = replace(QUICK, freeze_timbre=True)  # what begins from a model has an encoder
+    train_model(
+        small_store, None, tiny_codec, tmp_path / "on", tiny(), options, Budget(steps=1), CPU, begun
+    )
+
+
+def test_a_structure_code_of_one_value_says_nothing() -> None:
+    for levels in (1, -2):
+        with pytest.raises(InputError, match=f"levels is {levels}"):
+            StructureConfig(levels=levels)
+
+
+def test_the_average_of_weights_follows_them_slowly() -> None:
+    module = nn.BatchNorm1d(1)  # a weight, and a whole number: of batches
+    ema, expected = Ema(module, 0.5), 1.0
+    for step in range(30):
+        with torch.no_grad():
+            module.weight.fill_(step)
+            module.num_batches_tracked.fill_(step)
+        ema.update(module, step)
+        kept = min(0.5, (1 + step) / (10 + step))  # early steps forget faster
+        expected = kept * expected + (1 - kept) * step
+        assert float(ema.shadow["weight"]) == pytest.approx(expected, rel=1e-5)
+        assert int(ema.shadow["num_batches_tracked"]) == step
+    assert expected == pytest.approx(28, abs=0.01)  # a mean of steps, the last counting half
+
+
+def test_what_a_run_leaves_is_the_average_of_its_weights(
+    small_store: Store, tiny_codec: SpectralCodec, tmp_path: Path
+) -> None:
+    left = train(small_store, tiny_codec, tmp_path, steps=3)
+    state = latest(tmp_path)
+    name, trained = next((k, v) for k, v in state["network"].items() if v.ndim > 2)
+    assert not torch.equal(state["ema"][name], trained)
+    torch.testing.assert_close(left.state_dict()[name], state["ema"][name])
 
 
 # what writers raise on a full disk

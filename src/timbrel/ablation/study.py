@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from timbrel.data.files import begin_line, write_text
+from timbrel.data.joined import held_out
 from timbrel.data.render.soundfont import SoundFont, find_fonts
 from timbrel.data.select import Selection, select
 from timbrel.data.store import Store
@@ -160,7 +161,7 @@ def run_study(
         DataError: the stores cannot be used at all.
     """
     recipes = recipes_of(study, setting)
-    valid = Store.open(setting.valid).part("valid")
+    valid = held_out(setting.valid, [setting.data])
     for store in (Store.open(setting.data).part("train"), valid):
         store.check("latents", load_codec(folder_of(setting.base), setting.trust).latent_id)
     folder.mkdir(parents=True, exist_ok=True)
@@ -238,7 +239,7 @@ def train_recipe(recipe: Recipe, setting: Setting, home: Path, device: torch.dev
     base = folder_of(setting.base)
     codec = load_codec(base, setting.trust)
     store = select(Store.open(setting.data).part("train"), recipe.data)
-    valid = Store.open(setting.valid).part("valid")
+    valid = held_out(setting.valid, [setting.data])
     network = train_model(
         store,
         valid,

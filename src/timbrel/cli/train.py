@@ -234,7 +234,8 @@ def model(
         int | None,
         typer.Option(
             min=0,
-            help="Processes that draw items ahead. Default: 0, or of a GPU's machine all but two.",
+            help="Processes that draw items ahead. Default: 0; beside a GPU all cores but two, "
+            "at most 16.",
         ),
     ] = None,
     trust: Trust = False,

@@ -89,7 +89,7 @@ class SpectralCodec(Codec):
         self.gain = float(self.stft.window.sum() / 2)
 
     def encode(self, audio: Tensor) -> Tensor:
-        """See `Codec`; a frame sees half a window (23 ms) beyond its end."""
+        """See `Codec`; a frame sees half a hop (12 ms) beyond its end."""
         check_mono(audio)
         return self.project(self.basis.magnitude(audio[:, 0]))
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from timbrel.conditions.outline import Envelopes
+from timbrel.errors import InputError
 from timbrel.nn.causal import CausalConv1d, ConvNeXtBlock
 
 
@@ -17,7 +18,11 @@ class StructureConfig:
     dim: int = 160  # length of the structure vector
     blocks: int = 2  # ConvNeXt blocks
     width: int = 192  # channels inside an encoder of "cqt"
-    levels: int = 0  # values that each channel of a "cqt" code can take; 0: any
+    levels: int = 0  # values that each channel of a "cqt" code can take, 2 or more; 0: any
+
+    def __post_init__(self) -> None:
+        if self.levels == 1 or self.levels < 0:
+            raise InputError(f"structure.levels is {self.levels}; give 2 or more, or 0 for any")
 
 
 @dataclass(frozen=True)

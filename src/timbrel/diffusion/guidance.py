@@ -17,7 +17,11 @@ FEW_STEP_GUIDANCE = (1.0, 3.0)
 
 @dataclass(frozen=True)
 class Guidance:
-    """Scales; 1 follows the condition as trained, more exaggerates it, 0 ignores it."""
+    """Scales; 1 follows the condition as trained, more exaggerates it.
+
+    A timbre of 0 ignores the example. A structure of 0 leaves what the example does to the notes,
+    so notes are ignored only if both are 0.
+    """
 
     structure: float = 1.0
     timbre: float = 1.5

@@ -5,6 +5,7 @@ trained to continue them, so there is no seam to hide and no cross-fade. Memory 
 window, whatever the length of the piece.
 """
 
+import operator
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -53,7 +54,8 @@ def sampling_of(options: Mapping[str, Any], few_step: bool, seed: int = 0) -> Sa
     Raises:
         InputError: an option that such a model cannot do.
     """
-    steps = int(options.get("steps", FEW_STEPS if few_step else Sampling.steps))
+    steps = _whole("steps", options.get("steps", FEW_STEPS if few_step else Sampling.steps))
+    seed = _whole("seed", seed)
     if not 1 <= steps <= 1000:
         raise InputError(f"steps is {steps}; give a whole number from 1 to 1000")
     guidance = Guidance(
@@ -76,6 +78,18 @@ def sampling_of(options: Mapping[str, Any], few_step: bool, seed: int = 0) -> Sa
     if not 0 <= temperature <= 2:
         raise InputError(f"temperature is {temperature}; give a number from 0 to 2")
     return Sampling(steps, guidance, seed, sampler, temperature)
+
+
+def _whole(name: str, value: Any) -> int:
+    """A whole number, numpy's too.
+
+    Raises:
+        InputError: it is none.
+    """
+    try:
+        return operator.index(value)
+    except TypeError as error:
+        raise InputError(f"{name} is {value}; give a whole number") from error
 
 
 def windows(frames: int, window: int, context: int) -> Iterator[tuple[int, int, int]]:

@@ -90,6 +90,7 @@ def train_model(
         config = replace(config, deviation=start_from.config.deviation)
     else:
         config = replace(config, deviation=latent_deviation(store, training.seed))
+    check_parts(config, training, start_from)
     network = Network(config).to(device)
     if isinstance(codec, SpectralCodec):
         network.adopt(codec.basis)
@@ -131,7 +132,11 @@ def train_model(
 
         def save() -> None:
             watch.settle()
-            weights = {"network": network.state_dict(), "best": validation.best}
+            weights = {
+                "network": network.state_dict(),
+                "best": validation.best,
+                "drawn": drawn,
+            }
             parts = (weights, descent.state_dict(), rivalry.state_dict(), course.state_dict())
             run.save(course.step, {name: value for part in parts for name, value in part.items()})
             if run.ranks.first:
@@ -139,8 +144,10 @@ def train_model(
 
         # ---- the loop -------------------------------------------------------------------
         draws = Draws(pairs, training.batch, run.ranks.rank, 3, equaliser)
+        # of how many draws a step was made may have changed since
+        drawn = (state or {}).get("drawn", course.step * training.accumulate)
         upcoming = draws.since(
-            course.step * training.accumulate,
+            drawn,
             workers_for(device) if workers is None else workers,
             pinned=device.type == "cuda",
         )
@@ -152,7 +159,7 @@ def train_model(
             parts: list[tuple[Draw, Tensor]] = []
             for _ in range(training.accumulate):
                 # draw
-                draw = next(upcoming)
+                draw, drawn = next(upcoming), drawn + 1
                 batch = draw.batch(device, equaliser)
                 # forward
                 if alone:
@@ -216,6 +223,25 @@ def total(values: dict[str, Tensor], training: ModelTraining) -> Tensor:
             "there is nothing to learn: flow is 0, and no guess is drawn (in stage 1, or of audio)"
         )
     return torch.stack(parts).sum()
+
+
+def check_parts(config: ModelConfig, training: ModelTraining, start_from: Network | None) -> None:
+    """Refuse settings by which a part would be asked for and never learn.
+
+    Raises:
+        TrainingError: it would not.
+    """
+    begun = start_from is not None or training.only
+    if training.freeze_timbre and not training.stage_one and not begun:
+        raise TrainingError(
+            "the timbre encoder would never learn: it is frozen after stage 1, and there is no "
+            "stage 1; give stage one a share, or do not freeze"
+        )
+    if training.adversary and config.structure.source == "notes":
+        raise TrainingError(
+            "an adversary takes timbre out of structure that is learned from audio, and this model "
+            "reads notes; set adversary to 0"
+        )
 
 
 def check_learned(idle: int, training: ModelTraining) -> None:

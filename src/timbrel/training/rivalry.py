@@ -22,7 +22,7 @@ class Rivalry:
 
     def __init__(self, network: Network, training: ModelTraining, ranks: Ranks) -> None:
         self.training, self.ranks = training, ranks
-        self.on = network.config.structure.source == "cqt" and training.adversary > 0
+        self.on = training.adversary > 0
         self.adversary = network.adversary().to(next(network.parameters()).device)
         self.optimiser = torch.optim.AdamW(self.adversary.parameters(), lr=1e-3)
 
