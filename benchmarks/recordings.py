@@ -14,6 +14,7 @@ played in the sound of another recording. The sources themselves are judged besi
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ import numpy as np
 import timbrel
 from timbrel.audio import Audio
 from timbrel.data.render.scores import draw_score
+from timbrel.errors import TimbrelError
 from timbrel.evaluation.report import write_report
 from timbrel.evaluation.run import Job, Record, evaluate, read_records
 from timbrel.evaluation.tables import recall_all, systems_of, vectors
@@ -176,15 +178,18 @@ def main() -> None:
     parser.add_argument("--model", default="default")
     parser.add_argument("-o", "--output", type=Path, default=Path("runs/recordings"))
     options = parser.parse_args()
-    player = timbrel.load(options.model)
-    for name, play, say in (
-        ("examples", play_examples, say_examples),
-        ("structure", play_sources, say_sources),
-    ):
-        folder = options.output / name
-        (folder / "outputs").mkdir(parents=True, exist_ok=True)
-        print(f"as {name}")
-        say(play(player, options.recordings, folder))
+    try:
+        player = timbrel.load(options.model)
+        for name, play, say in (
+            ("examples", play_examples, say_examples),
+            ("structure", play_sources, say_sources),
+        ):
+            folder = options.output / name
+            (folder / "outputs").mkdir(parents=True, exist_ok=True)
+            print(f"as {name}")
+            say(play(player, options.recordings, folder))
+    except TimbrelError as error:  # no such recordings, or a folder with another evaluation
+        sys.exit(f"recordings.py: {error}")
 
 
 if __name__ == "__main__":

@@ -122,8 +122,8 @@ def row(player: Timbrel, asked: list[Question], make: Make) -> str:
         outputs.append(out)
         scores.append(
             (
-                similarity(out.discriminant, question.example.discriminant),
-                similarity(out.discriminant, question.truth.discriminant),
+                similarity(out.judge, question.example.judge),
+                similarity(out.judge, question.truth.judge),
                 note_scores(question.case.notes, played).f1,
                 log_mel_distance(*spectra),
                 float(jitter),
@@ -131,10 +131,11 @@ def row(player: Timbrel, asked: list[Question], make: Make) -> str:
         )
     like, likewise, f1, distance, jitter = np.mean(scores, 0)
     found, wanted = (
-        np.stack([h.discriminant / np.linalg.norm(h.discriminant) for h in rows])
+        np.stack([h.judge / np.linalg.norm(h.judge) for h in rows])
         for rows in (outputs, [question.example for question in asked])
     )
-    identified = float(((found @ wanted.T).argmax(1) == np.arange(len(asked))).mean())
+    sounds = np.array([question.case.facts["target"] for question in asked])
+    identified = float((sounds[(found @ wanted.T).argmax(1)] == sounds).mean())
     far = frechet_distance(
         np.concatenate([h.patches for h in outputs]),
         np.concatenate([question.truth.patches for question in asked]),

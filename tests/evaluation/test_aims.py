@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -42,7 +43,8 @@ def make_report(folder: Path, name: str, values: Values, cases: int = 3) -> Path
             table.append(Row(system, level, NAMES | spread, cases, (), speed))
             scores = {k: v for k, v in found.items() if k in SCORE_NAMES}
             for case in range(cases if level else 0):
-                record = Record(f"{level}-{case:03d}", level, system, scores, "", 1.0, 8.0, {})
+                facts: dict[str, Any] = {"target": str(case)}
+                record = Record(f"{level}-{case:03d}", level, system, scores, "", 1.0, 8.0, facts)
                 lines.append(record.to_json() + "\n")
     settings = {"protocol": {"name": name, "question": "Is it?", "levels": protocol.levels}}
     write_json(table, settings, folder / "report.json")

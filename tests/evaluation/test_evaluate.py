@@ -22,6 +22,7 @@ from timbrel.evaluation.compare import beyond_chance, comparison
 from timbrel.evaluation.figures import level_panels
 from timbrel.evaluation.given import write_cases
 from timbrel.evaluation.hearing import Hearing, Memory
+from timbrel.evaluation.packaged import SHA256
 from timbrel.evaluation.protocol import Setting, protocol_names, read_protocol, slowed
 from timbrel.evaluation.report import write_report
 from timbrel.evaluation.run import (
@@ -43,7 +44,7 @@ from timbrel.evaluation.systems import (
     model_rows,
     references,
 )
-from timbrel.evaluation.tables import identified
+from timbrel.evaluation.tables import chance, identified
 from timbrel.evaluation.timbre_embedding import Heard
 from timbrel.model import load
 from timbrel.notes import Notes, Track
@@ -381,7 +382,7 @@ def test_a_folder_whose_settings_a_kill_cut_short_is_claimed_again(
             claim(tmp_path, {"limit": 1})
     assert not (tmp_path / "settings.json").exists()
     claim(tmp_path, {"limit": 1})
-    assert json.loads((tmp_path / "settings.json").read_text()) == {"limit": 1}
+    assert json.loads((tmp_path / "settings.json").read_text())["limit"] == 1
 
 
 def write_manifest(folder: Path) -> Path:
@@ -586,14 +587,19 @@ def test_a_failed_output_is_not_identified_and_does_not_shrink_the_search(tmp_pa
         assert made is not None
         return made
 
+    # another's, but of the same sound: two cases may ask for one
+    assert chance(records) == 0.25
+    kin = [replace(r, facts={"target": sound}) for r, sound in zip(records, "aabc", strict=True)]
+    assert identified(kin, heard) == 1
+    assert chance(kin) == (2 + 2 + 1 + 1) / 16
     assert identified([fail(records[0]), *records[1:]], heard) == 0.5
     assert identified([fail(record) for record in records], heard) == 0
 
 
 def hearing(rng: np.random.Generator) -> Hearing:
-    patches = rng.standard_normal((2, 200)).astype(np.float32)
+    patches, judged = (rng.standard_normal((2, n)).astype(np.float32) for n in (200, 64))
     nothing = np.zeros(0)
-    return Hearing(Notes.empty(), Heard(patches), np.zeros((12, 0)), nothing, nothing)
+    return Hearing(Notes.empty(), Heard(patches, judged), np.zeros((12, 0)), nothing, nothing)
 
 
 def test_levels_are_drawn_by_what_they_vary() -> None:
@@ -673,6 +679,23 @@ def test_reports_of_other_cases_are_not_compared(
     first, second = (write_scores(tmp_path / f"{k}", j) for k, j in enumerate((job, other)))
     with pytest.raises(InputError, match=words):
         comparison([first, first, second])
+
+
+def test_reports_by_other_judges_are_not_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = write_scores(tmp_path / "now", Job(SMALL))
+    old = write_scores(tmp_path / "old", Job(SMALL))
+    settings = json.loads((old / "settings.json").read_text())
+    del settings["judges"]  # as before they were written down
+    (old / "settings.json").write_text(json.dumps(settings))
+    monkeypatch.setitem(SHA256, "musicnn.npz", "another")
+    other = write_scores(tmp_path / "other", Job(SMALL))
+    for one in (old, other):
+        with pytest.raises(InputError, match="differ in the judges; "):
+            comparison([now, one])
+    with pytest.raises(InputError, match="other settings"):
+        claim(now, Job(SMALL).settings())  # half by one, half by another
 
 
 def test_reports_of_the_same_cases_are_compared_whoever_answers_and_however_many(

@@ -8,7 +8,7 @@ import pytest
 from sounds import RATE, pitch_hz, tone
 from timbrel.audio import Audio
 from timbrel.errors import InputError, ModelError
-from timbrel.evaluation import packaged, timbre_embedding, transcriber
+from timbrel.evaluation import packaged, timbre_embedding, timbre_judge, transcriber
 from timbrel.evaluation.cases import Case
 from timbrel.evaluation.hearing import Memory
 from timbrel.evaluation.mel import mel_filters
@@ -62,7 +62,7 @@ def judges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(packaged.FOLDER, home)
     monkeypatch.setattr(packaged, "FOLDER", home)
     monkeypatch.setattr("timbrel.checksum.PACKAGE", tmp_path / "timbrel")
-    for load in (transcriber._session, timbre_embedding._weights, timbre_embedding._discriminant):
+    for load in (transcriber._session, timbre_embedding._weights, timbre_judge._judge):
         load.cache_clear()
     return home
 
@@ -79,7 +79,7 @@ def overwrite(path: Path) -> None:
     [
         ("basic_pitch.onnx", lambda x: transcribe(x, RATE)),
         ("musicnn.npz", lambda x: hear(x, RATE)),
-        ("timbre_discriminant.npz", lambda x: hear(x, RATE).discriminant),
+        ("timbre_judge.safetensors", lambda x: hear(x, RATE)),
     ],
 )
 @pytest.mark.parametrize(("harm", "words"), [(Path.unlink, "missing"), (overwrite, "damaged")])
@@ -168,6 +168,18 @@ def test_mel_filters_have_unit_area_and_cover_the_spectrum() -> None:
     np.testing.assert_allclose(wide, 1, atol=0.1)
 
 
+def test_the_timbre_judge_hears_sounds_of_any_length_and_loudness() -> None:
+    sound = tone(440, 5.2, partials=12)
+    vectors = hear(sound, RATE).judged
+    assert vectors.shape == (3, timbre_judge.DIM)  # patches of 3 s, one a second
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(hear(0.01 * sound, RATE).judged, vectors, atol=1e-3)
+    short = hear(sound[: RATE // 2], RATE).judged
+    assert short.shape == (1, timbre_judge.DIM)
+    other_rate = Audio(sound[None], RATE).resample(32_000)
+    assert similarity(hear(other_rate.samples[0], 32_000).judge, vectors.mean(0)) > 0.9
+
+
 def test_the_embedding_hears_timbre_before_notes() -> None:
     def saw(rows: list[tuple[float, float, int, int]], partials: int, decay: float) -> np.ndarray:
         out = np.zeros(4 * RATE, np.float32)
@@ -179,8 +191,8 @@ def test_the_embedding_hears_timbre_before_notes() -> None:
 
     other = [(a, b, 126 - p, v) for a, b, p, v in TUNE]
     plucked, elsewhere, organ = saw(TUNE, 20, 8), saw(other, 20, 8), saw(TUNE, 2, 0)
-    vectors = [hear(x, RATE).discriminant for x in (plucked, elsewhere, organ)]
+    vectors = [hear(x, RATE).judge for x in (plucked, elsewhere, organ)]
     same_timbre = similarity(vectors[0], vectors[1])
     same_notes = similarity(vectors[0], vectors[2])
     assert same_timbre > same_notes
-    assert similarity(vectors[0], hear(0.1 * plucked, RATE).discriminant) > 0.99
+    assert similarity(vectors[0], hear(0.1 * plucked, RATE).judge) > 0.99

@@ -183,12 +183,16 @@ def test_every_genre_meets_another_with_the_same_parts() -> None:
 def test_a_sound_that_loses_its_notes_and_its_timbre_drifts() -> None:
     notes, _ = melody([90] * 60)
     rng = np.random.default_rng(0)
-    example, other = (Heard(rng.standard_normal((6, 200)).astype(np.float32)) for _ in range(2))
+    example, other = (
+        Heard(np.zeros((6, 200)), rng.standard_normal((6, 64)).astype(np.float32)) for _ in range(2)
+    )
     nothing = np.zeros(0)
 
     def heard(kept: Notes, last: Heard) -> Hearing:
-        patches = np.concatenate([example.patches, example.patches, last.patches])
-        return Hearing(kept, Heard(patches), np.zeros((12, 0)), nothing, nothing)
+        judged = np.concatenate([example.judged, example.judged, last.judged])
+        return Hearing(
+            kept, Heard(np.zeros((18, 200)), judged), np.zeros((12, 0)), nothing, nothing
+        )
 
     assert drift(heard(notes, example), notes, example, 30.0) == pytest.approx((0, 0), abs=1e-6)
     lost = drift(heard(notes.where(notes.onset < 20), other), notes, example, 30.0)

@@ -148,7 +148,7 @@ def _judged(folder: Path) -> list[tuple[str, dict[str, Record]]]:
 
 
 def _check_cases(folders: Sequence[Path]) -> None:
-    """Raise InputError if cases of one name are not the same, as far as settings say."""
+    """Raise InputError if cases of one name are not the same, or not judged alike."""
     first, *others = folders
     known = _origin(first)
     for other in others:
@@ -156,19 +156,21 @@ def _check_cases(folders: Sequence[Path]) -> None:
         differ = [name for name in known if name in found and known[name] != found[name]]
         if differ:
             raise InputError(
-                f"{first} and {other} are not of the same cases: they differ in "
+                f"{first} and {other} cannot be compared: they differ in "
                 f"{', '.join(differ)}; evaluate both with the same"
             )
 
 
 def _origin(folder: Path) -> dict[str, Any]:
-    """Where a report's cases come from, by names for people; what is not known is left out.
+    """Where a report's cases and judges come from, by names for people; the unknown is left out.
 
     Files that were given may be cases of a protocol, written: nobody knows.
     """
     path = folder / SETTINGS
-    settings = json.loads(path.read_text()) if path.is_file() else {}
-    found: dict[str, Any] = {}
+    if not path.is_file():
+        return {}
+    settings = json.loads(path.read_text())
+    found: dict[str, Any] = {"the judges": settings.get("judges", "earlier ones")}
     if settings.get("store"):
         found["store"] = Path(settings["store"]).resolve()
     if settings.get("manifest"):

@@ -29,7 +29,7 @@ class Hearing:
 
     Attributes:
         notes: of the transcriber, with velocities by `velocity.with_velocities`.
-        timbre: what musicnn makes of it.
+        timbre: what the embeddings make of it.
         chroma: (12, n) float32, energy of each pitch class every 0.23 s.
         beats: (n,) seconds; none in less than 10 s.
         hits: (n,) seconds, of drums; not listened for in less than 10 s.
@@ -108,7 +108,7 @@ class Memory:
             )
             return Hearing(
                 Notes.from_columns(onset, offset, pitch, velocity, np.zeros(len(onset), int)),
-                Heard(data["patches"]),
+                Heard(data["patches"], data["judged"]),
                 data["chroma"],
                 data["beats"],
                 data["hits"],
@@ -126,6 +126,7 @@ class Memory:
                 pitch=heard.notes.pitch,
                 velocity=heard.notes.velocity,
                 patches=heard.timbre.patches,
+                judged=heard.timbre.judged,
                 chroma=heard.chroma,
                 beats=heard.beats,
                 hits=heard.hits,

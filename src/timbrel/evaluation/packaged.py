@@ -5,10 +5,10 @@ from pathlib import Path
 from timbrel.checksum import check_file
 
 FOLDER = Path(__file__).parent / "weights"
-SHA256 = {  # a discriminant that is fitted anew has another
+SHA256 = {  # a judge that is fitted anew has another
     "basic_pitch.onnx": "2c3c1d144bfa61ad236e92e169c13535c880469a12a047d4e73451f2c059a0ec",
     "musicnn.npz": "c99702663827536a3811c88cfd022f0cc9876aa4b695155c366c63736871a3e8",
-    "timbre_discriminant.npz": "c5bc55031560495236fecc03a2b1f5b0426beba7ddd3035962bf72069c1b02b0",
+    "timbre_judge.safetensors": "9e86a18afaeb55cab36980ba70ae5f7bacfe706b43a46c449f2ebc9f8d452250",
 }
 
 

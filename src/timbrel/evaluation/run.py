@@ -28,6 +28,7 @@ from timbrel.errors import InputError, TimbrelError
 from timbrel.evaluation.cases import Case, draw_cases
 from timbrel.evaluation.given import file_row, manifest_cases, store_cases
 from timbrel.evaluation.hearing import Memory
+from timbrel.evaluation.packaged import SHA256
 from timbrel.evaluation.protocol import Protocol
 from timbrel.evaluation.scores import SCORE_NAMES, Ears, failed, listen_to, score
 from timbrel.evaluation.systems import System, model_rows, references, slug
@@ -187,6 +188,11 @@ def weights_id(model: str) -> str:
     return content_id([folder / "config.json", *folder.glob("*.safetensors")])
 
 
+def judges_id() -> str:
+    """Short name of the judges, of what their weights hold: numbers of others mean other things."""
+    return hashlib.sha256("".join(SHA256.values()).encode()).hexdigest()[:12]
+
+
 def read_records(folder: Path) -> list[Record]:
     """The records of an evaluation; a line that a kill cut short is left out."""
     path = folder / "records.jsonl"
@@ -242,7 +248,8 @@ def claim(folder: Path, settings: Mapping[str, Any]) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / SETTINGS
-    text = json.dumps(settings, indent=1, ensure_ascii=False) + "\n"
+    asked = {**settings, "judges": judges_id()}
+    text = json.dumps(asked, indent=1, ensure_ascii=False) + "\n"
     if path.is_file():
         if path.read_text() != text:
             raise InputError(

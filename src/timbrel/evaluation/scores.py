@@ -70,7 +70,7 @@ class Scores:
     `velocity_correlation` of `velocity`. Pieces: the metrics of `beats`, and
     `drum_onset_f1`. Drift: last third of a piece less its first third, in note F1 and in
     likeness to the example. Timbre: likeness to example, source and truth by the
-    discriminant ("like") and by musicnn ("musicnn"); `nearer` is 1 if the output is more
+    judge ("like") and by musicnn ("musicnn"); `nearer` is 1 if the output is more
     like the example than the source. Against the ground truth: the metrics of `likeness`.
     The signal itself: `signal`.
     """
@@ -241,10 +241,8 @@ def drift(heard: Hearing, notes: Notes, example: Heard, seconds: float) -> tuple
         note_scores(_begun(pitched(notes), a, b), _begun(heard.notes, a, b)).f1
         for a, b in ((0, third), (2 * third, seconds))
     )
-    parts = np.array_split(heard.timbre.patches, 3)
-    first, last = (
-        similarity(Heard(part).discriminant, example.discriminant) for part in (parts[0], parts[-1])
-    )
+    parts = np.array_split(heard.timbre.judged, 3)
+    first, last = (similarity(part.mean(0), example.judge) for part in (parts[0], parts[-1]))
     return after - before, last - first
 
 
@@ -254,16 +252,16 @@ def _begun(notes: Notes, start: float, end: float) -> Notes:
 
 
 def _timbre(heard: Heard, ears: Ears) -> dict[str, float]:
-    own, raw = heard.discriminant, heard.musicnn
-    example = similarity(own, ears.example.discriminant)
+    own, raw = heard.judge, heard.musicnn
+    example = similarity(own, ears.example.judge)
     raw_example = similarity(raw, ears.example.musicnn)
     source = raw_source = truth = nearer = raw_nearer = NAN
     if ears.source is not None:
-        source = similarity(own, ears.source.discriminant)
+        source = similarity(own, ears.source.judge)
         raw_source = similarity(raw, ears.source.musicnn)
         nearer, raw_nearer = float(example > source), float(raw_example > raw_source)
     if ears.truth is not None:
-        truth = similarity(own, ears.truth.discriminant)
+        truth = similarity(own, ears.truth.judge)
     return {
         "like_example": example,
         "like_source": source,

@@ -32,11 +32,11 @@ SHORT = (
     ("drum_onset_f1", "drum onset F1", "drum hits found within 50 ms"),
     ("found", "piece found", "mean reciprocal rank of the piece among all of the level, by chroma"),
     ("note_drift", "note F1 drift", "note F1 of the last third less that of the first"),
-    ("like_example", "like example", "cosine with the example, by the timbre discriminant"),
+    ("like_example", "like example", "cosine with the example, by the timbre judge"),
     ("like_source", "like source", "cosine with the source: timbre that leaked"),
     ("nearer", "nearer to example", "share of outputs more like the example than the source"),
     ("log_mel_distance", "dB off truth", "RMS difference of log-mel spectra to the ground truth"),
-    ("identified", "identified", "share of outputs whose nearest example of all is their own"),
+    ("identified", "identified", "share of outputs whose nearest example is of their own sound"),
     ("song_frechet", "FAD per song", "Fréchet distance of each output to all ground truths"),
     ("frechet", "FAD", "Fréchet distance of all outputs to all ground truths"),
     ("frechet_infinity", "FAD-inf", "the same, extrapolated to infinitely many samples"),
@@ -155,28 +155,40 @@ def _alone(value: float) -> Interval:
 
 
 def vectors(names: Sequence[str], heard: Mapping[str, Hearing]) -> np.ndarray | None:
-    """(n, dim) unit vectors of the discriminant, or None if a memory is missing."""
+    """(n, dim) unit vectors of the judge, or None if a memory is missing."""
     found = [heard.get(name) for name in names]
     if not found or any(f is None for f in found):
         return None
-    table = np.stack([f.timbre.discriminant for f in found if f is not None])
+    table = np.stack([f.timbre.judge for f in found if f is not None])
     unit: np.ndarray = table / np.maximum(np.linalg.norm(table, axis=1, keepdims=True), 1e-9)
     return unit
 
 
 def identified(mine: Sequence[Record], heard: Mapping[str, Hearing]) -> float:
-    """Share of outputs that are nearest to their own example; chance is 1 / cases.
+    """Share of outputs whose nearest example is of their own sound; by chance it is `chance`.
 
+    Several cases may ask for one sound, each with an example of its own: all of these are right.
     An output that failed is not identified, but its example is one of those searched.
     """
-    made = [k for k, r in enumerate(mine) if not r.failure]
-    known = {r.case: r.example for r in mine if r.example}
-    examples = vectors(list(known.values()), heard)
-    outputs = vectors([mine[k].heard for k in made], heard)
+    made, searched = [r for r in mine if not r.failure], [r for r in mine if r.example]
+    examples = vectors([r.example for r in searched], heard)
+    outputs = vectors([r.heard for r in made], heard)
     if outputs is None or examples is None:
         return 0.0 if mine and not made else math.nan
-    own = [list(known).index(mine[k].case) for k in made]
-    return float(((outputs @ examples.T).argmax(1) == own).sum() / len(mine))
+    nearest = (outputs @ examples.T).argmax(1)
+    right = [_sound(searched[k]) == _sound(r) for k, r in zip(nearest, made, strict=True)]
+    return sum(right) / len(mine)
+
+
+def chance(mine: Sequence[Record]) -> float:
+    """What `identified` is if outputs are nearest to any example: a little over 1 / cases."""
+    sounds = [_sound(record) for record in mine]
+    return float(np.mean([sounds.count(sound) / len(sounds) for sound in sounds]))
+
+
+def _sound(record: Record) -> object:
+    """What tells the sound that a case asks for: its timbre, or an example that is unique."""
+    return record.facts.get("target", record.example)
 
 
 def _found(

@@ -1,8 +1,8 @@
-"""Timbre embeddings that had no part in training: musicnn (Pons and Serra, 2019) in numpy.
+"""Timbre embeddings that had no part in training a generator.
 
-Two of them: musicnn's penultimate layer as it is (weights of MTT_musicnn), and a linear
-discriminant on it, fitted on renders in several registers (benchmarks/fit_timbre_embedding.py):
-directions that tell sounds apart whatever they play.
+Two of them: that of the judge (`timbre_judge`), which was fitted to know a sound in whatever
+notes, and musicnn's penultimate layer (Pons and Serra, 2019; weights of MTT_musicnn) in numpy,
+which was fitted to real recordings by others.
 The test that matters is the hard triplet: the same instrument playing other notes must be
 nearer than another instrument playing the same notes. A distance of MFCCs fails it.
 """
@@ -14,10 +14,10 @@ import numpy as np
 
 from timbrel.audio import Audio
 from timbrel.errors import InputError
+from timbrel.evaluation import timbre_judge
 from timbrel.evaluation.mel import mel_filters
-from timbrel.evaluation.packaged import FOLDER, whole
+from timbrel.evaluation.packaged import whole
 
-DISCRIMINANT = FOLDER / "timbre_discriminant.npz"
 LOUDNESS = -23.0  # LUFS at which everything is heard
 RATE, N_FFT, HOP, MELS = 16_000, 512, 256, 96
 PATCH = 187  # frames, 3 s
@@ -35,13 +35,15 @@ def _weights() -> Weights:
 
 @dataclass(frozen=True)
 class Heard:
-    """What musicnn makes of one sound.
+    """What the embeddings make of one sound.
 
     Attributes:
-        patches: (n, 200) float32, the penultimate layer for each patch of 3 s.
+        patches: (n, 200) float32, musicnn's penultimate layer for each patch of 3 s.
+        judged: (n, DIM) float32, the judge's vector for each patch of 3 s.
     """
 
     patches: np.ndarray
+    judged: np.ndarray
 
     @property
     def musicnn(self) -> np.ndarray:
@@ -49,10 +51,9 @@ class Heard:
         return self.patches.mean(0)
 
     @property
-    def discriminant(self) -> np.ndarray:
-        """(dim,): what tells timbres apart."""
-        mean, projection = _discriminant()
-        return (self.musicnn - mean) @ projection
+    def judge(self) -> np.ndarray:
+        """(DIM,): mean over patches."""
+        return self.judged.mean(0)
 
 
 def hear(samples: np.ndarray, rate: int) -> Heard:
@@ -68,18 +69,13 @@ def hear(samples: np.ndarray, rate: int) -> Heard:
     """
     if len(samples) == 0 or not np.isfinite(samples).all():
         raise InputError("the audio to embed is empty or holds samples that are not numbers")
-    level = Audio(np.asarray(samples, np.float32)[None], rate).with_loudness(LOUDNESS)
-    mel = log_mel(level.resample(RATE).samples[0])
+    audio = Audio(np.asarray(samples, np.float32)[None], rate)
+    mel = log_mel(audio.with_loudness(LOUDNESS).resample(RATE).samples[0])
     if len(mel) < PATCH:
         mel = np.pad(mel, ((0, PATCH - len(mel)), (0, 0)), mode="wrap")
     starts = range(0, len(mel) - PATCH + 1, STRIDE)
-    return Heard(np.stack([_patch(mel[s : s + PATCH]) for s in starts]))
-
-
-@lru_cache(maxsize=1)
-def _discriminant() -> tuple[np.ndarray, np.ndarray]:
-    with np.load(whole(DISCRIMINANT.name)) as data:
-        return data["mean"].astype(np.float32), data["projection"].astype(np.float32)
+    patches = np.stack([_patch(mel[s : s + PATCH]) for s in starts])
+    return Heard(patches, timbre_judge.embed(audio))
 
 
 def similarity(first: np.ndarray, second: np.ndarray) -> float:
