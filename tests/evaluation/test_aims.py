@@ -124,6 +124,7 @@ def test_levels_of_one_report_are_compared_with_each_other(
     assert lost == ["0.100 (0.100 to 0.100)", "-", "**not reached**"]
     assert found["the same, against the given notes"][0].startswith("0.025")
     assert found["the same, against the given notes"][2] == "reached"
+    assert found["identified, seen instruments"][0] == "0.80"  # of 1.0 and 0.6
     assert found["identified, seen recordings"] == ["0.90", "1.00, 1.00, chance 0.33", "reached"]
     missed = ["0.55", "1.00, 1.00, chance 0.33", "**not reached**"]
     assert found["identified, unseen recordings"] == missed
