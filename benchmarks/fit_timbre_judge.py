@@ -4,7 +4,8 @@
     python benchmarks/fit_timbre_judge.py --data runs/sounds --steps 6000 \\
         --font TimGM6mb.sf2 --font OPL-3_FM_128M.sf2
 
-Fitted on renditions of other seeds than any generator's. Each sound plays two passages, which
+(How the one that comes with timbrel was made: docs/decisions/0030-timbre-judge.md.) Fitted on
+renditions of other seeds than any generator's. Each sound plays two passages, which
 must be told from those of all other sounds of a step; sounds that play the same notes are drawn
 together. Asked of fonts that no judge and no generator was trained on: is the same preset 17
 semitones away nearer than every other preset playing the very same notes? Without --steps the
@@ -33,31 +34,10 @@ RATE = 44_100
 HALF = 9  # semitones around the centre of a score
 SECONDS = 5.0
 # Presets of distinct character, and the two registers of the triplets.
-JUDGED: tuple[int, ...] = (
-    0,
-    4,
-    6,
-    9,
-    11,
-    16,
-    19,
-    21,
-    24,
-    25,
-    27,
-    32,
-    40,
-    42,
-    46,
-    48,
-    52,
-    56,
-    60,
-    61,
-    65,
-    68,
-)
-JUDGED = (*JUDGED, 71, 73, 75, 80, 81, 88, 104, 105)
+JUDGED = (
+    0, 4, 6, 9, 11, 16, 19, 21, 24, 25, 27, 32, 40, 42, 46, 48, 52, 56, 60, 61, 65, 68, 71, 73, 75,
+    80, 81, 88, 104, 105,
+)  # fmt: skip
 JUDGED_REGISTERS = (52, 69)
 SCORES = 20  # in a step, each played by all sounds that have it
 TEMPERATURE = 0.07

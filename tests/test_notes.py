@@ -251,6 +251,9 @@ def test_notes_that_are_never_ended_sound_until_their_track_falls_silent(tmp_pat
     # alone, it sounds to the end of the track
     end = [(480, b"\xff\x2f\x00")]
     assert read(tmp_path, midi([[(0, on), *end]])).offset == pytest.approx([0.5])
+    # a track of its own keeps the program
+    program = [(0, b"\xc0\x28"), (0, on)]
+    assert read(tmp_path, midi([[*program, *end]])).tracks[-1].program == 40
     # all notes off ends C4, and D5 on another channel, a drum, goes on
     drum, silence = b"\x99\x26\x50", b"\xb0\x7b\x00"
     notes = read(tmp_path, midi([[(0, on), (0, drum), (480, silence), (480, off)]]))
@@ -259,6 +262,16 @@ def test_notes_that_are_never_ended_sound_until_their_track_falls_silent(tmp_pat
         (60, pytest.approx(0.5)),
     ]
     assert notes.drums().pitch.tolist() == [38]
+
+
+def test_a_note_off_leaves_no_note_of_its_pitch_droning(tmp_path: Path) -> None:
+    on, off, silence = b"\x90\x3c\x50", b"\x80\x3c\x00", b"\xb0\x7b\x00"
+    later = (9600, b"\xb0\x07\x40")
+    struck_again = read(tmp_path, midi([[(0, on), (480, on), (480, off), later]]))
+    np.testing.assert_allclose(struck_again.onset, [0, 0.5])
+    np.testing.assert_allclose(struck_again.offset, [1.0, 1.0])
+    silenced = read(tmp_path, midi([[(0, on), (480, silence), (480, on), (480, off), later]]))
+    assert silenced.offset.max() == pytest.approx(1.5)
 
 
 def test_no_note_of_a_file_is_lost(tmp_path: Path, rng: np.random.Generator) -> None:

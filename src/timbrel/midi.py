@@ -161,7 +161,8 @@ def _write_whole(path: Path, data: bytes) -> None:
 def _from_score(score: Any, events: list[list[Event]]) -> Notes:
     """A symusic score in ticks -> notes in seconds, pedal folded in.
 
-    Notes that are never ended, which symusic leaves out, are a track of their own for each channel.
+    Notes that nothing ends, which symusic leaves out, are a track of their own for each channel
+    and program.
     """
     clock, pedals = _Clock(score), Pedals(events)
     tracks, columns = [], []
@@ -183,12 +184,13 @@ def _from_score(score: Any, events: list[list[Event]]) -> Notes:
                 np.full(len(begin), index),
             )
         )
-    left_out = np.array([note for track in events for note in unended(track)], int).reshape(-1, 5)
-    for channel in np.unique(left_out[:, 2]):
-        begin, end, _, pitch, velocity = left_out[left_out[:, 2] == channel].T
+    left_out = np.array([note for track in events for note in unended(track)], int).reshape(-1, 6)
+    for channel, program in np.unique(left_out[:, 2:4], axis=0):
+        own = (left_out[:, 2:4] == (channel, program)).all(1)
+        begin, end, _, _, pitch, velocity = left_out[own].T
         number = np.full(len(begin), len(tracks))
         columns.append((clock.seconds(begin), clock.seconds(end), pitch, velocity, number))
-        tracks.append(Track(drums=bool(channel == DRUMS)))
+        tracks.append(Track(program=int(program), drums=bool(channel == DRUMS)))
     if not columns:
         return Notes.empty()
     onset, offset, pitch, velocity, number = (

@@ -25,27 +25,33 @@ def read_tracks(data: bytes) -> list[list[Event]]:
     return tracks
 
 
-def unended(track: list[Event]) -> Iterator[tuple[int, int, int, int, int]]:
-    """Notes that no note-off ends: (begin, end, channel, pitch, velocity).
+def unended(track: list[Event]) -> Iterator[tuple[int, int, int, int, int, int]]:
+    """Notes that no note-off of their own ends: (begin, end, channel, program, pitch, velocity).
 
-    They end where the track falls silent: at "all sound off" or "all notes off", else at its
-    end. Of two notes of one pitch a note-off ends the one that began first.
+    They end at the next note-off of their pitch, which of two notes is that of the one that
+    began first; at "all sound off" or "all notes off"; else where the track ends.
     """
-    sounding: dict[tuple[int, int], list[list[int]]] = {}  # [begin, end, velocity]
+    sounding: dict[tuple[int, int], list[list[int]]] = {}  # [begin, end, program, velocity]
+    programs: dict[int, int] = {}
     last = max((event[0] for event in track), default=0)
     for tick, kind, channel, first, second in track:
         if kind == NOTE_ON and second > 0:
-            sounding.setdefault((channel, first), []).append([tick, last, second])
+            note = [tick, last, programs.get(channel, 0), second]
+            sounding.setdefault((channel, first), []).append(note)
         elif kind in (NOTE_ON, NOTE_OFF) and sounding.get((channel, first)):
             sounding[channel, first].pop(0)
+            for note in sounding[channel, first]:
+                note[1] = min(note[1], tick)
+        elif kind == PROGRAM:
+            programs[channel] = first
         elif kind == CONTROL and first in SILENCE:
             for (other, _), held in sounding.items():
                 for note in held if other == channel else ():
                     note[1] = min(note[1], tick)
     for (channel, pitch), held in sounding.items():
-        for begin, end, velocity in held:
+        for begin, end, program, velocity in held:
             if end > begin:
-                yield begin, end, channel, pitch, velocity
+                yield begin, end, channel, program, pitch, velocity
 
 
 def _track(data: bytes) -> Iterator[Event]:

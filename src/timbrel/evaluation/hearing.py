@@ -103,6 +103,8 @@ class Memory:
         if not path.is_file():
             return None
         with np.load(path) as data:
+            if "judged" not in data:
+                return None  # heard by earlier judges
             onset, offset, pitch, velocity = (
                 data[key] for key in ("onset", "offset", "pitch", "velocity")
             )

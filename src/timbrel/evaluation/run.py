@@ -253,7 +253,8 @@ def claim(folder: Path, settings: Mapping[str, Any]) -> None:
     if path.is_file():
         if path.read_text() != text:
             raise InputError(
-                f"{folder} holds an evaluation with other settings; give another folder for -o"
+                f"{folder} holds an evaluation with other settings, or by the judges of another "
+                "version of timbrel; give another folder for -o"
             )
     elif any(path.name != f"{SETTINGS}.tmp" for path in folder.iterdir()):  # left by a kill
         raise InputError(f"{folder} holds something else; give an empty or new folder for -o")
