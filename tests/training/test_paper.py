@@ -255,7 +255,7 @@ def test_an_adversary_that_is_not_finite_stops_the_run_and_spoils_nothing(
 
     monkeypatch.setattr(Objective, "codes", damaged)
     monkeypatch.setattr(Run, "due", lambda self: True)
-    training = replace(QUICK, stage_one=0.0, adversary_delay=0.0)
+    training = replace(QUICK, stage_one=0.0, freeze_timbre=False, adversary_delay=0.0)
     with pytest.raises(
         TrainingError, match=r"adversary/error_over_chance is not finite.*bad-batch"
     ):

@@ -235,7 +235,7 @@ def check_parts(config: ModelConfig, training: ModelTraining, start_from: Networ
     if training.freeze_timbre and not training.stage_one and not begun:
         raise TrainingError(
             "the timbre encoder would never learn: it is frozen after stage 1, and there is no "
-            "stage 1; give stage one a share, or do not freeze"
+            "stage 1; give --stage-one a share, or --no-freeze-timbre"
         )
     if training.adversary and config.structure.source == "notes":
         raise TrainingError(
