@@ -355,6 +355,7 @@ def test_a_killed_listener_run_ends_with_the_same_weights(
     with pytest.raises(Killed):
         train(tmp_path / "cut", on_step=kill_at(2))
     assert same(train(tmp_path / "cut"), whole)
+    assert same(train(tmp_path / "ahead", workers=1), whole)  # whoever draws the lessons
     saved = load_listener(tmp_path / "cut" / "listener", RATE, 1024)  # in half precision
     for one, other in zip(saved.parameters(), whole.parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)

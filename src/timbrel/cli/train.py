@@ -29,6 +29,14 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda.")]
 Precision = Annotated[
     str, typer.Option(help="fp32, or bf16: faster on GPUs and on processors that have it.")
 ]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        help="Processes that draw ahead what a step is made of. Default: 0; beside a GPU all cores "
+        "but two, at most 16.",
+    ),
+]
 From = Annotated[Path | None, typer.Option("--from", help="Start from the weights in this folder.")]
 
 
@@ -144,7 +152,9 @@ def listener(
     minutes: Minutes = None,
     batch: Annotated[int, typer.Option(min=1, help="Excerpts per step and process.")] = 8,
     only: Annotated[str, typer.Option(help="notes or drums: that part alone learns.")] = "",
+    rate: Annotated[float, typer.Option(help="Learning rate.")] = 2e-3,
     precision: Precision = "fp32",
+    workers: Workers = None,
     seed: Seed = 0,
     device: Device = "auto",
     start_from: Annotated[
@@ -179,10 +189,11 @@ def listener(
         codec.rate,
         codec.hop,
         small(drums or known),
-        ListenerTraining(batch, seed=seed, precision=precision, only=only),
+        ListenerTraining(batch, peak_rate=rate, seed=seed, precision=precision, only=only),
         Budget(steps, minutes),
         pick_device(device),
         start_from=begun,
+        workers=workers,
     )
     print(f"{output / 'listener'}: listener saved")
 
@@ -230,14 +241,7 @@ def model(
         str | None,
         typer.Option(help="fp32, or bf16: faster on GPUs and on processors that have it."),
     ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            help="Processes that draw items ahead. Default: 0; beside a GPU all cores but two, "
-            "at most 16.",
-        ),
-    ] = None,
+    workers: Workers = None,
     trust: Trust = False,
     seed: Annotated[int | None, typer.Option(help="Of all draws.")] = None,
     device: Device = "auto",

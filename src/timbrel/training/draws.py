@@ -7,8 +7,9 @@ What travels are named tuples, which PyTorch's loader knows how to pin.
 import itertools
 import os
 import signal
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -21,6 +22,7 @@ from timbrel.training.equaliser import Curves, Equaliser
 from timbrel.training.run import generator
 
 AHEAD = 3  # draws in work or waiting, for each process
+D = TypeVar("D")
 
 
 class Draw(NamedTuple):
@@ -48,34 +50,25 @@ class Draw(NamedTuple):
         return torch.Generator(device=device).manual_seed(self.seed)
 
 
-class Draws(Dataset[Draw | TimbrelError]):
-    """Draws by number; an error is given like one, since processes would hide what it says.
+class Numbered(Dataset[D | TimbrelError], ABC, Generic[D]):
+    """Draws by number; an error is given like one, since processes would hide what it says."""
 
-    Args:
-        pairs: of which items are drawn.
-        size: items of a draw.
-        rank: of the process that trains on them.
-        purpose: keeps draws of different trainings apart.
-        equaliser: whose curves are drawn with the items.
-    """
+    @abstractmethod
+    def draw(self, number: int) -> D:
+        """The draw of a number.
 
-    def __init__(
-        self, pairs: Pairs, size: int, rank: int, purpose: int, equaliser: Equaliser | None = None
-    ) -> None:
-        self.pairs, self.size, self.rank = pairs, size, rank
-        self.purpose, self.equaliser = purpose, equaliser
+        Raises:
+            TimbrelError: an item cannot be read.
+        """
 
-    def __getitem__(self, number: int) -> Draw | TimbrelError:
-        """The draw of a number."""
-        rng = generator(self.pairs.seed, number, self.rank, self.purpose)
+    def __getitem__(self, number: int) -> D | TimbrelError:
+        """The draw of a number, or why there is none."""
         try:
-            items = self.pairs.draw(self.size, rng)
+            return self.draw(number)
         except TimbrelError as error:
             return error
-        curves = self.equaliser.draw(self.size, rng) if self.equaliser is not None else None
-        return Draw(items, curves, int(rng.integers(2**62)))
 
-    def since(self, first: int, workers: int = 0, pinned: bool = False) -> Iterator[Draw]:
+    def since(self, first: int, workers: int = 0, pinned: bool = False) -> Iterator[D]:
         """Draws in the order of their numbers, without end.
 
         Args:
@@ -104,6 +97,31 @@ class Draws(Dataset[Draw | TimbrelError]):
             if "DataLoader worker" in str(error):
                 raise DataError(KILLED) from error
             raise
+
+
+class Draws(Numbered[Draw]):
+    """What the steps of a model are made of.
+
+    Args:
+        pairs: of which items are drawn.
+        size: items of a draw.
+        rank: of the process that trains on them.
+        purpose: keeps draws of different trainings apart.
+        equaliser: whose curves are drawn with the items.
+    """
+
+    def __init__(
+        self, pairs: Pairs, size: int, rank: int, purpose: int, equaliser: Equaliser | None = None
+    ) -> None:
+        self.pairs, self.size, self.rank = pairs, size, rank
+        self.purpose, self.equaliser = purpose, equaliser
+
+    def draw(self, number: int) -> Draw:
+        """See `Numbered`."""
+        rng = generator(self.pairs.seed, number, self.rank, self.purpose)
+        items = self.pairs.draw(self.size, rng)
+        curves = self.equaliser.draw(self.size, rng) if self.equaliser is not None else None
+        return Draw(items, curves, int(rng.integers(2**62)))
 
 
 def workers_for(device: torch.device) -> int:

@@ -3,19 +3,22 @@
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from scipy.signal import sosfilt
 from torch import Tensor
 
-from timbrel.conditions.drums import DrumListener, drum_loss
+from timbrel.conditions.drums import drum_loss
 from timbrel.conditions.listener import ADDED, Listener, ListenerConfig, listener_loss
+from timbrel.data.batch import Entries
 from timbrel.data.store import Store
 from timbrel.errors import DataError, InputError, TrainingError
 from timbrel.roll import roll
 from timbrel.serialize import save_listener
 from timbrel.training.course import Course, Descent
+from timbrel.training.draws import Numbered, workers_for
 from timbrel.training.optimiser import Optimiser
 from timbrel.training.run import Budget, Run, generator, restore
 
@@ -41,7 +44,7 @@ class ListenerTraining:
 
 
 class Passages:
-    """Audio with its roll, a pure function of (seed, step, rank).
+    """Excerpts of audio, augmented, with the rolls of what they play.
 
     Args:
         store: renditions.
@@ -58,20 +61,22 @@ class Passages:
     ) -> None:
         self.store, self.hop, self.training = store, hop, training
         self.samples = training.frames * hop
-        self.items = [
-            i
-            for i, item in enumerate(store.items)
-            if item.drums == drums and item.length > self.samples
-        ]
-        if not self.items:
+        self.items = np.array(
+            [
+                i
+                for i, item in enumerate(store.items)
+                if item.drums == drums and item.length > self.samples
+            ]
+        )
+        if not len(self.items):
             kind = "item of drums" if drums else "pitched item"
             raise DataError(f"{store.path} holds no {kind} of {training.frames} frames")
 
-    def batch(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    def batch(self, rng: np.random.Generator) -> tuple[Tensor, Entries]:
         """Audio (batch, samples) and rolls (batch, 3, 128, frames)."""
         rows = [self._excerpt(rng) for _ in range(self.training.batch)]
         audio, rolls = zip(*rows, strict=True)
-        return torch.from_numpy(np.stack(audio)), torch.from_numpy(np.stack(rolls))
+        return torch.from_numpy(np.stack(audio)), Entries.of(rolls)
 
     def _excerpt(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         audio, rolled = self._rendition(rng)
@@ -104,55 +109,71 @@ class Passages:
         return tilted
 
 
-class Sounds:
-    """What a listener learns from, and how wrong it is.
+class Lesson(NamedTuple):
+    """What a step of a listener is made of.
 
-    Args:
-        store: renditions.
-        listener: to be trained.
-        training: hyper-parameters.
-
-    Raises:
-        DataError: nothing to hear in the store.
+    Attributes:
+        audio: (batch, samples), pitched instruments.
+        rolls: (batch, 3, 128, frames), what they play.
+        struck: (batch, samples), drums; None where they are not to be learned.
+        strokes: their rolls.
+        louder: (batch, 1), how much louder instruments are where both are heard together.
     """
 
-    def __init__(self, store: Store, listener: Listener, training: ListenerTraining) -> None:
-        self.listener, self.training = listener, training
-        if training.only == "drums" and listener.drums is None:
-            raise DataError(f"{store.path} holds no drums, so there is nothing to learn of them")
-        self.pitched = Passages(store, listener.hop, training)
-        self.kits = None
-        if listener.drums is not None and training.only != "notes":
-            self.kits = Passages(store, listener.hop, training, drums=True)
+    audio: Tensor
+    rolls: Entries
+    struck: Tensor | None = None
+    strokes: Entries | None = None
+    louder: Tensor | None = None
 
-    @property
-    def drums(self) -> DrumListener:
-        """The part that hears drums."""
-        assert self.listener.drums is not None
-        return self.listener.drums
 
-    def loss(self, rng: np.random.Generator, device: torch.device) -> Tensor:
-        """Of a batch; if drums are to be heard, as many of drums, and of both together."""
-        low = self.training.precision == "bf16"
-        audio, rolls = (part.to(device) for part in self.pitched.batch(rng))
-        loss = torch.zeros((), device=device)
-        if self.training.only != "drums":
-            spectra = self.listener.features(audio)
-            with torch.autocast(device.type, torch.bfloat16, enabled=low):
-                logits = self.listener(spectra)
-            loss = loss + listener_loss(logits.float(), rolls)
-        if self.kits is not None:
-            struck, strokes = (part.to(device) for part in self.kits.batch(rng))
-            # a melody with drums is no kit: it is heard as its notes
-            louder = 10 ** (rng.uniform(-6, 6, (len(audio), 1)) / 20)
-            mixed = torch.from_numpy(louder.astype(np.float32)).to(device) * audio + struck
-            features = self.drums.features(torch.cat([audio, struck, mixed]))
-            with torch.autocast(device.type, torch.bfloat16, enabled=low):
-                heard, kit = self.drums(features)
-            drums = torch.arange(len(heard), device=device) // len(audio) == 1
-            written = torch.cat([rolls, strokes, strokes])
-            loss = loss + drum_loss(heard.float(), kit.float(), written, drums)
+class Lessons(Numbered[Lesson]):
+    """What the steps of a listener are made of: a pure function of (seed, number, rank).
+
+    Args:
+        pitched: excerpts of instruments.
+        kits: of drums, where they are to be learned.
+        rank: of the process that trains on them.
+    """
+
+    def __init__(self, pitched: Passages, kits: Passages | None, rank: int) -> None:
+        self.pitched, self.kits, self.rank = pitched, kits, rank
+
+    def draw(self, number: int) -> Lesson:
+        """See `Numbered`."""
+        rng = generator(self.pitched.training.seed, number, self.rank, purpose=4)
+        audio, rolls = self.pitched.batch(rng)
+        if self.kits is None:
+            return Lesson(audio, rolls)
+        struck, strokes = self.kits.batch(rng)
+        louder = 10 ** (rng.uniform(-6, 6, (len(audio), 1)) / 20)
+        return Lesson(audio, rolls, struck, strokes, torch.from_numpy(louder.astype(np.float32)))
+
+
+def lesson_loss(
+    listener: Listener, lesson: Lesson, training: ListenerTraining, device: torch.device
+) -> Tensor:
+    """How wrong a listener is of a lesson's instruments, its drums, and both together."""
+    low = training.precision == "bf16"
+    audio, rolls = lesson.audio.to(device, non_blocking=True), lesson.rolls.to(device)
+    loss = torch.zeros((), device=device)
+    if training.only != "drums":
+        spectra = listener.features(audio)
+        with torch.autocast(device.type, torch.bfloat16, enabled=low):
+            logits = listener(spectra)
+        loss = loss + listener_loss(logits.float(), rolls)
+    if lesson.struck is None or lesson.strokes is None or lesson.louder is None:
         return loss
+    assert listener.drums is not None
+    struck, strokes = lesson.struck.to(device), lesson.strokes.to(device)
+    # a melody with drums is no kit: it is heard as its notes
+    mixed = lesson.louder.to(device) * audio + struck
+    features = listener.drums.features(torch.cat([audio, struck, mixed]))
+    with torch.autocast(device.type, torch.bfloat16, enabled=low):
+        heard, kit = listener.drums(features)
+    drums = torch.arange(len(heard), device=device) // len(audio) == 1
+    written = torch.cat([rolls, strokes, strokes])
+    return loss + drum_loss(heard.float(), kit.float(), written, drums)
 
 
 def unlearnable(run: Run, name: str, step: int) -> TrainingError:
@@ -191,6 +212,7 @@ def train_listener(
     device: torch.device,
     on_step: Callable[[int, float], None] | None = None,
     start_from: Listener | None = None,
+    workers: int | None = None,
 ) -> Listener:
     """Train a listener; resumes the run in `folder` if there is one.
 
@@ -205,6 +227,7 @@ def train_listener(
         device: where to compute.
         on_step: called after each step with the step and the share of the budget used.
         start_from: weights to start a new run from; it may lack the parts in `ADDED`.
+        workers: processes that draw excerpts ahead; None: as fits the device.
 
     Returns:
         The listener with its averaged weights, also saved in `folder/listener`.
@@ -216,7 +239,11 @@ def train_listener(
     """
     torch.manual_seed(training.seed)
     listener = Listener(rate, hop, config).to(device)
-    sounds = Sounds(store, listener, training)
+    if training.only == "drums" and listener.drums is None:
+        raise DataError(f"{store.path} holds no drums, so there is nothing to learn of them")
+    pitched, kits = Passages(store, hop, training), None
+    if listener.drums is not None and training.only != "notes":
+        kits = Passages(store, hop, training, drums=True)
     settings = {"kind": "listener", "listener": asdict(config), "training": asdict(training)}
     with Run(folder, settings) as run:
         state = run.latest()
@@ -232,6 +259,11 @@ def train_listener(
         course = Course(run, budget, state)
         if state is not None:
             descent.load_state_dict(state)
+        upcoming = Lessons(pitched, kits, run.ranks.rank).since(
+            course.step,
+            workers_for(device) if workers is None else workers,
+            pinned=device.type == "cuda",
+        )
 
         def save() -> None:
             weights = {"listener": listener.state_dict()}
@@ -239,8 +271,7 @@ def train_listener(
 
         while course.goes_on():
             step = course.step
-            rng = generator(training.seed, step, run.ranks.rank, purpose=4)
-            loss = sounds.loss(rng, device)
+            loss = lesson_loss(listener, next(upcoming), training, device)
             if not torch.isfinite(loss):
                 raise unlearnable(run, "loss", step)
             loss.backward()
