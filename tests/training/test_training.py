@@ -4,6 +4,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -37,6 +38,7 @@ from timbrel.training.objective import Objective
 from timbrel.training.recipe import read_recipe
 from timbrel.training.run import Budget, Run, torch_generator
 from timbrel.training.settings import ModelTraining
+from timbrel.training.validation import Validation
 
 CPU = torch.device("cpu")
 QUICK_CODEC = CodecTraining(
@@ -359,6 +361,31 @@ def test_a_killed_listener_run_ends_with_the_same_weights(
     saved = load_listener(tmp_path / "cut" / "listener", RATE, 1024)  # in half precision
     for one, other in zip(saved.parameters(), whole.parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+
+
+def test_what_is_done_between_steps_is_of_the_minutes_too(
+    small_store: Store, tiny_codec: SpectralCodec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, steps = [0.0], []
+
+    def wait(seconds: float) -> None:
+        now[0] += seconds
+
+    clock = SimpleNamespace(monotonic=lambda: now[0])
+    monkeypatch.setattr("timbrel.training.course.time", clock)
+    monkeypatch.setattr(Validation, "look", lambda *_: wait(10.0))
+
+    def on_step(step: int, progress: float) -> None:
+        steps.append((step, progress))
+        wait(1.0)
+
+    training = replace(QUICK_MODEL, validate_every=10)
+    arguments = (small_store, None, tiny_codec, tmp_path, tiny_model(), training)
+    train_model(*arguments, Budget(minutes=1), CPU, on_step=on_step)
+    # a look takes as long as ten steps: the learning rate has fallen all the same when time is over
+    assert 15 <= len(steps) <= 30
+    assert steps[-1][1] >= 0.8
+    assert now[0] <= 70
 
 
 def test_the_pace_and_the_time_that_is_left_are_shown(

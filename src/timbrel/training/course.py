@@ -27,7 +27,7 @@ class Course:
 
     Attributes:
         step: steps that are done.
-        seconds: that they took, without pauses.
+        seconds: that they took, with all that was done between them.
         progress: share of the budget that is used, in [0, 1].
         reached: the largest share that was ever used: a run that is made longer learns at its full
             rate again, but does not go back to an earlier stage.
@@ -60,10 +60,6 @@ class Course:
     def passed(self, *shares: float) -> bool:
         """Whether the last step took the run past one of these shares of its budget."""
         return any(self._before < share <= self.progress for share in shares)
-
-    def resume(self) -> None:
-        """End a pause: what was done since the last step was no training."""
-        self._clock = time.monotonic()
 
     def state_dict(self) -> dict[str, Any]:
         """For a checkpoint."""

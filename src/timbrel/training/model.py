@@ -193,7 +193,6 @@ def train_model(
             if course.step % training.validate_every == 0 or course.passed(0.1, 0.25):
                 watch.settle()
                 validation.look(run, course.step, averaged(network, descent.ema), stage)
-                course.resume()
             if on_step is not None:
                 on_step(course.step, course.progress)
             if run.due():

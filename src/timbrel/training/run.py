@@ -247,7 +247,7 @@ class Run:
         Args:
             step: steps done.
             stage: of training.
-            seconds: of training so far, validation left out.
+            seconds: of training so far, looks at held-out items included.
             progress: share of the budget.
         """
         means = {n: float(torch.stack(v).nanmean()) for n, v in self._gathered.items()}
