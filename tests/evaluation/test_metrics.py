@@ -154,6 +154,33 @@ def test_a_paired_difference_sees_what_spread_between_cases_hides() -> None:
     assert p > 0.05
 
 
+def test_cases_of_the_same_sounds_prove_no_more_than_one_of_them() -> None:
+    rng = np.random.default_rng(3)
+    truth = rng.uniform(0.2, 1, 12)
+    mine = truth * rng.uniform(0.7, 1.1, 12)
+    groups = [f"sound {k}" for k in range(12)] * 7  # asked for at seven levels
+    for once, often in (
+        (mean_interval(mine), mean_interval(np.tile(mine, 7), groups)),
+        (ratio_interval(mine, truth), ratio_interval(np.tile(mine, 7), np.tile(truth, 7), groups)),
+        (
+            paired_difference(truth, mine),
+            paired_difference(np.tile(truth, 7), np.tile(mine, 7), groups),
+        ),
+    ):
+        assert often == pytest.approx(once)
+    # taken for independent, the same numbers seem far surer
+    alone = mean_interval(np.tile(mine, 7))
+    assert alone[2] - alone[1] < 0.6 * (mean_interval(mine)[2] - mean_interval(mine)[1])
+
+
+def test_a_group_weighs_as_much_as_it_has_cases_and_gaps_leave_it() -> None:
+    values = [1.0, 1.0, 1.0, 3.0, math.nan]
+    mean, low, high = mean_interval(values, ["a", "a", "a", "b", "c"])
+    assert (mean, low, high) == (1.5, 1.0, 3.0)
+    p = paired_difference([0.0] * 8, [0.1] * 8, ["a"] * 4 + ["b"] * 4)[3]
+    assert p == pytest.approx(2 / 2**2)  # two sounds, however often they are asked for
+
+
 def test_few_cases_prove_nothing_even_if_all_agree() -> None:
     for count in (1, 3, 5, 6, 9):
         rising = [0.1 * k for k in range(1, count + 1)]

@@ -101,7 +101,9 @@ def against_first(records: Sequence[Record], names: Sequence[str]) -> list[str]:
                 [[part[case].scores[score] for case in common] for part in (before, after)]
                 for score in COMPARED
             ]
-            cells = [name, door, *(difference(*pair) for pair in scores), str(len(common))]
+            groups = [before[case].sounds for case in common]
+            found = (difference(old, new, groups) for old, new in scores)
+            cells = [name, door, *found, str(len(common))]
             lines.append("| " + " | ".join(cells) + " |")
     if not lines:
         return []

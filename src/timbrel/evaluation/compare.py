@@ -10,7 +10,7 @@ from typing import Any
 from timbrel.errors import InputError
 from timbrel.evaluation.run import SETTINGS, Record, read_records
 from timbrel.evaluation.scores import SCORE_NAMES
-from timbrel.evaluation.statistics import paired_difference
+from timbrel.evaluation.statistics import Groups, paired_difference
 from timbrel.evaluation.systems import REFERENCES
 from timbrel.evaluation.tables import SHORT, number, systems_of
 
@@ -67,9 +67,10 @@ class Comparison:
 def comparison(folders: Sequence[Path]) -> Comparison:
     """All that was judged against the first, on the cases that both have.
 
-    Differences are (other - first), with their 95 % interval by a paired bootstrap; bold
-    where chance would give that sign with p < 0.05. A verdict counts a difference only if
-    chance would give any as large with p < 0.05, as many columns as there are (Holm, 1979).
+    Differences are (other - first), with their 95 % interval by a paired bootstrap that draws
+    cases of the same sounds together; bold where chance would give that sign with p < 0.05. A
+    verdict counts a difference only if chance would give any as large with p < 0.05, as many
+    columns as there are (Holm, 1979).
 
     Raises:
         InputError: less than two judged systems, a folder without a report, reports of other
@@ -94,10 +95,11 @@ def comparison(folders: Sequence[Path]) -> Comparison:
                 "protocol, with the same fonts"
             )
         cells, found = [], {}
+        groups = [first[c].sounds for c in common]
         for column, _ in columns:
             before, after = ([part[c].scores[column] for c in common] for part in (first, other))
-            cells.append(difference(before, after))
-            mean, _, _, p = paired_difference(before, after)
+            cells.append(difference(before, after, groups))
+            mean, _, _, p = paired_difference(before, after, groups)
             found[column] = (-mean if column in LESS_IS_BETTER else mean, p)
         lines.append(_line(f"{other_name} - {name}", cells, len(common)))
         certain = beyond_chance({column: p for column, (_, p) in found.items()})
@@ -123,9 +125,9 @@ def beyond_chance(chances: Mapping[str, float]) -> set[str]:
     return passed
 
 
-def difference(before: Sequence[float], after: Sequence[float]) -> str:
-    """The table's cell of (after - before) on the same cases."""
-    mean, low, high, p = paired_difference(before, after)
+def difference(before: Sequence[float], after: Sequence[float], groups: Groups = None) -> str:
+    """The table's cell of (after - before) on the same cases, see `paired_difference`."""
+    mean, low, high, p = paired_difference(before, after, groups)
     if not math.isfinite(mean):
         return "-"
     mark = "**" if p < SIGNIFICANT else ""

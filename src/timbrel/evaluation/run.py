@@ -56,6 +56,12 @@ class Record:
     heard: str = ""  # name in the folder's memory of what was heard in it, "" if it failed
     example: str = ""  # and in the case's example
 
+    @property
+    def sounds(self) -> tuple[str, ...]:
+        """What is asked of whom: cases at several levels that share it are not independent."""
+        known = [str(self.facts[name]) for name in ("target", "source") if name in self.facts]
+        return tuple(known) if known else (self.case,)
+
     def to_json(self) -> str:
         """One line; NaN as null."""
         values = asdict(self)

@@ -131,9 +131,10 @@ def _row(
     own = [identified([mine[k] for k in part], heard) for part in parts]
     ranks = [_found([mine[k] for k in part], [sources[k] for k in part], heard) for part in parts]
     distances, songs = _frechet(mine, truth, embedded)
-    values = {name: mean_interval([r.scores[name] for r in mine]) for name in SCORE_NAMES}
+    groups = [r.sounds for r in mine]
+    values = {name: mean_interval([r.scores[name] for r in mine], groups) for name in SCORE_NAMES}
     values |= {
-        "relative": ratio_interval([r.scores["note_f1"] for r in mine], right),
+        "relative": ratio_interval([r.scores["note_f1"] for r in mine], right, groups),
         "found": mean_interval([rank for part in ranks for rank in part]),
         "identified": _alone(float(np.mean(own))),
         "song_frechet": mean_interval(songs),
