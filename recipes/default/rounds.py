@@ -172,9 +172,11 @@ def rounds(stores: Stores, settings: dict[str, Any], out: Path, until: float) ->
         words += [word for store in known for word in arguments(data=store)]
         words += arguments(minutes=round((before + left) / 60, 3))
 
-        def enough(known: list[Path] = known, start: float = start) -> bool:
-            left = until - time.monotonic()
-            return left < 0 or (left > WORTH * start and len(stores.ready) > len(known))
+        def enough(known: list[Path] = known, start: float = start, begun: float = begun) -> bool:
+            now = time.monotonic()
+            more = len(stores.ready) > len(known)
+            # a round learns before it ends for more data: stores may come one by one
+            return now > until or (more and until - now > WORTH * start and now - begun > 2 * start)
 
         if code := train(words, enough):
             sys.exit(code)  # it has said why
