@@ -4,8 +4,8 @@
     python benchmarks/fit_timbre_judge.py --data runs/sounds --steps 6000 \\
         --font TimGM6mb.sf2 --font OPL-3_FM_128M.sf2
 
-(How the one that comes with timbrel was made: docs/decisions/0030-timbre-judge.md.) Fitted on
-renditions of other seeds than any generator's. Each sound plays two passages, which
+(How the one that comes with timbrel was made: docs/decisions/0030-timbre-judge.md.) To be fitted
+on renditions of other seeds than any generator's. Each sound plays two passages, which
 must be told from those of all other sounds of a step; sounds that play the same notes are drawn
 together. Asked of fonts that no judge and no generator was trained on: is the same preset 17
 semitones away nearer than every other preset playing the very same notes? Without --steps the
