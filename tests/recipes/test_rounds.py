@@ -1,10 +1,13 @@
 """Training in rounds: each on what was rendered while the one before learned."""
 
+import importlib
 import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -117,6 +120,31 @@ def test_stores_that_arrive_join_too(
     assert trained == [1, 2]
     assert "bare has no latents" in said
     assert "trained on 2 stores at last" in lines[-1]
+
+
+def test_a_round_learns_before_it_ends_for_stores_that_come_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(ROOT / "recipes/default")
+    module = importlib.import_module("rounds")
+    now, lengths, stores = [0.0], [], SimpleNamespace(ready=[Path("0")])
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(module, "trained", lambda _folder: sum(lengths))
+
+    def train(words: list[str], enough: Callable[[], bool]) -> int:
+        begun = now[0]
+        while not enough():
+            now[0] += 1
+            if now[0] % 5 == 0 and len(stores.ready) < 10:  # one every five seconds
+                stores.ready.append(Path(f"{now[0]}"))
+        lengths.append(now[0] - begun - 15)  # it takes so long to begin
+        return 0
+
+    monkeypatch.setattr(module, "train", train)
+    assert module.rounds(stores, {}, tmp_path, until=600.0) == 10
+    assert len(lengths) == 3  # not one for each store
+    assert all(length >= 15 for length in lengths)
+    assert now[0] == pytest.approx(600, abs=2)
 
 
 def test_what_is_no_configuration_is_refused_before_anything_is_made(tmp_path: Path) -> None:
