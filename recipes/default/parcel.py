@@ -138,7 +138,10 @@ def unpack(parcel: Path, out: Path) -> None:
     part.mkdir(parents=True, exist_ok=True)
     for shard, shape in enumerate(grid["shapes"]):
         packed = (parcel / f"latents-{shard}.bz2").read_bytes()
-        latents = unshrink(packed, tuple(shape), np.array(grid["zero"], np.float32))
+        try:
+            latents = unshrink(packed, tuple(shape), np.array(grid["zero"], np.float32))
+        except OSError as error:  # so the library says that it is no archive; of a disk, it is not
+            raise ValueError(f"{error}") from error
         save_npy(part / f"latents-{shard}.npy", latents)
         notes = f"notes-{shard}.npz"
         replace_file(part / notes, (parcel / notes).read_bytes())

@@ -69,7 +69,7 @@ def needed(there: frozenset[str]) -> dict[str, str]:
             asked = wanted.marker is None or wanted.marker.evaluate({"extra": ""})
             if asked and other not in found and other not in there:
                 waiting.append(other)
-    del found["timbrel"]  # comes with the checkout
+    found.pop("timbrel", None)  # comes with the checkout
     return dict(sorted(found.items()))
 
 

@@ -9,6 +9,7 @@ import torch
 
 from timbrel.ablation.study import Setting, read_study, run_study
 from timbrel.ablation.table import against_first, table
+from timbrel.data.lock import locked
 from timbrel.data.store import Store
 from timbrel.errors import DataError, InputError
 from timbrel.evaluation.run import Record
@@ -144,6 +145,38 @@ def test_a_folder_asks_one_question(
     monkeypatch.setattr("timbrel.ablation.study.find_fonts", lambda: [tmp_path / "new.sf2"])
     with pytest.raises(InputError, match=r"a study with fonts = \[.*\], not \['new\.sf2'\]"):
         run_study(study, setting, home, CPU)
+
+
+def test_two_processes_do_not_judge_in_one_folder(setting: Setting, tmp_path: Path) -> None:
+    study = read_study(write_study(tmp_path, "ours"))
+    (tmp_path / "out").mkdir()
+    with locked(tmp_path / "out"), pytest.raises(DataError, match="another process is writing"):
+        run_study(study, setting, tmp_path / "out", CPU)
+    assert not any((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("recipes = []", "it has no recipes"),
+        ('recipes = "ours"', "recipes is 'ours', no list"),
+        ('cases = "4"', "cases is '4', no int"),
+        ("cases = 0", "or no cases"),
+        ("training = 3", "training is 3, no dict"),
+        ("", "it does not say"),
+    ],
+)
+def test_a_file_that_is_no_study_is_refused_with_the_reason(
+    line: str, sentence: str, tmp_path: Path
+) -> None:
+    lines = {"recipes": 'recipes = ["ours"]', "cases": "cases = 1", "question": 'question = "?"'}
+    lines[line.split(" ")[0]] = line
+    if not line:
+        del lines["cases"]
+    path = tmp_path / "mine.toml"
+    path.write_text("\n".join([*lines.values(), 'protocol = "unseen"']))
+    with pytest.raises(InputError, match=f"mine.toml is not a study: .*{sentence}"):
+        read_study(str(path))
 
 
 def test_stores_that_cannot_be_used_are_refused_before_anything_is_made(

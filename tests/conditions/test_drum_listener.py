@@ -171,6 +171,8 @@ def test_a_listener_without_drums_or_of_another_size_is_named(tmp_path: Path) ->
         train(replace(SMALL, drums=0), only="drums")
     with pytest.raises(TrainingError, match=r"another size \(enter\.weight\)"):
         train(SMALL, start_from=Listener(RATE, HOP, replace(SMALL, width=8)))
+    with pytest.raises(TrainingError, match=r"drums alone are to be learned, .* give --from"):
+        train(SMALL, only="drums")
     with pytest.raises(DataError, match="no item of drums"):
         train(SMALL, kit_store(tmp_path / "tones", kits=0, tones=1))
 

@@ -108,11 +108,12 @@ def test_it_says_what_it_cannot_do(
         assert "Traceback" not in done.stderr
     assert not (tmp_path / "new").exists()
     parcel.pack([small_store.path], tmp_path / "parcels", tiny_codec, most=60)
-    (tmp_path / "parcels/0/grid.json").write_text("{}")
-    done = run("unpack", tmp_path / "parcels/0", "-o", tmp_path / "new")
-    assert done.returncode == 1
-    assert "parcels/0 is damaged" in done.stderr
-    assert not (tmp_path / "new").exists()
+    for name in ("latents-0.bz2", "grid.json"):
+        (tmp_path / "parcels/0" / name).write_text("{}")
+        done = run("unpack", tmp_path / "parcels/0", "-o", tmp_path / "new")
+        assert done.returncode == 1
+        assert "parcels/0 is damaged" in done.stderr
+        assert not (tmp_path / "new").exists()
 
 
 def test_a_pack_that_fails_leaves_nothing(

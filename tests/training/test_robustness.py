@@ -32,7 +32,7 @@ from timbrel.training.draws import Draw, Draws
 from timbrel.training.latents import attach_latents
 from timbrel.training.model import MOST_IDLE, check_start, train_model
 from timbrel.training.probe import ProbeSet, probe
-from timbrel.training.run import Budget, Ema, Run, settings_of
+from timbrel.training.run import Budget, Ema, Run, checkpoints_of, settings_of
 from timbrel.training.settings import ModelTraining
 
 CPU = torch.device("cpu")
@@ -41,10 +41,16 @@ CLOSER = RefinementConfig(layers=1, width=48, blocks=1, heads=2)
 
 
 def train(
-    store: Store, codec: SpectralCodec, folder: Path, steps: int = 4, **changes: object
+    store: Store,
+    codec: SpectralCodec,
+    folder: Path,
+    steps: int = 4,
+    start_from: Network | None = None,
+    **changes: object,
 ) -> Network:
     training = replace(QUICK, **changes)
-    return train_model(store, None, codec, folder, tiny(), training, Budget(steps=steps), CPU)
+    budget = Budget(steps=steps)
+    return train_model(store, None, codec, folder, tiny(), training, budget, CPU, start_from)
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_batch_and_the_checkpoint(
@@ -214,7 +220,12 @@ def test_one_part_alone_can_learn(
     with pytest.raises(
         TrainingError, match=r"only is 'detail'.* it has timbre_encoder, .*denoiser"
     ):
-        train(small_store, tiny_codec, tmp_path / "third", only="detail")
+        train(small_store, tiny_codec, tmp_path / "third", start_from=first, only="detail")
+    with pytest.raises(TrainingError, match=r"'outline' alone is to learn, .* give --from"):
+        train(small_store, tiny_codec, tmp_path / "fourth", only="outline")
+    # a run that was begun goes on without being told again what it was begun from
+    train(small_store, tiny_codec, tmp_path / "fifth", 1, first, only="outline")
+    train(small_store, tiny_codec, tmp_path / "fifth", 2, only="outline")
 
 
 def test_a_closer_look_learns_without_the_denoiser_and_brings_the_guess_nearer(
@@ -629,8 +640,12 @@ def test_a_model_that_finds_no_room_is_said_alike(
 def test_a_part_that_no_loss_reaches_is_named(
     small_store: Store, tiny_codec: SpectralCodec, tmp_path: Path
 ) -> None:
+    first = train(small_store, tiny_codec, tmp_path / "first", steps=1)
     with pytest.raises(TrainingError, match="'denoiser', which alone should, has no part"):
-        train(small_store, tiny_codec, tmp_path, steps=MOST_IDLE, only="denoiser", flow=0.0)
+        train(
+            small_store, tiny_codec, tmp_path / "second", MOST_IDLE, first, only="denoiser",
+            flow=0.0,
+        )  # fmt: skip
 
 
 def test_a_draw_that_drops_what_alone_learns_does_not_end_a_training(
@@ -657,8 +672,34 @@ def test_a_run_is_neither_put_into_a_model_nor_trained_by_two(
         train(small_store, tiny_codec, tmp_path / "codec", steps=1)
     assert (tmp_path / "codec" / "config.json").read_bytes() == before
     with (
-        Run(tmp_path / "run", {}),
+        Run(tmp_path / "run", {"rate": 1}) as run,
         pytest.raises(DataError, match="another process is writing"),
-        Run(tmp_path / "run", {}),
+        Run(tmp_path / "run", {"rate": 2}),
     ):
         pass
+    run.save(1, {"step": 1})
+    with Run(tmp_path / "run", {"rate": 1}):  # the other one has left nothing
+        pass
+    refused = pytest.raises(TrainingError, match="a run with rate = 1, not 2")
+    with refused, Run(tmp_path / "run", {"rate": 2}):
+        pass
+    with Run(tmp_path / "run", {"rate": 1}):  # nor does it hold the folder
+        pass
+
+
+def test_damaged_checkpoints_do_not_push_out_good_ones(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Run(tmp_path, {}) as run:
+        run.save(1, {"step": 1})
+        run.save(9, {"step": 9})
+    (tmp_path / "checkpoints/step-000000009.pt").write_bytes(b"no checkpoint")
+    with Run(tmp_path, {}) as run:
+        state = run.latest()
+        assert state is not None
+        assert state["step"] == 1
+        run.save(2, {"step": 2})
+        assert [path.stem[-1] for path in checkpoints_of(tmp_path)] == ["1", "2"]
+    said = capsys.readouterr().out
+    assert "step-000000009.pt is damaged: it is left aside" in said
+    assert "weights_only" not in said  # no advice to load it unsafely

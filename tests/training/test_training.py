@@ -447,3 +447,30 @@ def test_discriminators_that_join_early_bring_the_waveform_with_them() -> None:
     source = torch.Generator().manual_seed(0)
     assert objective.step(audio, noise, source, 0.19).output is None
     assert objective.step(audio, noise, source, 0.2).output is not None
+
+
+def test_discriminators_that_never_join_do_not_join_a_run_that_is_made_longer(
+    small_store: Store, tmp_path: Path
+) -> None:
+    training = replace(QUICK_CODEC, adversarial_from=1.0)
+    for steps in (3, 6):
+        train_codec(small_store, tmp_path, tiny(), training, Budget(steps=steps), CPU)
+    assert len(losses(tmp_path, "loss/waveform")) == 2
+    assert not losses(tmp_path, "loss/adversarial")
+
+
+def test_what_discriminators_do_is_logged_whichever_steps_they_learn_in(
+    small_store: Store, tmp_path: Path
+) -> None:
+    training = replace(
+        rave_training(), batch=1, frames=12, basis_minutes=0.1, adversarial_from=0.2, judge_every=2
+    )
+    train_codec(small_store, tmp_path, rave.tiny(), training, Budget(steps=4), CPU)
+    assert losses(tmp_path, "loss/discriminator")  # the last step, 3, is none of them
+    assert losses(tmp_path, "discriminator/score")
+
+
+@pytest.mark.parametrize("wrong", [{"waveform_from": 75.0}, {"adversarial_from": -1.0}])
+def test_a_percentage_is_not_taken_for_a_share(wrong: dict[str, float]) -> None:
+    with pytest.raises(TrainingError, match=f"{next(iter(wrong))} is .*from 0 to 1"):
+        replace(QUICK_CODEC, **wrong)

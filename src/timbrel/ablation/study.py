@@ -21,6 +21,7 @@ import torch
 
 from timbrel.data.files import begin_line, write_text
 from timbrel.data.joined import held_out
+from timbrel.data.lock import locked
 from timbrel.data.render.soundfont import SoundFont, find_fonts
 from timbrel.data.select import Selection, select
 from timbrel.data.store import Store
@@ -40,6 +41,7 @@ from timbrel.training.recipe import Recipe, changed, read_recipe
 from timbrel.training.run import ABSENT, Budget, differences, last_line
 
 FOLDER = Path(__file__).parent / "studies"
+KINDS = {"recipes": list, "protocol": str, "cases": int, "model": dict, "training": dict}
 NEVER = 10**9  # models are judged when they are done; a collapse is said early all the same
 Say = Callable[[str], None]
 
@@ -113,9 +115,16 @@ def read_study(name: str) -> Study:
         )
     try:
         values: dict[str, Any] = tomllib.loads(path.read_text())
+        for name, kind in KINDS.items():
+            if not isinstance(values.get(name, kind()), kind):
+                raise TypeError(f"{name} is {values[name]!r}, no {kind.__name__}")
+        if not values["recipes"] or values["cases"] < 1:
+            raise ValueError("it has no recipes, or no cases")
         values["recipes"] = tuple(values["recipes"])
         return Study(name=path.stem, **values)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+    except KeyError as error:
+        raise InputError(f"{path} is not a study: it does not say {error}") from error
+    except (ValueError, TypeError) as error:
         raise InputError(f"{path} is not a study: {error}") from error
 
 
@@ -158,7 +167,7 @@ def run_study(
 
     Raises:
         InputError: the folder holds another study.
-        DataError: the stores cannot be used at all.
+        DataError: the stores cannot be used at all, or another process is at work in the folder.
     """
     recipes = recipes_of(study, setting)
     valid = held_out(setting.valid, [setting.data])
@@ -166,30 +175,48 @@ def run_study(
         store.check("latents", load_codec(folder_of(setting.base), setting.trust).latent_id)
     folder.mkdir(parents=True, exist_ok=True)
     fonts = [SoundFont(path) for path in find_fonts()]
-    _agree(folder / "study.json", study, setting, fonts)
-    cases = [make() for make in draw_cases(read_protocol(study.protocol), fonts, study.cases)]
-    claim(folder / "judged", {"protocol": study.protocol, "cases": study.cases})
-    for recipe in recipes:
-        home = folder / recipe.name
-        say(f"{recipe.name}: {recipe.question}")
-        home.mkdir(exist_ok=True)
-        asked = {
-            "model": asdict(recipe.model),
-            "training": asdict(recipe.training),
-            "data": asdict(recipe.data),
-        }
-        _same(home / "recipe.json", asked, "recipe")
-        try:
-            if not (home / "model" / "config.json").is_file():
-                train_recipe(recipe, setting, home, device)
-        except (DataError, TrainingError) as error:
-            write_text(home / "failure.txt", f"{error}\n")
-            say(f"{recipe.name}: {error}")
-            continue
-        (home / "failure.txt").unlink(missing_ok=True)
-        judge_recipe(home, cases, folder / "judged", setting.trust)
-        probe_recipe(home, valid, setting.trust)
-        hold_out(home, recipe, valid, setting.trust)
+    with locked(folder):
+        _agree(folder / "study.json", study, setting, fonts)
+        cases = [make() for make in draw_cases(read_protocol(study.protocol), fonts, study.cases)]
+        claim(folder / "judged", {"protocol": study.protocol, "cases": study.cases})
+        for recipe in recipes:
+            run_recipe(recipe, setting, folder, cases, valid, device, say)
+
+
+def run_recipe(
+    recipe: Recipe,
+    setting: Setting,
+    folder: Path,
+    cases: list[Case],
+    valid: Store,
+    device: torch.device,
+    say: Say,
+) -> None:
+    """Train, judge and measure one recipe, as far as that is not done yet.
+
+    Raises:
+        InputError: the folder holds another recipe of that name.
+    """
+    say(f"{recipe.name}: {recipe.question}")
+    home = folder / recipe.name
+    home.mkdir(exist_ok=True)
+    asked = {
+        "model": asdict(recipe.model),
+        "training": asdict(recipe.training),
+        "data": asdict(recipe.data),
+    }
+    _same(home / "recipe.json", asked, "recipe")
+    try:
+        if not (home / "model" / "config.json").is_file():
+            train_recipe(recipe, setting, home, device)
+    except (DataError, TrainingError) as error:
+        write_text(home / "failure.txt", f"{error}\n")
+        say(f"{recipe.name}: {error}")
+        return
+    (home / "failure.txt").unlink(missing_ok=True)
+    judge_recipe(home, cases, folder / "judged", setting.trust)
+    probe_recipe(home, valid, setting.trust)
+    hold_out(home, recipe, valid, setting.trust)
 
 
 def _agree(path: Path, study: Study, setting: Setting, fonts: Sequence[SoundFont]) -> None:

@@ -29,7 +29,7 @@ def ablate(
         float | None, typer.Option(help="Of data, for recipes that do not say. Default: all.")
     ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Items per step.")] = 16,
-    seed: Annotated[int, typer.Option(help="Of training.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of training.")] = 0,
     trust: Trust = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
     only: Annotated[

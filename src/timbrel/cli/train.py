@@ -24,7 +24,7 @@ Output = Annotated[
 ]
 Steps = Annotated[int | None, typer.Option(help="Budget in steps.")]
 Minutes = Annotated[float | None, typer.Option(help="Budget in minutes of wall time.")]
-Seed = Annotated[int, typer.Option(help="Of all draws.")]
+Seed = Annotated[int, typer.Option(min=0, help="Of all draws.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda.")]
 Precision = Annotated[
     str, typer.Option(help="fp32, or bf16: faster on GPUs and on processors that have it.")
@@ -243,7 +243,7 @@ def model(
     ] = None,
     workers: Workers = None,
     trust: Trust = False,
-    seed: Annotated[int | None, typer.Option(help="Of all draws.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of all draws.")] = None,
     device: Device = "auto",
     start_from: Annotated[
         str | None,

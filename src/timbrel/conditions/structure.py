@@ -21,6 +21,8 @@ class StructureConfig:
     levels: int = 0  # values that each channel of a "cqt" code can take, 2 or more; 0: any
 
     def __post_init__(self) -> None:
+        if self.source not in ("notes", "cqt"):
+            raise InputError(f"structure.source is '{self.source}'; it can be notes or cqt")
         if self.levels == 1 or self.levels < 0:
             raise InputError(f"structure.levels is {self.levels}; give 2 or more, or 0 for any")
 

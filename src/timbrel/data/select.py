@@ -1,12 +1,13 @@
 """A part of a store, for asking what more data is worth."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from timbrel.data.store import Store
-from timbrel.errors import DataError
+from timbrel.errors import DataError, InputError
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,14 @@ class Selection:
     hours: float | None = None
     instruments: int | None = None
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.hours is not None and not 0 < self.hours < math.inf:
+            raise InputError(f"data.hours is {self.hours}; give a number above 0")
+        if self.instruments is not None and not (
+            isinstance(self.instruments, int) and self.instruments > 0
+        ):
+            raise InputError(f"data.instruments is {self.instruments}; give 1 or more, whole")
 
 
 def select(store: Store, selection: Selection) -> Store:

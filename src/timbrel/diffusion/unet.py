@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from timbrel.diffusion.guidance import FEW_STEP_GUIDANCE
 from timbrel.diffusion.objective import gaussian_velocity, standardised
+from timbrel.errors import InputError
 from timbrel.nn.attention import attend
 from timbrel.nn.causal import ChannelNorm, Norm
 
@@ -26,6 +27,14 @@ class UNetConfig:
     detail: int = 0  # channels of the blocks that refine every frame; 0: none
     detail_blocks: int = 6
     few_step: bool = False  # whether it is told step size and guidance (`Shortcut`)
+
+    def __post_init__(self) -> None:
+        whole = all(isinstance(width, int) and width > 0 for width in self.widths)
+        if not self.widths or not whole or self.heads < 1 or self.widths[-1] % self.heads:
+            raise InputError(
+                f"denoiser.widths is {list(self.widths)}; give channels of one level or more, of "
+                f"the last a multiple of its {self.heads} heads"
+            )
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ waveform. Rave: encoder and decoder learn together; then the latent is measured 
 In both, discriminators can join at the end, and only the decoder learns from them.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -128,7 +129,7 @@ def train_codec(
             # forward
             found = objective.step(audio, noise, source, progress)
             loss, values = found.loss, found.values
-            if progress >= training.adversarial_from and found.output is not None:
+            if training.judged(progress) and found.output is not None:
                 if step % training.judge_every == 0:
                     values |= judge_step(discriminator, judge, found, run)
                 assert found.target is not None
@@ -152,11 +153,10 @@ def train_codec(
                 )
             course.advance()
             # log, warn, checkpoint
+            run.gather(values)
             if course.step % LOG_EVERY == 0 or course.progress >= 1:
-                numbers = {name: float(value.detach()) for name, value in values.items()}
-                timing = {"progress": course.progress, "seconds": course.seconds}
-                run.log(course.step, numbers | timing)
-                for sentence in troubles(watch, course.step, found, values):
+                run.log_gathered(course.step, 1, course.seconds, course.progress)
+                for sentence in troubles(watch, course.step, found, run.recent):
                     run.warn(course.step, sentence)
             if on_step is not None:
                 on_step(course.step, course.progress)
@@ -188,15 +188,16 @@ def judge_step(
     return {"loss/discriminator": loss, "discriminator/score": largest_score(scores)}
 
 
-def troubles(watch: Watch, step: int, found: Step, values: dict[str, Tensor]) -> list[str]:
-    """What goes wrong at this step and was not said before."""
-    loss = float(next(iter(found.values.values())).detach())  # the first: others join and rise
+def troubles(watch: Watch, step: int, found: Step, means: Mapping[str, float]) -> list[str]:
+    """What goes wrong at this step, or did since the last line of the log, and was not said."""
+    loss = means.get(next(iter(found.values)), math.nan)  # the first: others join and rise
     named = [watch.plateau(step, loss), watch.divergence(loss), dead_channels(found.latent)]
     if found.output is not None and found.target is not None:
         named.append(silent_output(found.output, found.target))
-    if "loss/discriminator" in values:
-        judged = float(values["loss/discriminator"].detach()), float(values["discriminator/score"])
-        named.append(discriminator_trouble(*judged))
+    if "loss/discriminator" in means:
+        named.append(
+            discriminator_trouble(means["loss/discriminator"], means["discriminator/score"])
+        )
     return watch.new(*named)
 
 

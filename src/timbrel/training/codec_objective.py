@@ -20,6 +20,7 @@ from timbrel.codec.losses import (
 )
 from timbrel.codec.rave import RaveCodec
 from timbrel.codec.spectral import SpectralCodec
+from timbrel.errors import TrainingError
 from timbrel.spectra import overlap_add
 from timbrel.training.excerpts import Excerpts
 
@@ -47,6 +48,18 @@ class CodecTraining:
     stft_weight: float = 1.0  # linear and log: peaks and quiet parts at every resolution
     mel_weight: float = 5.0  # in log10, so units are small: pitch and timbre as heard
     complex_weight: float = 10.0  # phase: without it tones of a small codec warble
+
+    def __post_init__(self) -> None:
+        for name in ("adversarial_from", "waveform_from"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise TrainingError(f"{name} is {getattr(self, name)}; give a share from 0 to 1")
+        for name in ("batch", "frames", "judge_every"):
+            if getattr(self, name) < 1:
+                raise TrainingError(f"{name} is {getattr(self, name)}; give 1 or more")
+
+    def judged(self, progress: float) -> bool:
+        """Whether discriminators have joined, at a share of the budget."""
+        return self.adversarial_from < 1 and progress >= self.adversarial_from
 
 
 RESIDUAL_PULL = 0.01  # weight of the square of what a residual adds: latents stay near the basis

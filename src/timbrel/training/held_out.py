@@ -1,7 +1,5 @@
 """A network's losses on sounds that it was not trained on, whatever it was trained for."""
 
-from dataclasses import replace
-
 import torch
 
 from timbrel.codec.codec import Codec
@@ -30,7 +28,8 @@ def held_out_losses(
         network: to be measured.
         codec: of its latents.
         store: with such latents.
-        training: lengths, noise and seed of the items; equal ones where losses are compared.
+        training: its lengths and its seed are those of the items; all else is the same for all
+            networks.
         device: where to compute.
 
     Returns:
@@ -46,12 +45,11 @@ def held_out_losses(
             "a model of few steps learned from its teacher, so these losses say nothing of it; "
             "measure the model that it was distilled from"
         )
-    task = replace(
-        training,
+    task = ModelTraining(
         batch=BATCH,
-        same_clip=0.0,
-        overlap=False,
-        heard=0.0,
+        frames=training.frames,
+        example_frames=training.example_frames,
+        seed=training.seed,
         corruption=Corruption(share=0.0),
     )
     pairs = pairs_of(store, codec, network.config, task)

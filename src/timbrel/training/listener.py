@@ -233,8 +233,8 @@ def train_listener(
         The listener with its averaged weights, also saved in `folder/listener`.
 
     Raises:
-        TrainingError: the loss is not finite (the last good checkpoint is kept), or weights of
-            another size.
+        TrainingError: the loss is not finite (the last good checkpoint is kept), weights of
+            another size, or none where a part is to learn alone.
         DataError: nothing to hear in the store.
     """
     torch.manual_seed(training.seed)
@@ -251,6 +251,11 @@ def train_listener(
             restore(listener, state["listener"], folder)
         elif start_from is not None:
             begin_from(listener, start_from)
+        elif training.only and listener.drums is not None:
+            raise TrainingError(
+                f"{training.only} alone are to be learned, and nothing is there for the rest, "
+                "which would stay as it was drawn; give --from"
+            )
         if training.only:
             for name, weight in listener.named_parameters():
                 weight.requires_grad_(name.startswith("drums.") == (training.only == "drums"))

@@ -90,7 +90,7 @@ def train_model(
         config = replace(config, deviation=start_from.config.deviation)
     else:
         config = replace(config, deviation=latent_deviation(store, training.seed))
-    check_parts(config, training, start_from)
+    check_parts(config, training, begun is not None or start_from is not None)
     network = Network(config).to(device)
     if isinstance(codec, SpectralCodec):
         network.adopt(codec.basis)
@@ -224,13 +224,22 @@ def total(values: dict[str, Tensor], training: ModelTraining) -> Tensor:
     return torch.stack(parts).sum()
 
 
-def check_parts(config: ModelConfig, training: ModelTraining, start_from: Network | None) -> None:
+def check_parts(config: ModelConfig, training: ModelTraining, begun: bool) -> None:
     """Refuse settings by which a part would be asked for and never learn.
+
+    Args:
+        config: of the network.
+        training: hyper-parameters.
+        begun: whether there are weights to go on from.
 
     Raises:
         TrainingError: it would not.
     """
-    begun = start_from is not None or training.only
+    if training.only and not begun:
+        raise TrainingError(
+            f"'{training.only}' alone is to learn, and nothing is there for all the rest, which "
+            "would stay as it was drawn; give --from"
+        )
     if training.freeze_timbre and not training.stage_one and not begun:
         raise TrainingError(
             "the timbre encoder would never learn: it is frozen after stage 1, and there is no "

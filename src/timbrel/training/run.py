@@ -92,8 +92,7 @@ class Ema:
 class Run:
     """Folder of a training run.
 
-    Layout: `config.json`, `checkpoints/step-N.pt` (the newest two), `metrics.jsonl`,
-    `tensorboard/`.
+    Layout: `config.json`, `checkpoints/step-N.pt` (newest two), `metrics.jsonl`, `tensorboard/`.
 
     Args:
         folder: made if needed; a run found there is resumed.
@@ -102,8 +101,8 @@ class Run:
         save_seconds: seconds between two checkpoints.
 
     Raises:
-        TrainingError: the run has other settings, or the folder is a model's; while it lasts, its
-            disk is full.
+        TrainingError: the folder is a model's; when it begins, the run has other settings; while
+            it lasts, its disk is full.
         DataError: another process trains in this folder (when it begins).
     """
 
@@ -114,7 +113,8 @@ class Run:
         if "format" in _settings(folder):
             raise TrainingError(f"{folder} holds a model; give another folder for the run")
         self.checkpoints.mkdir(parents=True, exist_ok=True)
-        self._check_config(json.loads(json.dumps(config)))
+        self._config: dict[str, Any] = json.loads(json.dumps(config))
+        self._damaged: list[Path] = []  # checkpoints
         self.stopping = False
         self._last_save = time.monotonic()
         self._writer: Any = None
@@ -123,13 +123,12 @@ class Run:
         self._gathered: dict[str, list[Tensor]] = {}
         self._paced: tuple[int, float] | None = None  # step and seconds at the last line
         self._warned: set[str] = set()
-        self._held = ExitStack()
 
-    def _check_config(self, config: dict[str, Any]) -> None:
+    def _check_config(self) -> None:
         found = settings_of(self.folder)
         changed = {
             name: (wanted, other)
-            for name, (wanted, other) in differences(config, found or {})
+            for name, (wanted, other) in differences(self._config, found or {})
             if other is not ABSENT  # a setting that the run's version did not have yet
         }
         for name, (wanted, other) in changed.items():
@@ -141,11 +140,14 @@ class Run:
         for name, (wanted, other) in changed.items():
             self.say(f"{self.folder}: {name} was {other}, and is {wanted} from here on")
         if self.ranks.first and (found is None or changed):
-            write_text(self.folder / "config.json", json.dumps(config, indent=1))
+            write_text(self.folder / "config.json", json.dumps(self._config, indent=1))
 
     def __enter__(self) -> "Run":
-        if self.ranks.first:  # it writes for all processes of a run
-            self._held.enter_context(locked(self.folder))
+        with ExitStack() as held:
+            if self.ranks.first:  # it writes for all processes of a run
+                held.enter_context(locked(self.folder))
+            self._check_config()  # what another process wrote here stays its own
+            self._held = held.pop_all()
         for number in (signal.SIGINT, signal.SIGTERM):
             try:
                 self._previous[number] = signal.signal(number, self._stop)
@@ -177,9 +179,9 @@ class Run:
         for path in reversed(found):
             try:
                 state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-            except DAMAGED as error:
-                reason = (str(error) or type(error).__name__).splitlines()[0]
-                self.say(f"{path} is damaged ({reason}): it is left aside")
+            except DAMAGED:  # the error tells of the archive's inside, and how to read it unsafely
+                self.say(f"{path} is damaged: it is left aside")
+                self._damaged.append(path)
                 continue
             self.say(f"{self.folder}: the run goes on from step {state['step']}")
             return state
@@ -195,7 +197,7 @@ class Run:
         return self.ranks.agree(time.monotonic() - self._last_save > self.save_seconds)
 
     def save(self, step: int, state: Mapping[str, Any]) -> None:
-        """Write a checkpoint; keep the newest two.
+        """Write a checkpoint; keep the newest two that are not known to be damaged.
 
         Raises:
             TrainingError: it could not be written; nothing is left of it.
@@ -211,7 +213,9 @@ class Run:
         except (OSError, RuntimeError) as error:  # torch raises the latter when its disk is full
             temporary.unlink(missing_ok=True)
             raise self._unwritten(path, error) from error
-        for old in checkpoints_of(self.folder)[:-2]:
+        found = checkpoints_of(self.folder)
+        good = [other for other in found if other == path or other not in self._damaged]
+        for old in set(found) - set(good[-2:]):
             old.unlink()
 
     def _unwritten(self, path: Path, error: BaseException | None) -> TrainingError:
