@@ -71,7 +71,7 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for number in range(PIECES):
             piece(timbre, number, SECONDS)[0].write(folder / f"piece{number}.wav")
-        run("prepare", "folder", folder, "-o", store, "--transcribe")
+        run("prepare", "folder", folder, "-o", store, "--transcribe", "--split", "train")
         run("prepare", "latents", store, "--codec", "default")
     run(
         "train", "model", "--from", "default", "--data", store, "-o", home / "run",

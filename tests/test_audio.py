@@ -7,6 +7,7 @@ import pytest
 import soundfile
 
 from sounds import RATE, estimate_hz, tone
+from timbrel import audio as module
 from timbrel.audio import Audio, check_writable
 from timbrel.errors import InputError
 
@@ -142,3 +143,28 @@ def test_what_is_no_sound_is_not_written(tmp_path: Path) -> None:
         with pytest.raises(InputError, match="not numbers"):
             Audio(np.array([[0.1, wrong]]), RATE).write(tmp_path / "x.wav")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_wav_that_is_cut_short_is_refused_and_one_from_a_pipe_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    Audio(tone(440, 2.0)[None], RATE).write(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match=r"is cut short: 50% of it is missing; copy it again"):
+        Audio.read(path)
+    place = whole.index(b"data") + 4
+    for claim in (2**31 - 4096, 2**32 - 1):  # of sox and ffmpeg
+        path.write_bytes(whole[:place] + claim.to_bytes(4, "little") + whole[place + 4 :])
+        assert Audio.read(path).seconds == pytest.approx(2.0, abs=0.01)
+
+
+def test_what_is_longer_than_a_wav_can_count_is_written_with_wider_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LONGEST_WAV", 3 * RATE)
+    samples = tone(440, 1.5)[None]
+    Audio(samples[:, :RATE], RATE).write(tmp_path / "short.wav")
+    Audio(samples, RATE).write(tmp_path / "long.wav")
+    assert (tmp_path / "short.wav").read_bytes()[:4] == b"RIFF"
+    assert (tmp_path / "long.wav").read_bytes()[:4] == b"RF64"
+    assert Audio.read(tmp_path / "long.wav").seconds == 1.5

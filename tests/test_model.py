@@ -231,8 +231,9 @@ def test_a_model_of_a_newer_version_is_refused_by_its_unknown_setting(
 def test_devices_that_are_not_there_are_refused() -> None:
     from timbrel.model import pick_device
 
-    with pytest.raises(InputError, match="device 'warp'"):
-        pick_device("warp")
+    for name in ("warp", "meta"):
+        with pytest.raises(InputError, match=f"device '{name}'"):
+            pick_device(name)
 
 
 def test_only_files_of_a_model_are_replaced(player: Timbrel, tmp_path: Path) -> None:

@@ -9,11 +9,14 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from timbrel.data.files import appearing
 from timbrel.errors import InputError
 
 FORMATS = {".wav": "WAV", ".flac": "FLAC"}
 SILENCE = 1e-5  # peak below which audio counts as silent, -100 dBFS
 UNKNOWN_LENGTH = 2**62  # frames: a FLAC that was written to a pipe claims more, and its end is lost
+UNKNOWN_BYTES = 2**31 - 2**16  # of a WAV that was written to a pipe: it claims this or more
+LONGEST_WAV = 2**32 - 2**16  # bytes of samples
 CANCELLED = 0.01  # power of a mean of channels over that of the loudest, below which they cancel
 # What libsndfile, and soundfile around it, raise at damaged files.
 UNREADABLE = (soundfile.LibsndfileError, OSError, RuntimeError, ValueError, TypeError, MemoryError)
@@ -50,20 +53,20 @@ class Audio:
 
         Raises:
             InputError: missing, a folder, empty, not audio, no samples, too short,
-                samples that are not finite, or (if asked) silence.
+                samples that are not finite, cut short, or (if asked) silence.
         """
         path = Path(path)
         check_file(path)
         try:
             with soundfile.SoundFile(str(path)) as file:
-                rate, known = file.samplerate, file.frames < UNKNOWN_LENGTH
+                rate, frames = file.samplerate, file.frames
+                known = frames < UNKNOWN_LENGTH
                 samples = file.read(-1 if known else 0, dtype="float32", always_2d=True)
         except UNREADABLE as error:
             raise InputError(
                 f"{path} cannot be read as audio; wav, flac, ogg, opus, mp3, aiff and caf can"
             ) from error
-        if not known:
-            raise InputError(f"{path} does not say how long it is; save it anew")
+        check_whole(path, frames)
         audio = cls(np.ascontiguousarray(samples.T), int(rate))
         if samples.size == 0:
             raise InputError(f"{path} holds no samples; give a longer recording")
@@ -86,20 +89,17 @@ class Audio:
         path = Path(path)
         check_writable(path)
         self.check_finite("the audio to write")
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:
-            soundfile.write(
-                str(temporary),
-                np.clip(self.samples.T, -1, 1),
-                self.rate,
-                subtype="PCM_24",
-                format=FORMATS[path.suffix.lower()],
-            )
-            os.replace(temporary, path)
+            with appearing(path) as temporary:
+                soundfile.write(
+                    str(temporary),
+                    np.clip(self.samples.T, -1, 1),
+                    self.rate,
+                    subtype="PCM_24",
+                    format=container(path, *self.samples.shape),
+                )
         except soundfile.LibsndfileError as error:
             raise InputError(f"{path} cannot be written: {error}") from error
-        finally:
-            temporary.unlink(missing_ok=True)
 
     @property
     def seconds(self) -> float:
@@ -183,6 +183,49 @@ class Audio:
             return Audio(self.samples * np.float32(peak / top), self.rate)
         gain = min(10 ** ((lufs - loudness) / 20), peak / top)
         return Audio(self.samples * np.float32(gain), self.rate)
+
+
+def container(path: Path, channels: int, frames: int) -> str:
+    """libsndfile's name of the format that a file of 24 bits is to be written in."""
+    kind = FORMATS[path.suffix.lower()]
+    # a WAV counts its bytes in 32 bits; what is longer is the same with 64, which players read
+    return "RF64" if kind == "WAV" and 3 * channels * frames > LONGEST_WAV else kind
+
+
+def check_whole(path: Path, frames: int) -> None:
+    """Refuse a sound file whose end is lost.
+
+    Args:
+        path: of the file.
+        frames: that libsndfile says it has.
+
+    Raises:
+        InputError: it is.
+    """
+    if frames > UNKNOWN_LENGTH:
+        raise InputError(f"{path} does not say how long it is; save it anew")
+    if missing := missing_share(path):
+        raise InputError(f"{path} is cut short: {missing:.0%} of it is missing; copy it again")
+
+
+def missing_share(path: Path) -> float:
+    """Of a WAV file's samples, those that its header counts and the file ends before; 0 of others.
+
+    libsndfile takes what is there for all of it. What hardly matters, a hundredth, is no loss.
+    """
+    with open(path, "rb") as file:
+        if file.read(4) != b"RIFF":
+            return 0.0
+        file.seek(12)
+        while len(chunk := file.read(8)) == 8:
+            size, start = int.from_bytes(chunk[4:], "little"), file.tell()
+            if chunk[:4] == b"data":
+                there = path.stat().st_size - start
+                # written to a pipe, nothing or the largest number stands there
+                lost = 1 - there / size if 0 < size < UNKNOWN_BYTES else 0.0
+                return lost if lost > 0.01 else 0.0
+            file.seek(start + size + size % 2)
+    return 0.0
 
 
 def check_file(path: Path) -> None:

@@ -4,14 +4,13 @@ symusic parses the bytes; what it accepts but reads wrongly is refused first.
 """
 
 import math
-import os
 import struct
-import uuid
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from timbrel.data.files import appearing
 from timbrel.errors import InputError
 from timbrel.midi_events import DRUMS, Event, read_tracks, unended
 from timbrel.notes import Notes, Track
@@ -146,16 +145,13 @@ def _layers(track: np.ndarray, pitch: np.ndarray, end: np.ndarray) -> np.ndarray
 
 def _write_whole(path: Path, data: bytes) -> None:
     """Write a file that appears only when complete."""
-    temporary = path.with_name(f".{uuid.uuid4().hex}.part")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; give a file name")
     try:
-        if path.is_dir():
-            raise InputError(f"{path} is a folder; give a file name")
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
+        with appearing(path) as temporary:
+            temporary.write_bytes(data)
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _from_score(score: Any, events: list[list[Event]]) -> Notes:

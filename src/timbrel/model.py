@@ -74,7 +74,7 @@ def pick_device(name: str) -> torch.device:
         name = f"cuda:{local}" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
-        torch.zeros(1, device=device)
+        torch.zeros(1, device=device).cpu()  # some can hold nothing
     except (RuntimeError, AssertionError) as error:
         first = str(error).splitlines()[0]
         raise InputError(f"device '{name}' cannot be used ({first}); try --device cpu") from error

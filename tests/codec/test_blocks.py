@@ -72,11 +72,19 @@ def test_a_file_is_reconstructed_with_its_channels_and_length(tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(None, "does not exist"), (b"", "is empty"), (b"no audio", "cannot be read as audio")],
+    [
+        (None, "does not exist"),
+        (b"", "is empty"),
+        (b"no audio", "cannot be read as audio"),
+        (b"cut", "is cut short: 50% of it is missing"),
+    ],
 )
 def test_what_is_no_audio_is_refused(tmp_path: Path, content: bytes | None, words: str) -> None:
     source = tmp_path / "in.wav"
-    if content is not None:
+    if content == b"cut":
+        Audio(tone(330, 1.0)[None], RATE).write(source)
+        source.write_bytes(source.read_bytes()[: source.stat().st_size // 2])
+    elif content is not None:
         source.write_bytes(content)
     done = timbrel("reconstruct", source, "-o", tmp_path / "out.wav")
     assert done.returncode == 2

@@ -2,11 +2,12 @@
 
 import errno
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
-from timbrel.data.files import write_text
+from timbrel.data.files import appearing, write_text
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_half(
@@ -23,3 +24,35 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_half(
     monkeypatch.undo()
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
     assert (tmp_path / "a").read_text() == "old"
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_signal_leaves_nothing_half_and_the_old_file(tmp_path: Path, name: str) -> None:
+    number = getattr(signal, name)
+    (tmp_path / "a.wav").write_text("old")
+
+    def write() -> None:
+        with appearing(tmp_path / "a.wav") as path:
+            path.write_text("half")
+            signal.raise_signal(number)
+
+    with pytest.raises(SystemExit) as end:
+        write()
+    assert end.value.code == 128 + number
+    assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
+    assert (tmp_path / "a.wav").read_text() == "old"
+    assert signal.getsignal(number) == signal.SIG_DFL
+    with appearing(tmp_path / "a.wav") as path:
+        path.write_text("new")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["new"]
+
+
+def test_who_is_to_outlast_a_terminal_does(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        with appearing(tmp_path / "a") as path:
+            signal.raise_signal(signal.SIGHUP)
+            path.write_text("whole")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert (tmp_path / "a").read_text() == "whole"

@@ -185,6 +185,43 @@ def test_what_was_mended_or_came_later_is_added_and_nothing_twice(tmp_path: Path
     assert "c.wav" not in reasons(store) or "too short" in reasons(store)["c.wav"]
 
 
+def test_another_file_of_a_name_that_is_there_is_named_and_not_taken_for_it(
+    tmp_path: Path,
+) -> None:
+    store = tmp_path / "store"
+    for number, folder in enumerate(("one", "two")):
+        write_audio(tmp_path / folder / "01.wav", number)
+        write_audio(tmp_path / folder / f"{folder}.wav", number)
+        prepare("folder", tmp_path / folder, store)
+    found = Store.open(store)
+    assert {item.recording for item in found.items} == {"01.wav", "one.wav", "two.wav"}
+    assert "another file of this name" in reasons(store)["01.wav"]
+    prepare("folder", tmp_path / "one", store)  # what it was made from is no other
+    assert "another file" not in reasons(store)["01.wav"]
+
+
+def test_all_of_a_folder_can_be_put_into_one_split(tmp_path: Path) -> None:
+    for name in ("piano", "oboe", "flute"):  # two of them would be held out
+        write_audio(tmp_path / "in" / name / "a.wav", 0)
+    prepare("folder", tmp_path / "in", tmp_path / "some")
+    assert len(Store.open(tmp_path / "some").part("train")) < len(Store.open(tmp_path / "some"))
+    prepare("folder", tmp_path / "in", tmp_path / "all", split="train")
+    assert {item.split for item in Store.open(tmp_path / "all").items} == {"train"}
+    with pytest.raises(DataError, match="split"):
+        prepare("folder", tmp_path / "in", tmp_path / "some", split="train")
+    with pytest.raises(DataError, match="there is no split 'tset'"):
+        prepare("folder", tmp_path / "in", tmp_path / "all", split="tset")
+
+
+def test_a_recording_that_is_cut_short_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "in" / "a.wav"
+    write_audio(path, 0)
+    write_audio(tmp_path / "in" / "b.wav", 1)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    prepare("folder", tmp_path / "in", tmp_path / "store")
+    assert "a.wav is damaged after" in reasons(tmp_path / "store")["a.wav"]
+
+
 def test_a_copy_that_comes_later_is_left_out_whatever_its_name(tmp_path: Path) -> None:
     root, store = tmp_path / "in", tmp_path / "store"
     write_audio(root / "b.wav", 1)

@@ -78,3 +78,14 @@ def test_what_is_trained_on_is_not_held_out(tmp_path: Path) -> None:
         held_out(tmp_path / "one", [tmp_path / "both", tmp_path / "one"])
     assert len(held_out(tmp_path / "one", [tmp_path / "both"])) == 2
     assert [i.split for i in held_out(tmp_path / "both", [tmp_path / "both"]).items] == ["valid"]
+
+
+def test_what_is_of_other_splits_is_left_out_and_said(tmp_path: Path) -> None:
+    train, valid = ITEM, replace(ITEM, split="valid")
+    store_of(tmp_path / "one", train, valid, valid)
+    store_of(tmp_path / "two", valid)  # of one split: taken as it is
+    said: list[str] = []
+    assert len(open_all([tmp_path / "one", tmp_path / "two"], "train", said.append)) == 2
+    assert said == [
+        f"{tmp_path}/one: 1 of 3 items are of the split train; the others (valid) are left out"
+    ]

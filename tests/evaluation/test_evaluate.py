@@ -416,6 +416,7 @@ def test_files_of_anybody_are_judged_and_missing_ones_count_as_failures(tmp_path
     assert found["silent.flac"].scores["note_f1"] == 0
     assert found["silent.flac"].scores["silent_share"] == 1
     assert "missing.wav" in (folder / "index.html").read_text()
+    assert all(record.seconds == 0 for record in found.values())  # reading is not making
 
 
 def test_files_made_anew_are_not_taken_for_those_that_were_judged(tmp_path: Path) -> None:
@@ -555,6 +556,12 @@ def test_wrong_manifests_are_named(tmp_path: Path, line: str, words: str) -> Non
     path = tmp_path / "m.jsonl"
     path.write_text(line)
     with pytest.raises(InputError, match=words):
+        Job(manifest=str(path), outputs=(str(tmp_path),)).cases()
+    path.write_text(line, encoding="utf-8-sig")  # as some editors save it
+    with pytest.raises(InputError, match=words):
+        Job(manifest=str(path), outputs=(str(tmp_path),)).cases()
+    path.write_bytes("fl\u00f6te.wav".encode("latin-1"))
+    with pytest.raises(InputError, match="is not UTF-8"):
         Job(manifest=str(path), outputs=(str(tmp_path),)).cases()
 
 

@@ -158,7 +158,9 @@ def compare(
 def listen(
     report: Annotated[Path, typer.Argument(help="Folder of a report.")],
     trials: Annotated[int, typer.Option(min=1, help="Cases that each listener hears.")] = 8,
-    port: Annotated[int, typer.Option(help="Of the page; 0: any free one.")] = 8765,
+    port: Annotated[
+        int, typer.Option(min=0, max=65_535, help="Of the page; 0: any free one.")
+    ] = 8765,
 ) -> None:
     """Serve a blind listening test over a report, to this machine; Ctrl-C ends it."""
     from timbrel.evaluation.listening import ListeningTest, serve

@@ -204,6 +204,13 @@ def _reader(name: str) -> Callable[..., None]:
         level: Annotated[
             float, typer.Option(help="Standard deviation of the level of passages, dB; 0: none.")
         ] = 2.0,
+        split: Annotated[
+            str | None,
+            typer.Option(
+                help="train, valid or test, for all of it. Default: the set's own; where it has "
+                "none, a tenth of the recording families each for valid and test."
+            ),
+        ] = None,
         workers: Workers = 1,
         engine: EngineName = "local",
     ) -> None:
@@ -220,6 +227,7 @@ def _reader(name: str) -> Callable[..., None]:
                 output,
                 transcriber,
                 Augmentation(variants, transpose, equalise, level),
+                split,
                 lambda share: bar.update(task, completed=share),
                 pick_engine(engine, workers),
             )

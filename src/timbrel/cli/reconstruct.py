@@ -1,7 +1,6 @@
 """`timbrel reconstruct`: a file through the codec and back, to hear and measure what it keeps."""
 
 import math
-import os
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -35,6 +34,7 @@ def reconstruct(
 
     from timbrel.audio import check_writable
     from timbrel.codec.blocks import read_blocks, reconstruct_blocks
+    from timbrel.data.files import appearing
 
     check_writable(output)
     info = _info(source)
@@ -45,13 +45,14 @@ def reconstruct(
     console = Console(stderr=True)
     if info.samplerate != coder.rate:
         console.print(f"resampled from {info.samplerate} Hz to the codec's {coder.rate} Hz")
-    temporary = output.with_name(f".{output.name}.{os.getpid()}.part")
     squares, counted, written, peak = 0.0, 0, 0, 0.0
     began = time.monotonic()
+    length = math.ceil(info.duration * coder.rate)
     try:
         with (
             Progress(console=console, transient=True) as bar,
-            _writer(temporary, output, coder.rate, info.channels) as file,
+            appearing(output) as temporary,
+            _writer(temporary, output, coder.rate, info.channels, length) as file,
         ):
             task = bar.add_task("reconstructing", total=info.duration)
             for original, again in reconstruct_blocks(coder, read_blocks(source, coder.rate)):
@@ -61,11 +62,8 @@ def reconstruct(
                 error, frames = _spectral_error(original, again)
                 squares, counted = squares + error, counted + frames
                 bar.update(task, completed=written / coder.rate)
-        os.replace(temporary, output)
     except soundfile.LibsndfileError as error:
         raise InputError(f"{source} cannot be read to its end: {error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
     took = time.monotonic() - began
     seconds = written / coder.rate
     console.print(
@@ -76,7 +74,7 @@ def reconstruct(
     )
 
 
-def _writer(temporary: Path, output: Path, rate: int, channels: int) -> Any:
+def _writer(temporary: Path, output: Path, rate: int, channels: int, length: int) -> Any:
     """A 24-bit sound file to be written.
 
     Raises:
@@ -84,9 +82,9 @@ def _writer(temporary: Path, output: Path, rate: int, channels: int) -> Any:
     """
     import soundfile
 
-    from timbrel.audio import FORMATS
+    from timbrel.audio import container
 
-    kind = FORMATS[output.suffix.lower()]
+    kind = container(output, channels, length)
     try:
         return soundfile.SoundFile(temporary, "w", rate, channels, "PCM_24", format=kind)
     except soundfile.LibsndfileError as error:
@@ -100,11 +98,11 @@ def _info(source: Path) -> Any:
     """Rate, channels and length of a file.
 
     Raises:
-        InputError: missing, a folder, empty, not audio, or no samples.
+        InputError: missing, a folder, empty, not audio, no samples, or not all of them.
     """
     import soundfile
 
-    from timbrel.audio import check_file
+    from timbrel.audio import check_file, check_whole
 
     check_file(source)
     try:
@@ -115,6 +113,7 @@ def _info(source: Path) -> Any:
         ) from error
     if info.frames == 0:
         raise InputError(f"{source} holds no samples; give a longer recording")
+    check_whole(source, info.frames)
     return info
 
 

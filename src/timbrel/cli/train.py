@@ -132,7 +132,7 @@ def codec(
         "seed": seed,
     }
     train_codec(
-        with_fonts() if rendered else open_all(data, "train"),
+        with_fonts() if rendered else open_all(data, "train", print),
         output,
         config,
         replace(training, **{name: value for name, value in given.items() if value is not None}),
@@ -174,7 +174,7 @@ def listener(
     begun = None
     if start_from is not None:
         begun = load_listener(folder_of(start_from), codec.rate, codec.hop)
-    store = open_all(data, "train").with_notes()
+    store = open_all(data, "train", print).with_notes()
     drums, known = any(i.drums for i in store.items), begun is not None and begun.drums is not None
     if known and not drums:
         print("the store holds no drums, so the part that hears them stays as it is")
@@ -283,7 +283,7 @@ def model(
     if midi_faults is not None:
         changes["corruption"] = replace(chosen.training.corruption, share=midi_faults)
     train_model(
-        select(open_all(data, "train"), chosen.data),
+        select(open_all(data, "train", print), chosen.data),
         held_out(valid, data) if valid else None,
         trained,
         output,
@@ -326,7 +326,7 @@ def distil(
     from timbrel.training.settings import ModelTraining
 
     train(
-        open_all(data, "train"),
+        open_all(data, "train", print),
         load_codec(folder_of(codec or start_from), trust),
         output,
         load_network(folder_of(start_from)),

@@ -2,7 +2,13 @@
 
 import io
 import os
+import signal
+import sys
+import threading
+import uuid
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
@@ -21,6 +27,37 @@ def replace_file(path: Path, data: bytes | memoryview) -> None:
     except OSError:  # half of it would fill a full disk
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def appearing(path: Path) -> Iterator[Path]:
+    """Where to write a file that takes long to make, so that it appears when it is complete.
+
+    A hidden file beside it, which is gone if this ends otherwise, by a signal too.
+    """
+    temporary = path.with_name(f".{uuid.uuid4().hex}.part")
+    with _ended_by_exceptions():
+        try:
+            yield temporary
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _ended_by_exceptions() -> Iterator[None]:
+    """SIGTERM and SIGHUP, where nobody handles or ignores them, end the program as Ctrl-C does."""
+    previous = {}
+    if threading.current_thread() is threading.main_thread():  # others may not ask for signals
+        for name in ("SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)  # Windows has one of them
+            if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+                previous[number] = signal.signal(number, lambda n, _: sys.exit(128 + n))
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -19,6 +19,7 @@ from timbrel.data.files import replace_file
 from timbrel.data.level import levelled
 from timbrel.data.lock import locked
 from timbrel.data.passages import RATE, SECONDS, Passage, cut
+from timbrel.data.render.timbres import SPLITS
 from timbrel.data.sources import SOURCES, source
 from timbrel.data.sources.files import fetched, folder_at
 from timbrel.data.sources.recording import Recording, Skipped, digest, split_of
@@ -28,8 +29,10 @@ from timbrel.errors import DataError, TimbrelError
 from timbrel.notes import Notes
 
 PER_SHARD = 64
+PROBE = 65_536  # bytes
 VERSION = 2  # of the cutting: stores of another version are not continued
 REPORT = "report.jsonl"
+ANOTHER = "the store holds another file of this name; prepare a new store for this one"
 
 Transcriber = Callable[[np.ndarray, int], Notes]
 
@@ -40,6 +43,7 @@ def prepare(
     path: Path,
     transcriber: Transcriber | None = None,
     augmentation: Augmentation | None = None,
+    split: str | None = None,
     progress: Callable[[float], None] | None = None,
     engine: Engine | None = None,
 ) -> int:
@@ -51,6 +55,7 @@ def prepare(
         path: store.
         transcriber: (samples (n,), Hz) -> notes, for pitched recordings that have none.
         augmentation: how recordings are varied.
+        split: that all recordings are put into; None: the set's own, or by recording family.
         progress: called with the share that is done.
         engine: where it is read, by default here; the result does not depend on it.
 
@@ -58,11 +63,13 @@ def prepare(
         How many lines the report has.
 
     Raises:
-        DataError: there is no such source or folder, nothing in it is usable, or the store
-            is of another source or in use.
+        DataError: there is no such source, split or folder, nothing in it is usable, or the
+            store is of another source or in use.
     """
     if name not in SOURCES:
         raise DataError(f"there is no source '{name}'; choose one of {', '.join(SOURCES)}")
+    if split is not None and split not in SPLITS:
+        raise DataError(f"there is no split '{split}'; choose one of {', '.join(SPLITS)}")
     augmentation = augmentation or Augmentation()
     augmentation.check()
     root = folder_at(str(place))
@@ -80,9 +87,10 @@ def prepare(
             "seconds": SECONDS,
             "transcribe": transcriber is not None,
             **asdict(augmentation),
+            **({} if split is None else {"split": split}),
         }
         writer = StoreWriter(path, plan)
-        report = _Ingestion(name, writer, augmentation).run(
+        report = _Ingestion(name, writer, augmentation, split).run(
             entries, transcriber, engine or Local(), progress
         )
     if not writer.items:
@@ -100,15 +108,20 @@ def _unusable(name: str, root: Path, report: list[Skipped]) -> DataError:
 class _Ingestion:
     """One run over all recordings of a source."""
 
-    def __init__(self, name: str, writer: StoreWriter, augmentation: Augmentation) -> None:
-        self.name, self.writer, self.augmentation = name, writer, augmentation
+    def __init__(
+        self, name: str, writer: StoreWriter, augmentation: Augmentation, split: str | None
+    ) -> None:
+        self.name, self.writer, self.augmentation, self.split = name, writer, augmentation, split
         self.families = {item.family: item.split for item in writer.items}
         self.done = {item.recording for item in writer.items}
+        self.known = {item.recording: item.fingerprint for item in writer.items}
         self.reached = {item.recording: item.start for item in writer.items}
         self.skipped = _read_report(writer.path / REPORT, self.done)
         # of these the last passage that is there may not be the last there is
         self.unfinished = {skipped.name for skipped in self.skipped if skipped.unread}
-        self.skipped = {skipped for skipped in self.skipped if not skipped.unread}
+        for name in self.unfinished:  # its file may have been mended
+            self.known.pop(name, None)
+        self.skipped = {s for s in self.skipped if not s.unread and s.reason != ANOTHER}
         if writer.items:
             self.unfinished.add(writer.items[-1].recording)
         self.shard = max(writer.shards, default=-1) + 1
@@ -140,30 +153,33 @@ class _Ingestion:
 
     def _jobs(
         self, entries: list[Recording | Skipped], progress: Callable[[float], None] | None
-    ) -> Iterator[tuple[Recording, float]]:
+    ) -> "Iterator[Job]":
         """What is missing: recordings, and the start of the last passage that is there."""
         for number, entry in enumerate(entries, 1):
-            reason = self._refusal(entry)
+            mark = fingerprint(entry.audio[0]) if isinstance(entry, Recording) else ""
+            reason = self._refusal(entry, mark)
             if reason:
                 self.skipped.add(Skipped(entry.name, reason))
             elif isinstance(entry, Recording):
                 for version in self._versions(entry):
                     if version.name in self.unfinished:
-                        yield version, self.reached[version.name]
+                        yield version, mark, self.reached[version.name]
                     elif version.name not in self.done:
-                        yield version, -1.0
+                        yield version, mark, -1.0
             if progress is not None:
                 progress(number / len(entries))
 
-    def _refusal(self, entry: Recording | Skipped) -> str:
-        """Why an entry cannot be used; "" if it can."""
+    def _refusal(self, entry: Recording | Skipped, mark: str) -> str:
+        """Why an entry with this fingerprint cannot be used; "" if it can."""
         if isinstance(entry, Skipped):
             return entry.reason
-        split = entry.split or split_of(entry.family)
+        if self.known.get(entry.name) and mark != self.known[entry.name]:
+            return ANOTHER
+        split = self.split or entry.split or split_of(entry.family)
         home = self.families.get(entry.family, split)
         if home != split:
             return f"its recording family {entry.family} is already in the split {home}"
-        original = self.copies.of(entry)
+        original = self.copies.of(entry, mark)
         if original:
             return f"the same file as {original}"
         self.families[entry.family] = home
@@ -199,6 +215,7 @@ class _Ingestion:
             self.rows, self.shard = [], self.shard + 1
 
 
+Job = tuple[Recording, str, float]  # its fingerprint; passages from here back are there already
 Row = tuple[np.ndarray, Notes, Item]  # audio (SECONDS at RATE,), notes, manifest line
 
 
@@ -211,14 +228,14 @@ class _How:
     level_db: float
 
 
-def _passages(how: _How, job: tuple[Recording, float]) -> Iterator[Row | Skipped]:
+def _passages(how: _How, job: Job) -> Iterator[Row | Skipped]:
     """The passages of a recording that are missing, for an engine."""
-    recording, after = job
+    recording, mark, after = job
     for part in cut(recording, after):
-        yield part if isinstance(part, Skipped) else _row(how, recording, part)
+        yield part if isinstance(part, Skipped) else _row(how, recording, mark, part)
 
 
-def _row(how: _How, recording: Recording, passage: Passage) -> Row:
+def _row(how: _How, recording: Recording, mark: str, passage: Passage) -> Row:
     """A passage as a store holds it, but for its place there."""
     rng = np.random.default_rng(digest(f"{recording.name} {passage.start}"))
     samples, loudness = levelled(passage.audio, rng, how.level_db)
@@ -246,31 +263,39 @@ def _row(how: _How, recording: Recording, passage: Passage) -> Row:
         start=passage.start,
         silence=full - len(samples),
         notes=origin,
+        fingerprint=mark,
     )
     return np.pad(samples, (0, item.silence)), notes, item
+
+
+def fingerprint(path: Path) -> str:
+    """Of a file's length and its middle, since stems begin and end alike; "" if unreadable."""
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            file.seek(size // 2)
+            middle = file.read(PROBE)
+    except OSError:  # decoding will say what is wrong with it
+        return ""
+    return hashlib.blake2b(b"%d " % size + middle, digest_size=8).hexdigest()
 
 
 class _Copies:
     """Finds files of equal content, reading little of those that differ."""
 
-    PROBE = 65_536  # bytes, from the middle: stems begin and end alike
-
     def __init__(self) -> None:
-        self.seen: dict[tuple[int, bytes], list[Recording]] = {}
+        self.seen: dict[str, list[Recording]] = {}
 
-    def of(self, recording: Recording) -> str:
+    def of(self, recording: Recording, mark: str) -> str:
         """Name of an earlier recording with the same file that can be used; "" if there is none."""
-        if len(recording.audio) != 1:
+        if len(recording.audio) != 1 or not mark:
             return ""
         path = recording.audio[0]
+        peers = self.seen.setdefault(mark, [])
         try:
-            size = path.stat().st_size
-            with path.open("rb") as file:
-                file.seek(size // 2)
-                key = size, hashlib.blake2b(file.read(self.PROBE)).digest()
-            peers = self.seen.setdefault(key, [])
             for peer in peers:
                 with fetched(path) as first, fetched(peer.audio[0]) as second:
+                    size = first.stat().st_size
                     equal = size and filecmp.cmp(first, second, shallow=False)
                 if equal and _notes_are_read(peer):
                     return peer.name

@@ -1,6 +1,6 @@
 """Several stores as one, for training: renders and recordings, single sounds and whole pieces."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -102,8 +102,15 @@ def held_out(path: str | Path, trained_on: Sequence[str | Path]) -> Store:
     return part
 
 
-def open_all(paths: Sequence[str | Path], split: str) -> Store:
+def open_all(
+    paths: Sequence[str | Path], split: str, say: Callable[[str], None] | None = None
+) -> Store:
     """The part of some stores that is of one split; a single store as it is.
+
+    Args:
+        paths: of the stores.
+        split: "train", "valid" or "test".
+        say: told what is left out, as it is of other splits.
 
     Raises:
         DataError: one of them is no store or has nothing for this split, is given twice, or
@@ -113,5 +120,13 @@ def open_all(paths: Sequence[str | Path], split: str) -> Store:
     for path, place in zip(paths, places, strict=True):
         if places.count(place) > 1:
             raise DataError(f"{path} is given twice")
-    parts = [Store.open(path).part(split) for path in paths]
+    stores = [Store.open(path) for path in paths]
+    parts = [store.part(split) for store in stores]
+    for store, part in zip(stores, parts, strict=True):
+        if say is not None and len(part) < len(store):
+            others = sorted({item.split for item in store.items} - {split})
+            say(
+                f"{store.path}: {len(part)} of {len(store)} items are of the split {split}; the "
+                f"others ({', '.join(others)}) are left out"
+            )
     return parts[0] if len(parts) == 1 else JoinedStore(parts)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from timbrel.audio import Audio
 from timbrel.data.store import Store
 from timbrel.errors import DataError, InputError
 from timbrel.evaluation.cases import EXAMPLE_SECONDS, Case
-from timbrel.evaluation.systems import System, slug
+from timbrel.evaluation.systems import slug
 from timbrel.notes import Notes
 
 SEED = 2026
@@ -80,7 +80,11 @@ def read_manifest(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         raise InputError(f"{path} does not exist; give a manifest of JSON lines")
     rows: list[dict[str, Any]] = []
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+    try:
+        lines = path.read_text("utf-8-sig").splitlines()  # some editors mark such a file
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8; save it as such") from error
+    for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
@@ -156,9 +160,15 @@ def _from_files(row: dict[str, Any], folder: Path) -> Case:
     )
 
 
-def file_row(outputs: Path) -> System:
-    """The judged files. One that is missing counts as a failure."""
-    return lambda case: Audio.read(outputs / str(case.facts["output"]))
+@dataclass(frozen=True)
+class FileRow:
+    """The judged files, a system that takes no time. One that is missing counts as a failure."""
+
+    outputs: Path
+
+    def __call__(self, case: Case) -> Audio:
+        """The file that answers a case."""
+        return Audio.read(self.outputs / str(case.facts["output"]))
 
 
 def write_cases(cases: Sequence[Callable[[], Case]], folder: Path) -> Path:

@@ -26,7 +26,7 @@ from timbrel.data.render.soundfont import SoundFont
 from timbrel.data.store import Store
 from timbrel.errors import InputError, TimbrelError
 from timbrel.evaluation.cases import Case, draw_cases
-from timbrel.evaluation.given import file_row, manifest_cases, store_cases
+from timbrel.evaluation.given import FileRow, manifest_cases, store_cases
 from timbrel.evaluation.hearing import Memory
 from timbrel.evaluation.packaged import SHA256
 from timbrel.evaluation.protocol import Protocol
@@ -50,7 +50,7 @@ class Record:
     system: str
     scores: dict[str, float]
     failure: str
-    seconds: float  # that making it took, by wall clock
+    seconds: float  # that making it took, by wall clock; 0: it was made elsewhere
     length: float  # of the output, in seconds
     facts: dict[str, Any]
     heard: str = ""  # name in the folder's memory of what was heard in it, "" if it failed
@@ -142,7 +142,7 @@ class Job:
     def systems(self) -> dict[str, System]:
         """All rows of the table."""
         rows = references()
-        rows |= {folder_name(folder): file_row(Path(folder)) for folder in self.outputs}
+        rows |= {folder_name(folder): FileRow(Path(folder)) for folder in self.outputs}
         if self.model is not None:
             rows |= model_rows(self.player(), self.structure, **dict(self.sampling))
         return rows
@@ -331,7 +331,7 @@ def judge_one(name: str, run: System, case: Case, ears: Ears, folder: Path) -> R
     began = time.perf_counter()
     try:
         audio = run(case)
-        took = time.perf_counter() - began
+        took = 0.0 if isinstance(run, FileRow) else time.perf_counter() - began
         if audio is None:
             return None
         scores, heard = score(audio, case, ears)
