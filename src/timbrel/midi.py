@@ -145,9 +145,9 @@ def _layers(track: np.ndarray, pitch: np.ndarray, end: np.ndarray) -> np.ndarray
 
 def _write_whole(path: Path, data: bytes) -> None:
     """Write a file that appears only when complete."""
-    if path.is_dir():
-        raise InputError(f"{path} is a folder; give a file name")
     try:
+        if path.is_dir():
+            raise InputError(f"{path} is a folder; give a file name")
         with appearing(path) as temporary:
             temporary.write_bytes(data)
     except OSError as error:

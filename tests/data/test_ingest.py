@@ -140,7 +140,8 @@ def test_a_kill_at_any_moment_is_continued_to_the_same_bytes(
         prepare("folder", root, folder)
         assert contents(folder) == whole
         shutil.rmtree(folder)
-    assert last == 1 + 3 * 4 + 1 - 1  # plan; report, audio, notes, manifest a shard; report
+    # plan; report, fingerprints, audio, notes, manifest a shard; report, fingerprints
+    assert last == 1 + 3 * 5 + 2 - 1
 
 
 def test_a_full_disk_leaves_a_store_that_goes_on(
@@ -183,6 +184,30 @@ def test_what_was_mended_or_came_later_is_added_and_nothing_twice(tmp_path: Path
     assert sorted(found) == sorted(set(found))
     assert {name for name, _ in found} == {"a.wav", "b.wav", "c.wav"}
     assert "c.wav" not in reasons(store) or "too short" in reasons(store)["c.wav"]
+
+
+def test_a_mended_file_is_the_same_recording_even_if_it_adds_nothing(tmp_path: Path) -> None:
+    path, store = tmp_path / "in" / "a.wav", tmp_path / "store"
+    write_audio(path, 0)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) * 97 // 100])
+    prepare("folder", tmp_path / "in", store)
+    assert "is damaged" in reasons(store)["a.wav"]
+    path.write_bytes(whole)
+    for _ in range(3):
+        prepare("folder", tmp_path / "in", store)
+        assert "too short" in reasons(store)["a.wav"]
+
+
+def test_a_file_that_cannot_be_opened_is_not_called_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_audio(tmp_path / "in" / "a.wav", 0)
+    write_audio(tmp_path / "in" / "b.wav", 1)
+    prepare("folder", tmp_path / "in", tmp_path / "store")
+    monkeypatch.setattr("timbrel.data.ingest.fingerprint", lambda path: "")
+    prepare("folder", tmp_path / "in", tmp_path / "store")
+    assert not any("another file" in reason for reason in reasons(tmp_path / "store").values())
 
 
 def test_another_file_of_a_name_that_is_there_is_named_and_not_taken_for_it(

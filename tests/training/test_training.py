@@ -185,7 +185,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     capsys.readouterr()
     assert same(train(tmp_path / "cut"), whole)
     said = capsys.readouterr().out
-    assert f"{newest} is damaged" in said
+    assert f"{newest} cannot be read" in said
     assert f"goes on from step {int(before.stem.removeprefix('step-'))}" in said
 
 

@@ -34,7 +34,7 @@ from timbrel.evaluation.systems import CODEC, TRUTH, System, model_rows, referen
 from timbrel.model import folder_of, load
 from timbrel.network import PRESETS, latent_config
 from timbrel.serialize import assemble, load_codec, load_listener, read_config
-from timbrel.training.held_out import held_out_losses
+from timbrel.training.held_out import MEASURE, held_out_losses
 from timbrel.training.model import train_model
 from timbrel.training.probe import ProbeSet, probe
 from timbrel.training.recipe import Recipe, changed, read_recipe
@@ -324,8 +324,8 @@ def probe_recipe(home: Path, valid: Store, trust: bool) -> None:
 def hold_out(home: Path, recipe: Recipe, valid: Store, trust: bool) -> None:
     """Measure one recipe's losses on what it was not trained on."""
     path = home / "losses.json"
-    if path.is_file():
+    if path.is_file() and json.loads(path.read_text()).get("measure") == MEASURE:
         return
     player = load(home / "model", "cpu", trust)
     found = held_out_losses(player.network, player.codec, valid, recipe.training, player.device)
-    write_text(path, json.dumps(found, indent=1) + "\n")
+    write_text(path, json.dumps({"measure": MEASURE, **found}, indent=1) + "\n")

@@ -1,5 +1,6 @@
 """`timbrel train`: the commands with which the default model was made."""
 
+import os
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -48,6 +49,12 @@ def _choice(name: str, choices: Iterable[str], what: str = "preset") -> str:
     if name not in choices:
         raise InputError(f"there is no {what} '{name}'; choose one of {', '.join(choices)}")
     return name
+
+
+def _say(sentence: str) -> None:
+    """Once, however many processes `torchrun` started."""
+    if os.environ.get("RANK", "0") == "0":
+        print(sentence, flush=True)
 
 
 @app.command()
@@ -132,7 +139,7 @@ def codec(
         "seed": seed,
     }
     train_codec(
-        with_fonts() if rendered else open_all(data, "train", print),
+        with_fonts() if rendered else open_all(data, "train", _say),
         output,
         config,
         replace(training, **{name: value for name, value in given.items() if value is not None}),
@@ -174,7 +181,7 @@ def listener(
     begun = None
     if start_from is not None:
         begun = load_listener(folder_of(start_from), codec.rate, codec.hop)
-    store = open_all(data, "train", print).with_notes()
+    store = open_all(data, "train", _say).with_notes()
     drums, known = any(i.drums for i in store.items), begun is not None and begun.drums is not None
     if known and not drums:
         print("the store holds no drums, so the part that hears them stays as it is")
@@ -283,7 +290,7 @@ def model(
     if midi_faults is not None:
         changes["corruption"] = replace(chosen.training.corruption, share=midi_faults)
     train_model(
-        select(open_all(data, "train", print), chosen.data),
+        select(open_all(data, "train", _say), chosen.data),
         held_out(valid, data) if valid else None,
         trained,
         output,
@@ -326,7 +333,7 @@ def distil(
     from timbrel.training.settings import ModelTraining
 
     train(
-        open_all(data, "train", print),
+        open_all(data, "train", _say),
         load_codec(folder_of(codec or start_from), trust),
         output,
         load_network(folder_of(start_from)),

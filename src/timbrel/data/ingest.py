@@ -1,6 +1,7 @@
 """Reading a data set into a store: resumable, with a report of all that was left out.
 
-The store names every passage's recording and start. A run that was stopped goes on after
+The store names every passage's recording and start, and `fingerprints.jsonl` tells each recording
+from another of its name. A run that was stopped goes on after
 the last passage of the manifest; what is only in the report, and the rest of a file that could
 not be read to its end, is tried again, so a file that was mended is added by the same command.
 """
@@ -32,6 +33,7 @@ PER_SHARD = 64
 PROBE = 65_536  # bytes
 VERSION = 2  # of the cutting: stores of another version are not continued
 REPORT = "report.jsonl"
+FINGERPRINTS = "fingerprints.jsonl"  # of the recordings' files, by name
 ANOTHER = "the store holds another file of this name; prepare a new store for this one"
 
 Transcriber = Callable[[np.ndarray, int], Notes]
@@ -114,13 +116,13 @@ class _Ingestion:
         self.name, self.writer, self.augmentation, self.split = name, writer, augmentation, split
         self.families = {item.family: item.split for item in writer.items}
         self.done = {item.recording for item in writer.items}
-        self.known = {item.recording: item.fingerprint for item in writer.items}
+        self.marks = _read_marks(writer.path / FINGERPRINTS)
         self.reached = {item.recording: item.start for item in writer.items}
         self.skipped = _read_report(writer.path / REPORT, self.done)
         # of these the last passage that is there may not be the last there is
         self.unfinished = {skipped.name for skipped in self.skipped if skipped.unread}
         for name in self.unfinished:  # its file may have been mended
-            self.known.pop(name, None)
+            self.marks.pop(name, None)
         self.skipped = {s for s in self.skipped if not s.unread and s.reason != ANOTHER}
         if writer.items:
             self.unfinished.add(writer.items[-1].recording)
@@ -153,7 +155,7 @@ class _Ingestion:
 
     def _jobs(
         self, entries: list[Recording | Skipped], progress: Callable[[float], None] | None
-    ) -> "Iterator[Job]":
+    ) -> Iterator[tuple[Recording, float]]:
         """What is missing: recordings, and the start of the last passage that is there."""
         for number, entry in enumerate(entries, 1):
             mark = fingerprint(entry.audio[0]) if isinstance(entry, Recording) else ""
@@ -161,11 +163,12 @@ class _Ingestion:
             if reason:
                 self.skipped.add(Skipped(entry.name, reason))
             elif isinstance(entry, Recording):
+                self.marks[entry.name] = mark
                 for version in self._versions(entry):
                     if version.name in self.unfinished:
-                        yield version, mark, self.reached[version.name]
+                        yield version, self.reached[version.name]
                     elif version.name not in self.done:
-                        yield version, mark, -1.0
+                        yield version, -1.0
             if progress is not None:
                 progress(number / len(entries))
 
@@ -173,7 +176,8 @@ class _Ingestion:
         """Why an entry with this fingerprint cannot be used; "" if it can."""
         if isinstance(entry, Skipped):
             return entry.reason
-        if self.known.get(entry.name) and mark != self.known[entry.name]:
+        known = self.marks.get(entry.name) if entry.name in self.done else ""
+        if mark and known and mark != known:
             return ANOTHER
         split = self.split or entry.split or split_of(entry.family)
         home = self.families.get(entry.family, split)
@@ -206,16 +210,19 @@ class _Ingestion:
             )
 
     def _commit(self) -> None:
-        """Write the shard that has come together, and the report so far before it."""
+        """Write the shard that has come together; the report and fingerprints so far before it."""
         lines = [_report_line(skipped) for skipped in _sorted(self.skipped)]
         replace_file(self.writer.path / REPORT, "".join(f"{line}\n" for line in lines).encode())
+        lines = [json.dumps({"recording": k, "file": v}) for k, v in sorted(self.marks.items())]
+        replace_file(
+            self.writer.path / FINGERPRINTS, "".join(f"{line}\n" for line in lines).encode()
+        )
         if self.rows:
             audio, notes, items = zip(*self.rows, strict=True)
             self.writer.write_shard(self.shard, np.stack(audio), notes, items)
             self.rows, self.shard = [], self.shard + 1
 
 
-Job = tuple[Recording, str, float]  # its fingerprint; passages from here back are there already
 Row = tuple[np.ndarray, Notes, Item]  # audio (SECONDS at RATE,), notes, manifest line
 
 
@@ -228,14 +235,14 @@ class _How:
     level_db: float
 
 
-def _passages(how: _How, job: Job) -> Iterator[Row | Skipped]:
+def _passages(how: _How, job: tuple[Recording, float]) -> Iterator[Row | Skipped]:
     """The passages of a recording that are missing, for an engine."""
-    recording, mark, after = job
+    recording, after = job
     for part in cut(recording, after):
-        yield part if isinstance(part, Skipped) else _row(how, recording, mark, part)
+        yield part if isinstance(part, Skipped) else _row(how, recording, part)
 
 
-def _row(how: _How, recording: Recording, mark: str, passage: Passage) -> Row:
+def _row(how: _How, recording: Recording, passage: Passage) -> Row:
     """A passage as a store holds it, but for its place there."""
     rng = np.random.default_rng(digest(f"{recording.name} {passage.start}"))
     samples, loudness = levelled(passage.audio, rng, how.level_db)
@@ -263,7 +270,6 @@ def _row(how: _How, recording: Recording, mark: str, passage: Passage) -> Row:
         start=passage.start,
         silence=full - len(samples),
         notes=origin,
-        fingerprint=mark,
     )
     return np.pad(samples, (0, item.silence)), notes, item
 
@@ -338,5 +344,16 @@ def _read_report(path: Path, done: set[str]) -> set[Skipped]:
         }
     except FileNotFoundError:
         return set()
+    except (ValueError, TypeError, KeyError) as error:
+        raise DataError(f"{path} is damaged; delete it and run again") from error
+
+
+def _read_marks(path: Path) -> dict[str, str]:
+    """Fingerprints of recordings; none in a store that an earlier version prepared."""
+    try:
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        return {x["recording"]: x["file"] for x in lines}
+    except FileNotFoundError:
+        return {}
     except (ValueError, TypeError, KeyError) as error:
         raise DataError(f"{path} is damaged; delete it and run again") from error

@@ -126,7 +126,7 @@ def open_all(
         if say is not None and len(part) < len(store):
             others = sorted({item.split for item in store.items} - {split})
             say(
-                f"{store.path}: {len(part)} of {len(store)} items are of the split {split}; the "
-                f"others ({', '.join(others)}) are left out"
+                f"{store.path}: {len(part)} of {len(store)} items are of the split {split}; those "
+                f"of {' and '.join(others)} are not learned from"
             )
     return parts[0] if len(parts) == 1 else JoinedStore(parts)

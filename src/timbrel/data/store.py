@@ -56,7 +56,6 @@ class Item:
     silence: int = 0  # samples added at the end, where the recording was over
     notes: str = "given"  # or "transcribed"; "none": not known, which is not silence
     checksum: int | None = None  # CRC-32 of its samples as stored
-    fingerprint: str = ""  # of the recording's file; "": not noted
 
     @property
     def seconds(self) -> float:

@@ -12,6 +12,7 @@ from timbrel.training.objective import Objective
 from timbrel.training.settings import ModelTraining
 from timbrel.training.validation import validate
 
+MEASURE = 2  # of what these losses are: raised when they become others
 ITEMS = 256  # that losses are measured on
 BATCH = 16
 

@@ -114,7 +114,7 @@ class Run:
             raise TrainingError(f"{folder} holds a model; give another folder for the run")
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         self._config: dict[str, Any] = json.loads(json.dumps(config))
-        self._damaged: list[Path] = []  # checkpoints
+        self._unread: list[Path] = []  # checkpoints that could not be
         self.stopping = False
         self._last_save = time.monotonic()
         self._writer: Any = None
@@ -179,9 +179,10 @@ class Run:
         for path in reversed(found):
             try:
                 state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-            except DAMAGED:  # the error tells of the archive's inside, and how to read it unsafely
-                self.say(f"{path} is damaged: it is left aside")
-                self._damaged.append(path)
+            except DAMAGED as error:
+                reason = getattr(error, "strerror", None) or "it is damaged"  # no archive's inside
+                self.say(f"{path} cannot be read ({reason}): it is left aside")
+                self._unread.append(path)
                 continue
             self.say(f"{self.folder}: the run goes on from step {state['step']}")
             return state
@@ -197,7 +198,7 @@ class Run:
         return self.ranks.agree(time.monotonic() - self._last_save > self.save_seconds)
 
     def save(self, step: int, state: Mapping[str, Any]) -> None:
-        """Write a checkpoint; keep the newest two that are not known to be damaged.
+        """Write a checkpoint; keep the newest two, beside those that cannot be read.
 
         Raises:
             TrainingError: it could not be written; nothing is left of it.
@@ -213,9 +214,8 @@ class Run:
         except (OSError, RuntimeError) as error:  # torch raises the latter when its disk is full
             temporary.unlink(missing_ok=True)
             raise self._unwritten(path, error) from error
-        found = checkpoints_of(self.folder)
-        good = [other for other in found if other == path or other not in self._damaged]
-        for old in set(found) - set(good[-2:]):
+        left = [old for old in self._unread if old != path]  # they may be readable another time
+        for old in [old for old in checkpoints_of(self.folder) if old not in left][:-2]:
             old.unlink()
 
     def _unwritten(self, path: Path, error: BaseException | None) -> TrainingError:
