@@ -30,7 +30,7 @@ def render(
     split: Annotated[
         str, typer.Option(help="train, valid or test: sounds are disjoint.")
     ] = "train",
-    seed: Annotated[int, typer.Option(min=0, help="Of all draws.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of all draws.")] = 0,
     synth_share: Annotated[
         float,
         typer.Option(min=0, max=1, help="Share of timbres from the own synthesiser; 1: no font."),
