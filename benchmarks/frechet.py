@@ -7,6 +7,7 @@ asks how far outputs are then. What shrinks the distance most is what outputs la
 2048 samples every 512; a band is a third of an octave.
 """
 
+import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -67,7 +68,9 @@ def exchanges(rate: int) -> dict[str, Callable[[Pair], np.ndarray]]:
 
 def main() -> None:
     """Read an evaluation's sounds, print a table."""
-    folder = Path(sys.argv[1])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, help="of an evaluation of one model")
+    folder: Path = parser.parse_args().folder
     records = [r for r in read_records(folder) if not r.failure]
     systems = {r.system for r in records} - set(REFERENCES)
     if len(systems) != 1:

@@ -163,7 +163,8 @@ class _Ingestion:
             if reason:
                 self.skipped.add(Skipped(entry.name, reason))
             elif isinstance(entry, Recording):
-                self.marks[entry.name] = mark
+                if mark:  # else what is known of it stays
+                    self.marks[entry.name] = mark
                 for version in self._versions(entry):
                     if version.name in self.unfinished:
                         yield version, self.reached[version.name]
