@@ -168,3 +168,40 @@ def test_what_is_longer_than_a_wav_can_count_is_written_with_wider_numbers(
     assert (tmp_path / "short.wav").read_bytes()[:4] == b"RIFF"
     assert (tmp_path / "long.wav").read_bytes()[:4] == b"RF64"
     assert Audio.read(tmp_path / "long.wav").seconds == 1.5
+
+
+def test_an_input_is_not_written_over(tmp_path: Path) -> None:
+    path, link = tmp_path / "a.wav", tmp_path / "b.wav"
+    Audio(tone(440, 1.0)[None], RATE).write(path)
+    link.symlink_to(path)
+    check_writable(path, [tmp_path / "other.wav"])
+    for other in (path, link, tmp_path / "." / "a.wav"):
+        with pytest.raises(InputError, match="what is read"):
+            check_writable(path, [other])
+
+
+@pytest.mark.parametrize(
+    ("suffix", "kind"), [(".wav", "WAV"), (".wav", "RF64"), (".aiff", "AIFF"), (".flac", "FLAC")]
+)
+def test_files_cut_short_are_refused(tmp_path: Path, suffix: str, kind: str) -> None:
+    path = tmp_path / f"x{suffix}"
+    soundfile.write(path, tone(440, 3.0), RATE, "PCM_16", format=kind)
+    assert Audio.read(path).seconds == pytest.approx(3.0)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(InputError, match="cut short"):
+        Audio.read(path)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names are text there")
+def test_names_that_are_no_text_are_read_and_written(tmp_path: Path) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/lat\xe9"))
+    folder.mkdir()
+    Audio(tone(440, 1.0)[None], RATE).write(folder / "a.wav")
+    assert Audio.read(folder / "a.wav").seconds == pytest.approx(1.0)
+
+
+def test_the_loudest_part_is_where_the_sound_is() -> None:
+    hiss = 1e-3 * np.random.default_rng(0).standard_normal(5 * RATE).astype(np.float32)
+    sound = Audio(np.concatenate([hiss, tone(440, 2.0), hiss])[None], RATE)
+    assert np.abs(sound.loudest(2.0).samples).mean() > 0.99 * np.abs(tone(440, 2.0)).mean()
+    assert sound.loudest(60.0).samples.shape == sound.samples.shape

@@ -284,3 +284,48 @@ def test_no_note_of_a_file_is_lost(tmp_path: Path, rng: np.random.Generator) -> 
             events.append((10, bytes([(0x90 if on else 0x80) | channel, pitch, 80])))
         end = [(10, b"\xb0\x07\x40")]
         assert len(read(tmp_path, midi([events[:20] + end, events[20:] + end]))) == struck
+
+
+@pytest.mark.parametrize(
+    "order",
+    [(0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0)],
+)
+def test_a_pedal_pressed_again_on_the_beat_holds_what_follows_alone(
+    tmp_path: Path, order: tuple[int, ...]
+) -> None:
+    beat = [b"\x80\x3c\x00", b"\xb0\x40\x00", b"\xb0\x40\x7f"]
+    events = [(0, b"\xb0\x40\x7f"), (0, b"\x90\x3c\x50")]
+    events += [(480 * (place == 0), beat[which]) for place, which in enumerate(order)]
+    events += [(0, b"\x90\x40\x50"), (240, b"\x80\x40\x00"), (240, b"\xb0\x40\x00")]
+    pressed_last = order.index(2) > order.index(1)
+    notes = read(tmp_path, midi([events]))
+    assert notes.offset == pytest.approx([0.5, 1.0 if pressed_last else 0.75])
+
+
+def test_a_status_that_runs_on_after_a_lyric_is_of_the_notes(tmp_path: Path) -> None:
+    lyric = b"\xff\x05\x02la"
+    events = [(0, b"\x90\x3c\x50"), (240, lyric), (240, b"\x3c\x00")]
+    events += [(0, b"\x2f\x50"), (480, b"\x2f\x00"), (4800, b"\xff\x06\x01m")]
+    notes = read(tmp_path, midi([events]))
+    assert notes.pitch.tolist() == [60, 47]
+    assert notes.offset == pytest.approx([0.5, 1.0])
+
+
+@pytest.mark.parametrize("controller", [120, 121])
+def test_a_reset_lifts_the_pedal(tmp_path: Path, controller: int) -> None:
+    events = [(0, b"\xb0\x40\x7f"), (0, b"\x90\x3c\x50"), (240, b"\x80\x3c\x00")]
+    events += [(240, bytes([0xB0, controller, 0])), (480, b"\x90\x3e\x50"), (480, b"\x80\x3e\x00")]
+    assert read(tmp_path, midi([events])).offset == pytest.approx([0.5, 1.5])
+
+
+def test_of_two_channels_that_double_each_other_each_has_its_own_pedal(tmp_path: Path) -> None:
+    keys = [(0, b"\x90\x3c\x50"), (240, b"\x80\x3c\x00")]
+    held = [(0, b"\xb1\x40\x7f"), (0, b"\x91\x3c\x50"), (240, b"\x81\x3c\x00")]
+    held += [(720, b"\xb1\x40\x00")]
+    for tracks in ([keys, held], [held, keys]):
+        assert sorted(read(tmp_path, midi(tracks)).offset.tolist()) == pytest.approx([0.25, 1.0])
+
+
+def test_a_program_that_midi_lacks_is_refused() -> None:
+    with pytest.raises(InputError, match="0 to 127"):
+        Track(program=200)

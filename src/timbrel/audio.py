@@ -2,9 +2,11 @@
 
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import soundfile
@@ -58,18 +60,16 @@ class Audio:
         path = Path(path)
         check_file(path)
         try:
-            with soundfile.SoundFile(str(path)) as file:
+            with soundfile.SoundFile(native(path)) as file:
                 rate, frames = file.samplerate, file.frames
                 known = frames < UNKNOWN_LENGTH
                 samples = file.read(-1 if known else 0, dtype="float32", always_2d=True)
         except UNREADABLE as error:
-            raise InputError(
-                f"{path} cannot be read as audio; wav, flac, ogg, opus, mp3, aiff and caf can"
-            ) from error
+            raise unreadable(path) from error
         check_whole(path, frames)
         audio = cls(np.ascontiguousarray(samples.T), int(rate))
         if samples.size == 0:
-            raise InputError(f"{path} holds no samples; give a longer recording")
+            raise InputError(f"{path} holds no samples, or is cut short; give a longer recording")
         if not np.isfinite(samples).all():
             raise InputError(f"{path} holds samples that are not numbers (NaN); export it again")
         if audio.seconds < minimum_seconds:
@@ -92,14 +92,14 @@ class Audio:
         try:
             with appearing(path) as temporary:
                 soundfile.write(
-                    str(temporary),
+                    native(temporary),
                     np.clip(self.samples.T, -1, 1),
                     self.rate,
                     subtype="PCM_24",
                     format=container(path, *self.samples.shape),
                 )
         except soundfile.LibsndfileError as error:
-            raise InputError(f"{path} cannot be written: {error}") from error
+            raise unwritable(path, error) from error
 
     @property
     def seconds(self) -> float:
@@ -138,6 +138,13 @@ class Audio:
         peak = level.max(initial=0)
         first = len(level) if peak < SILENCE else int(np.argmax(level >= peak / 1000))
         return self if first < self.rate else Audio(self.samples[:, first:], self.rate)
+
+    def loudest(self, seconds: float) -> "Audio":
+        """The part of that length that holds the most energy, or all that is shorter."""
+        length = min(round(seconds * self.rate), self.samples.shape[1])
+        energy = np.cumsum(np.pad((self.samples.astype(np.float64) ** 2).sum(0), (1, 0)))
+        start = int(np.argmax(energy[length:] - energy[: len(energy) - length]))
+        return Audio(self.samples[:, start : start + length], self.rate)
 
     def resample(self, rate: int) -> "Audio":
         """The same sound at another rate (Hz)."""
@@ -209,20 +216,25 @@ def check_whole(path: Path, frames: int) -> None:
 
 
 def missing_share(path: Path) -> float:
-    """Of a WAV file's samples, those that its header counts and the file ends before; 0 of others.
+    """Of a WAV or AIFF file's samples, those that it counts and ends before; 0 of other files.
 
     libsndfile takes what is there for all of it. What hardly matters, a hundredth, is no loss.
     """
     with open(path, "rb") as file:
-        if file.read(4) != b"RIFF":
+        kind, long = file.read(4), 0
+        if kind not in (b"RIFF", b"RF64", b"FORM"):
             return 0.0
+        order: Literal["big", "little"] = "big" if kind == b"FORM" else "little"
         file.seek(12)
         while len(chunk := file.read(8)) == 8:
-            size, start = int.from_bytes(chunk[4:], "little"), file.tell()
-            if chunk[:4] == b"data":
+            size, start = int.from_bytes(chunk[4:], order), file.tell()
+            if chunk[:4] == b"ds64":  # sizes that 32 bits cannot hold: of all, then of the samples
+                long = int.from_bytes(file.read(16)[8:], "little")
+            if chunk[:4] in (b"data", b"SSND"):
+                size = long or size
                 there = path.stat().st_size - start
                 # written to a pipe, nothing or the largest number stands there
-                lost = 1 - there / size if 0 < size < UNKNOWN_BYTES else 0.0
+                lost = 1 - there / size if long or 0 < size < UNKNOWN_BYTES else 0.0
                 return lost if lost > 0.01 else 0.0
             file.seek(start + size + size % 2)
     return 0.0
@@ -238,22 +250,52 @@ def check_file(path: Path) -> None:
         raise InputError(f"{path} is a folder; give an audio file")
     if not path.exists():
         raise InputError(f"{path} does not exist; give an audio file")
+    if not path.is_file():
+        raise InputError(f"{path} is a pipe or a device; save the sound to a file, and give that")
     if path.stat().st_size == 0:
         raise InputError(f"{path} is empty; give an audio file")
 
 
-def check_writable(path: str | Path) -> None:
+def check_writable(
+    path: str | Path, inputs: Sequence[str | Path] = (), suffixes: Sequence[str] = tuple(FORMATS)
+) -> None:
     """Refuse an output path before any work is done.
 
+    Args:
+        path: to be written.
+        inputs: files that are read, which must not be lost.
+        suffixes: that the path may have.
+
     Raises:
-        InputError: unknown suffix, no such folder, no permission, or a folder of that name.
+        InputError: unknown suffix, no such folder, no permission, a folder of that name, or
+            an input.
     """
     path = Path(path)
-    if path.suffix.lower() not in FORMATS:
-        raise InputError(f"{path} must end in .wav or .flac, not '{path.suffix}'")
+    if path.suffix.lower() not in suffixes:
+        raise InputError(f"{path} must end in {' or '.join(suffixes)}, not '{path.suffix}'")
     if path.is_dir():
         raise InputError(f"{path} is a folder; give a file name")
     if not path.parent.is_dir():
         raise InputError(f"the folder {path.parent} does not exist; make it first")
     if not os.access(path.parent, os.W_OK):
         raise InputError(f"the folder {path.parent} is not writable; choose another")
+    if path.exists() and any(Path(p).exists() and path.samefile(p) for p in inputs):
+        raise InputError(f"{path} is what is read; give another name to write to")
+
+
+def unreadable(path: Path) -> InputError:
+    """What to say where libsndfile cannot read a file."""
+    return InputError(
+        f"{path} cannot be read as audio: it is damaged or cut short, or none of wav, flac, ogg, "
+        "opus, mp3, aiff and caf"
+    )
+
+
+def unwritable(path: Path, error: Exception) -> InputError:
+    """What to say where libsndfile cannot write a file."""
+    return InputError(f"{path} cannot be written ({error}) Is the disk full?")
+
+
+def native(path: Path) -> str | bytes:
+    """A path as libsndfile takes it, in names too that are no text in the system's encoding."""
+    return str(path) if os.name == "nt" else os.fsencode(path)

@@ -94,6 +94,8 @@ def _bytes(path: str | Path, limit: int = -1) -> bytes:
             raise InputError(f"{path} is a folder; give a file")
         if not path.exists():
             raise InputError(f"{path} does not exist")
+        if not path.is_file():
+            raise InputError(f"{path} is a pipe or a device; save it to a file, and give that")
         with open(path, "rb") as file:
             data = file.read(limit)
     except OSError as error:
@@ -170,7 +172,7 @@ def _from_score(score: Any, events: list[list[Event]]) -> Notes:
         begin, end = table["time"], table["time"] + table["duration"]
         pitch = table["pitch"].astype(np.int64)
         if not track.is_drum:
-            end = _sustain(begin, end, pitch, pedals.of(begin, pitch, table["velocity"]))
+            end = _sustain(begin, end, pitch, pedals.take(begin, pitch, table["velocity"]))
         columns.append(
             (
                 clock.seconds(begin),
@@ -222,7 +224,8 @@ def _sustain(
     if not pedals:
         return end
     downs, ups = np.array(pedals).T
-    piece = np.searchsorted(downs, end, side="right") - 1
+    # pressed again where a key is let go, as on a beat, it is for what follows
+    piece = np.searchsorted(downs, end, side="left") - 1
     under = (piece >= 0) & (end < ups[np.maximum(piece, 0)])
     sounding = np.where(under, ups[np.maximum(piece, 0)], end)
     for value in np.unique(pitch[under]):

@@ -61,15 +61,16 @@ def _track(data: bytes) -> Iterator[Event]:
         while position < len(data):
             delta, position = _number(data, position)
             tick += delta
-            if data[position] >= 0x80:
-                status, position = data[position], position + 1
-            if status == META and data[position] == END_OF_TRACK:
-                yield tick, META, NO_CHANNEL, END_OF_TRACK, 0
-                return
-            if status in (META, 0xF0, 0xF7):  # the others are of systems
-                length, position = _number(data, position + (status == META))
+            if data[position] in (META, 0xF0, 0xF7):  # of no channel; what runs on is one's
+                begin, position = data[position], position + 1
+                if begin == META and data[position] == END_OF_TRACK:
+                    yield tick, META, NO_CHANNEL, END_OF_TRACK, 0
+                    return
+                length, position = _number(data, position + (begin == META))
                 position += length
                 continue
+            if data[position] >= 0x80:
+                status, position = data[position], position + 1
             kind, channel = status & 0xF0, status & 0x0F
             count = 1 if kind in (PROGRAM, PRESSURE) else 2
             first, second = data[position], data[position + 1] if count == 2 else 0

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from timbrel.audio import Audio
 from timbrel.codec.codec import Codec
+from timbrel.conditions.background import without_background
 from timbrel.conditions.listener import Listener, hear
 from timbrel.conditions.structure import RollEncoder
 from timbrel.conditions.timbre import Timbre
@@ -35,6 +36,8 @@ EXAMPLE_LOUDNESS = -23.0  # LUFS at which timbre examples were heard in training
 TAIL_SECONDS = 1.5  # rendered after the last note: decay and room
 LONGEST_EXAMPLE = 20.0  # seconds of a timbre example that are used
 LEAST_EXAMPLE = 1.0  # seconds
+LONGEST = 24 * 3600.0  # seconds that are rendered
+FADE_SECONDS = 0.01  # at the end of a length that was asked for, which may lie within a note
 
 Structure = str | Path | Notes | Audio
 Example = str | Path | Audio
@@ -120,6 +123,7 @@ class Timbrel:
         sampler: str | None = None,
         temperature: float | None = None,
         octave: str = "keep",
+        keep_noise: bool = False,
         length: float | None = None,
         progress: Progress | None = None,
     ) -> Audio:
@@ -127,7 +131,7 @@ class Timbrel:
 
         Args:
             structure: a MIDI or audio file (told apart by content), notes, or audio.
-            timbre: an audio file or audio, 1 s or longer; its first 20 s are used.
+            timbre: an audio file or audio, 1 s or longer; of more than 20 s the loudest are used.
             steps: evaluations of the denoiser, at least 1.
             guidance_structure: how strongly notes steer; 1 as trained.
             guidance_timbre: how strongly the example steers; 1 as trained.
@@ -137,6 +141,7 @@ class Timbrel:
                 and nearer to the example, more is livelier (docs/decisions/0018).
             octave: "keep" plays notes where they are written, "fit" moves them by whole
                 octaves towards the register heard in the example.
+            keep_noise: whether steady noise in the example is part of its sound, and played.
             length: seconds; default is the last note's end and its tail.
             progress: called with the share that is done.
 
@@ -151,9 +156,9 @@ class Timbrel:
         )
         if octave not in ("keep", "fit"):
             raise InputError(f"octave is '{octave}'; it can be keep or fit")
-        if length is not None and not 1 <= length * self.codec.rate < float("inf"):
-            raise InputError(f"length is {length}; give seconds, of one sample or more")
-        example = self._example(timbre)
+        if length is not None and not 1 / self.codec.rate <= length <= LONGEST:
+            raise InputError(f"length is {length}; give seconds, from one sample to a day")
+        example = self._example(timbre, keep_noise)
         if self.reads_notes:
             notes = self.notes(structure)
             if octave == "fit":
@@ -165,21 +170,12 @@ class Timbrel:
         else:
             between, end = self._structure_of_audio(structure)
         seconds = end + TAIL_SECONDS if length is None else length
-        audio = self._play(between, self.timbre(example), seconds, sampling, progress)
-        return audio.with_loudness(LOUDNESS)
+        audio = self._play(between, self._timbre(example), seconds, sampling, progress)
+        return (audio if length is None else _faded(audio)).with_loudness(LOUDNESS)
 
-    def timbre(self, example: Example) -> Timbre:
+    def timbre(self, example: Example, keep_noise: bool = False) -> Timbre:
         """The sound of an example: one vector, and a memory of its notes."""
-        audio = self._example(example)
-        with torch.inference_mode():
-            latent = self.codec.encode(self._tensor(audio)[:, None])
-            heard = None
-            if self.network.recall is not None and self.listener is not None:
-                notes = self.listen(audio).pitched()  # strokes are not looked up
-                frames = latent.shape[2]
-                heard = torch.from_numpy(roll(notes, self.codec.frame_rate, frames))[None]
-                heard = heard.to(self.device)
-            return self.network.timbre(latent, heard)
+        return self._timbre(self._example(example, keep_noise))
 
     def notes(self, structure: Structure) -> Notes:
         """The notes of a MIDI file, or those heard in audio.
@@ -283,6 +279,18 @@ class Timbrel:
         samples = self._tensor(_levelled(structure.mono()))
         return structure_of_audio(self.network, samples), structure.seconds
 
+    def _timbre(self, audio: Audio) -> Timbre:
+        """The sound of what `_example` returned."""
+        with torch.inference_mode():
+            latent = self.codec.encode(self._tensor(audio)[:, None])
+            heard = None
+            if self.network.recall is not None and self.listener is not None:
+                notes = self.listen(audio).pitched()  # strokes are not looked up
+                frames = latent.shape[2]
+                heard = torch.from_numpy(roll(notes, self.codec.frame_rate, frames))[None]
+                heard = heard.to(self.device)
+            return self.network.timbre(latent, heard)
+
     def _play(
         self,
         between: StructureBetween,
@@ -306,7 +314,7 @@ class Timbrel:
         audio = np.concatenate(pieces, 1)[:, codec.delay :][:, :samples]
         return Audio(audio, codec.rate)
 
-    def _example(self, example: Example) -> Audio:
+    def _example(self, example: Example, keep_noise: bool) -> Audio:
         """Mono, at the codec's rate and the loudness of training."""
         audio = example
         if not isinstance(audio, Audio):
@@ -317,14 +325,16 @@ class Timbrel:
                 "3 s or more is better"
             )
         audio.check_finite("the timbre example")
-        sounding = audio.mono().without_lead_in()
+        sounding = audio.mono().loudest(LONGEST_EXAMPLE).without_lead_in()
         if sounding.seconds < LEAST_EXAMPLE:
             raise InputError(
                 f"of the timbre example only the last {sounding.seconds:.2f} s are not silent; it "
                 "needs at least 1 s of sound, 3 s or more is better"
             )
-        cut = Audio(sounding.samples[:, : int(LONGEST_EXAMPLE * audio.rate)], audio.rate)
-        return _levelled(cut.resample(self.codec.rate))
+        audio = sounding.resample(self.codec.rate)
+        if not keep_noise:
+            audio = Audio(without_background(audio.samples[0], audio.rate)[None], audio.rate)
+        return _levelled(audio)
 
     def _tensor(self, audio: Audio) -> Tensor:
         """(1, samples) at the codec's rate, on the device."""
@@ -359,6 +369,14 @@ def drums_left_out(notes: Notes) -> int:
 def _name(structure: Structure) -> str:
     """How to call the structure in a message."""
     return str(structure) if isinstance(structure, str | Path) else "the structure"
+
+
+def _faded(audio: Audio) -> Audio:
+    """Without a click at the end."""
+    count = min(round(FADE_SECONDS * audio.rate), audio.samples.shape[1])
+    gain = np.ones(audio.samples.shape[1], np.float32)
+    gain[len(gain) - count :] = np.linspace(1, 0, count)
+    return Audio(audio.samples * gain, audio.rate)
 
 
 def _levelled(audio: Audio) -> Audio:

@@ -26,6 +26,10 @@ class Track:
     program: int = 0  # General MIDI, 0 to 127
     drums: bool = False
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.program <= 127:
+            raise InputError(f"a track's program is {self.program}; MIDI has 0 to 127")
+
 
 @dataclass(frozen=True, eq=False)
 class Notes:

@@ -275,7 +275,7 @@ def test_what_is_heard_can_be_written_out_as_midi(tiny_model: Path, tmp_path: Pa
     assert {69, 76} <= set(heard.pitch.tolist())
     for arguments, message in (
         (["transcribe", tmp_path / "a.mid", "-o", tmp_path / "b.mid"], "holds notes already"),
-        (["transcribe", recording, "-o", tmp_path / "b.wav"], "ends in .mid"),
+        (["transcribe", recording, "-o", tmp_path / "b.wav"], "must end in .mid"),
         (["transcribe", tmp_path / "no.wav", "-o", tmp_path / "b.mid"], "does not exist"),
     ):
         done = timbrel(*arguments)

@@ -1,5 +1,6 @@
 """`timbrel VERB ...`: parse, call, print. Errors are one sentence and exit code 2."""
 
+import io
 import os
 import sys
 
@@ -42,6 +43,9 @@ app.add_typer(train.app, name="train")
 
 def main() -> None:
     """Entry point. `--debug` anywhere shows tracebacks."""
+    for stream in (sys.stdout, sys.stderr):  # a name that its encoding lacks is no failure
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     debug = "--debug" in sys.argv
     arguments = [a for a in sys.argv[1:] if a != "--debug"]
     try:

@@ -32,11 +32,11 @@ def reconstruct(
     """Encode SOURCE and decode it again, in bounded memory; every channel alone."""
     import soundfile
 
-    from timbrel.audio import check_writable
+    from timbrel.audio import check_writable, unreadable, unwritable
     from timbrel.codec.blocks import read_blocks, reconstruct_blocks
     from timbrel.data.files import appearing
 
-    check_writable(output)
+    check_writable(output, (source,))
     info = _info(source)
     from timbrel.model import folder_of, pick_device
     from timbrel.serialize import load_codec
@@ -56,14 +56,17 @@ def reconstruct(
         ):
             task = bar.add_task("reconstructing", total=info.duration)
             for original, again in reconstruct_blocks(coder, read_blocks(source, coder.rate)):
-                file.write(np.clip(again.T, -1, 1))
+                try:
+                    file.write(np.clip(again.T, -1, 1))
+                except soundfile.LibsndfileError as full:
+                    raise unwritable(output, full) from full
                 written += again.shape[1]
                 peak = max(peak, float(np.abs(again).max(initial=0)))
-                error, frames = _spectral_error(original, again)
-                squares, counted = squares + error, counted + frames
+                off, frames = _spectral_error(original, again)
+                squares, counted = squares + off, counted + frames
                 bar.update(task, completed=written / coder.rate)
     except soundfile.LibsndfileError as error:
-        raise InputError(f"{source} cannot be read to its end: {error}") from error
+        raise unreadable(source) from error
     took = time.monotonic() - began
     seconds = written / coder.rate
     console.print(
@@ -71,6 +74,9 @@ def reconstruct(
         f"time), {math.sqrt(squares / max(counted, 1)):.2f} dB log-mel distance, "
         f"{coder.channels} numbers at {coder.frame_rate:.1f} Hz a channel, peak {peak:.2f}",
         highlight=False,
+        markup=False,
+        emoji=False,
+        soft_wrap=True,
     )
 
 
@@ -82,11 +88,11 @@ def _writer(temporary: Path, output: Path, rate: int, channels: int, length: int
     """
     import soundfile
 
-    from timbrel.audio import container
+    from timbrel.audio import container, native
 
     kind = container(output, channels, length)
     try:
-        return soundfile.SoundFile(temporary, "w", rate, channels, "PCM_24", format=kind)
+        return soundfile.SoundFile(native(temporary), "w", rate, channels, "PCM_24", format=kind)
     except soundfile.LibsndfileError as error:
         raise InputError(
             f"{output} cannot be written: {kind} cannot hold {channels} channels at {rate} Hz "
@@ -102,17 +108,15 @@ def _info(source: Path) -> Any:
     """
     import soundfile
 
-    from timbrel.audio import check_file, check_whole
+    from timbrel.audio import check_file, check_whole, native, unreadable
 
     check_file(source)
     try:
-        info = soundfile.info(str(source))
+        info = soundfile.info(native(source))
     except soundfile.LibsndfileError as error:
-        raise InputError(
-            f"{source} cannot be read as audio; wav, flac, ogg, opus, mp3, aiff and caf can"
-        ) from error
+        raise unreadable(source) from error
     if info.frames == 0:
-        raise InputError(f"{source} holds no samples; give a longer recording")
+        raise InputError(f"{source} holds no samples, or is cut short; give a longer recording")
     check_whole(source, info.frames)
     return info
 

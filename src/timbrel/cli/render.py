@@ -15,7 +15,7 @@ from timbrel.errors import InputError
 
 def render(
     structure: Annotated[Path, typer.Argument(help="Notes to play: a MIDI or an audio file.")],
-    timbre: Annotated[Path, typer.Option(help="Sound to play them with: audio, 1 s or longer.")],
+    timbre: Annotated[Path, typer.Option(help="Sound to play them with: 1 to 20 s of audio.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Audio to write: .wav or .flac.")],
     model: Annotated[str, typer.Option(help="'default' (packaged) or a model folder.")] = "default",
     steps: Annotated[int | None, typer.Option(help="Denoiser evaluations; more is slower.")] = None,
@@ -35,6 +35,9 @@ def render(
     octave: Annotated[
         str, typer.Option(help="keep: as written; fit: by octaves to the sound's register.")
     ] = "keep",
+    keep_noise: Annotated[
+        bool, typer.Option("--keep-noise", help="Steady noise in TIMBRE is of its sound: play it.")
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")] = "auto",
     length: Annotated[
         float | None, typer.Option(help="Seconds to render; default: to the last note's tail.")
@@ -52,7 +55,7 @@ def render(
             raise InputError(f"{name} is {value}; give an ordinary number")
     from timbrel.audio import Audio, check_writable
 
-    check_writable(output)
+    check_writable(output, (structure, timbre))
     if not structure.exists():
         raise InputError(f"{structure} does not exist; give a MIDI or an audio file")
     Audio.read(timbre, minimum_seconds=1.0, reject_silence=True)  # before the model loads
@@ -75,6 +78,7 @@ def render(
             sampler=sampler,
             temperature=temperature,
             octave=octave,
+            keep_noise=keep_noise,
             length=length,
             progress=lambda share: bar.update(task, completed=share),
         )
@@ -86,4 +90,5 @@ def render(
             soft_wrap=True,
         )
     took = time.monotonic() - began
-    console.print(f"{output}: {audio.seconds:.1f} s of audio in {took:.1f} s", highlight=False)
+    said = f"{output}: {audio.seconds:.1f} s of audio in {took:.1f} s"
+    console.print(said, highlight=False, markup=False, emoji=False, soft_wrap=True)

@@ -17,13 +17,10 @@ def transcribe(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")] = "auto",
 ) -> None:
     """Write what `render` hears in RECORDING as MIDI, to be edited and rendered."""
-    from timbrel.audio import Audio
+    from timbrel.audio import Audio, check_writable
     from timbrel.midi import is_midi
 
-    if output.suffix.lower() not in (".mid", ".midi"):
-        raise InputError(f"{output} is not a MIDI file; give a name that ends in .mid")
-    if not output.parent.is_dir():
-        raise InputError(f"the folder {output.parent} does not exist; make it first")
+    check_writable(output, (recording,), (".mid", ".midi"))
     if not recording.exists():
         raise InputError(f"{recording} does not exist; give an audio file")
     if is_midi(recording):

@@ -8,6 +8,7 @@ import soundfile
 import soxr
 import torch
 
+from timbrel.audio import native
 from timbrel.codec.codec import Codec
 from timbrel.errors import InputError
 
@@ -20,7 +21,7 @@ def read_blocks(path: Path, rate: int) -> Iterator[np.ndarray]:
     Raises:
         InputError: samples that are not finite.
     """
-    with soundfile.SoundFile(str(path)) as file:
+    with soundfile.SoundFile(native(path)) as file:
         resampler = soxr.ResampleStream(file.samplerate, rate, file.channels, dtype="float32")
         size = max(1, round(READ_SECONDS * file.samplerate))
         while True:

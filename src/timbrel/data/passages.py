@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from timbrel.audio import UNKNOWN_LENGTH, UNREADABLE, Audio, missing_share
+from timbrel.audio import UNKNOWN_LENGTH, UNREADABLE, Audio, missing_share, native
 from timbrel.data.sources.files import fetched
 from timbrel.data.sources.recording import Recording, Skipped
 from timbrel.data.variation import Variation
@@ -121,7 +121,7 @@ def _read(path: Path, seconds: float, speed: float = 1.0) -> Iterator[np.ndarray
         raise DataError(f"{path.name} is empty (0 bytes)")
     full, position = round(seconds * RATE), 0
     try:
-        with fetched(path) as local, soundfile.SoundFile(str(local)) as file:
+        with fetched(path) as local, soundfile.SoundFile(native(local)) as file:
             if file.frames > UNKNOWN_LENGTH:
                 raise DataError(f"{path.name} does not say how long it is; save it anew")
             if file.samplerate < LOWEST_RATE:

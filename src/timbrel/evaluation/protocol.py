@@ -134,7 +134,7 @@ class Setting:
         whole = recorded is example and self.example_part == 1
         if whole and self.example_noise is None and not self.example_level:
             return None
-        samples = loudest(recorded, self.example_part * recorded.seconds).samples
+        samples = recorded.loudest(self.example_part * recorded.seconds).samples
         if self.example_noise is not None:
             level = np.sqrt(np.mean(samples**2)) * 10 ** (-self.example_noise / 20)
             samples = samples + level * rng.standard_normal(samples.shape)
@@ -161,14 +161,6 @@ class Setting:
         stereo = replay(np.broadcast_to(example.samples, (2, length)), speed, int(length / speed))
         samples = microphone.apply(room.apply(stereo, example.rate), example.rate)
         return Audio(samples, example.rate).mono()
-
-
-def loudest(audio: Audio, seconds: float) -> Audio:
-    """The part of that length that holds the most energy."""
-    length = min(round(seconds * audio.rate), audio.samples.shape[1])
-    energy = np.cumsum(np.pad((audio.samples.astype(np.float64) ** 2).sum(0), (1, 0)))
-    start = int(np.argmax(energy[length:] - energy[: len(energy) - length]))
-    return Audio(audio.samples[:, start : start + length], audio.rate)
 
 
 def slowed(notes: Notes, share: float) -> Notes:

@@ -69,7 +69,7 @@ def sampling_of(options: Mapping[str, Any], few_step: bool, seed: int = 0) -> Sa
                 f"guidance-{name} is {value}; this model takes numbers from {least:g} to {most:g}"
             )
     if not 0 <= seed < 2**63:
-        raise InputError(f"seed is {seed}; give a whole number from 0 up")
+        raise InputError(f"seed is {seed}; give a whole number from 0 to 2^63 - 1")
     samplers = ["euler"] if few_step else list(SAMPLERS)
     sampler = options.get("sampler", Sampling.sampler)
     if sampler not in samplers:
