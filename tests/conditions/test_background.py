@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 from scipy import signal
-from sounds import RATE
 
+from sounds import RATE
 from timbrel.conditions.background import LEAST_DB, steady_noise, without_background
 
 SECONDS = 4.0

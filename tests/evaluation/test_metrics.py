@@ -8,6 +8,7 @@ import pytest
 from sounds import RATE, pitch_hz, tone
 from timbrel.audio import Audio
 from timbrel.evaluation import likeness
+from timbrel.evaluation.compare import difference
 from timbrel.evaluation.frechet import frechet_distance, frechet_infinity
 from timbrel.evaluation.notes_metrics import note_scores
 from timbrel.evaluation.signal import bandwidth, facts
@@ -123,6 +124,30 @@ def test_intervals_hold_the_mean_and_shrink_with_cases() -> None:
     assert narrow[2] - narrow[1] < 0.3 * (wide[2] - wide[1])
     assert all(math.isnan(v) for v in mean_interval([float("nan")]))
     assert mean_interval([1.0, float("nan"), 1.0])[0] == 1
+
+
+@pytest.mark.parametrize(("cases", "least"), [(4, 0.8), (8, 0.89), (20, 0.91)])
+def test_intervals_of_few_cases_hold_the_mean_as_often_as_they_say(
+    cases: int, least: float
+) -> None:
+    rng = np.random.default_rng(7)
+    found = [paired_difference([0.0] * cases, rng.standard_normal(cases)) for _ in range(400)]
+    assert np.mean([low < 0 < high for _, low, high, _ in found]) >= least
+    significant = [p < 0.05 for *_, p in found]
+    assert np.mean(significant) <= 0.07
+
+
+def test_one_case_has_no_interval() -> None:
+    mean, low, high = mean_interval([0.28])
+    assert mean == 0.28
+    assert math.isnan(low)
+    assert math.isnan(high)
+    assert difference([0.1], [0.2]) == "+0.100"
+
+
+def test_rounding_is_no_difference() -> None:
+    same = np.full(14, 0.5)
+    assert paired_difference(same, same + 6e-8)[3] == 1
 
 
 def test_a_function_of_means_has_the_value_and_the_spread_of_its_cases() -> None:

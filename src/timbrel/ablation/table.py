@@ -133,7 +133,7 @@ def _scores(row: Row) -> list[str]:
     cells = []
     for name in SCORES:
         mean, low, high = row.values[name]
-        exact = name == "note_f1" and math.isfinite(mean)
+        exact = name == "note_f1" and math.isfinite(low)
         cells.append(f"{mean:.2f} ({low:.2f} to {high:.2f})" if exact else number(mean))
     return [*cells, number(row.values["identified"][0])]
 

@@ -131,7 +131,8 @@ def difference(before: Sequence[float], after: Sequence[float], groups: Groups =
     if not math.isfinite(mean):
         return "-"
     mark = "**" if p < SIGNIFICANT else ""
-    return f"{mark}{mean:+.3f}{mark} ({low:+.3f} to {high:+.3f})"
+    spread = f" ({low:+.3f} to {high:+.3f})" if math.isfinite(low) else ""
+    return f"{mark}{mean:+.3f}{mark}{spread}"
 
 
 def _judged(folder: Path) -> list[tuple[str, dict[str, Record]]]:

@@ -269,7 +269,7 @@ def title(row: Row) -> str:
 
 def _cell(row: Row, name: str) -> str:
     mean, low, high = row.values[name]
-    exact = name == "note_f1" and math.isfinite(mean)
+    exact = name == "note_f1" and math.isfinite(low)
     return f"{mean:.2f} ({low:.2f} to {high:.2f})" if exact else number(mean)
 
 
