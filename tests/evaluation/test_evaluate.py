@@ -542,6 +542,36 @@ def test_cases_written_as_files_are_the_cases_and_any_system_can_answer(tmp_path
         write_cases([lambda: case], tmp_path / "cases")
 
 
+def test_answers_in_files_are_judged_by_the_clean_example_as_a_models_are(tmp_path: Path) -> None:
+    levels = {"as loud as its noise": {"example_noise": 0.0}}
+    protocol = replace(read_protocol("recorded"), seconds=4.0, levels=levels)
+    (case,) = (make() for make in draw_cases(protocol, [], 1))
+    manifest = write_cases([lambda: case], tmp_path / "cases")
+    (read,) = (make() for make in Job(manifest=str(manifest)).cases())
+    assert np.allclose(read.example.samples, case.example.samples, atol=1e-4)
+    assert np.allclose(read.example_heard.samples, case.example_heard.samples, atol=1e-4)
+    assert not np.allclose(read.example.samples, read.example_heard.samples, atol=1e-3)
+    asked = [Record("c", "", "s", {}, "", 1.0, 1.0, c.facts) for c in (case, read)]
+    assert asked[0].sounds == asked[1].sounds == (case.facts["target"], case.facts["source"])
+
+
+def test_a_comparison_has_the_same_intervals_whichever_report_knows_the_sounds(
+    tmp_path: Path,
+) -> None:
+    knows, files = (tmp_path / name for name in ("knows", "files"))
+    for folder, gain in ((knows, 0.0), (files, 0.1)):
+        folder.mkdir()
+        facts = [{"target": f"t{k % 3}"} if folder is knows else {} for k in range(12)]
+        lines = [
+            Record(f"c{k}", "", "ours", {"note_f1": gain + 0.01 * k}, "", 1.0, 1.0, facts[k])
+            for k in range(12)
+        ]
+        (folder / "records.jsonl").write_text("".join(r.to_json() + "\n" for r in lines))
+    for order in ((knows, files), (files, knows)):
+        (verdict,) = comparison(order).verdicts
+        assert not verdict.better + verdict.worse  # twelve cases of three sounds prove nothing
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [

@@ -95,7 +95,7 @@ def comparison(folders: Sequence[Path]) -> Comparison:
                 "protocol, with the same fonts"
             )
         cells, found = [], {}
-        groups = [first[c].sounds for c in common]
+        groups = [_sounds(first[c], other[c]) for c in common]
         for column, _ in columns:
             before, after = ([part[c].scores[column] for c in common] for part in (first, other))
             cells.append(difference(before, after, groups))
@@ -133,6 +133,11 @@ def difference(before: Sequence[float], after: Sequence[float], groups: Groups =
     mark = "**" if p < SIGNIFICANT else ""
     spread = f" ({low:+.3f} to {high:+.3f})" if math.isfinite(low) else ""
     return f"{mark}{mean:+.3f}{mark}{spread}"
+
+
+def _sounds(one: Record, other: Record) -> tuple[str, ...]:
+    """What a case asks of whom: files that were given may not tell, so whichever report does."""
+    return other.sounds if one.sounds == (one.case,) else one.sounds
 
 
 def _judged(folder: Path) -> list[tuple[str, dict[str, Record]]]:

@@ -19,8 +19,11 @@ from timbrel.notes import Notes
 SEED = 2026
 SECONDS = 8.0  # of a case from a store, if the item is as long
 STORE_CASES = 20
-FIELDS = {"case", "level", "output", "notes", "given", "example", "source", "truth", "beats"}
 NEEDED = {"output", "notes", "example"}
+FILES = ("notes", "given", "example", "example_given", "source", "truth")  # but the output
+# Facts that tell which cases ask for the same sounds ("source" is a file).
+TIMBRES = {"target_timbre": "target", "source_timbre": "source"}
+FIELDS = {"case", "level", "output", "beats", *FILES, *TIMBRES}
 
 
 def store_cases(store: Store, limit: int | None = None) -> list[Callable[[], Case]]:
@@ -70,9 +73,10 @@ def read_manifest(path: Path) -> list[dict[str, Any]]:
     """Rows of a manifest, JSON lines.
 
     `output`, `notes` (MIDI) and `example` must be there; `source`, `truth`, `given` (MIDI, if
-    the notes given had faults), `beats` (a list of seconds), a name (`case`) and a `level`
-    may be. Paths are relative to the manifest; outputs are relative to the folder that is
-    judged.
+    the notes given had faults), `example_given` (if the example given had), `beats` (a list of
+    seconds), names of the timbres that are asked for and that play the source
+    (`target_timbre`, `source_timbre`), a name (`case`) and a `level` may be. Paths are relative
+    to the manifest; outputs are relative to the folder that is judged.
 
     Raises:
         InputError: not such a file; says which line.
@@ -127,7 +131,7 @@ def manifest_cases(path: Path, limit: int | None = None) -> list[Callable[[], Ca
     """
     rows = read_manifest(path)[:limit]
     for row in rows:
-        for key in ("notes", "given", "example", "source", "truth"):
+        for key in FILES:
             if row.get(key) and not (path.parent / row[key]).is_file():
                 raise InputError(
                     f"{path}, case '{_name(row)}': there is no {path.parent / row[key]}"
@@ -155,7 +159,9 @@ def _from_files(row: dict[str, Any], folder: Path) -> Case:
         example=example,
         source=sound("source"),
         truth=sound("truth"),
-        facts={"output": str(row["output"])},
+        facts={"output": str(row["output"])}
+        | {fact: row[field] for field, fact in TIMBRES.items() if row.get(field)},
+        example_given=sound("example_given"),
         beats=None if beats is None else np.sort(np.asarray(beats, float)),
     )
 
@@ -175,7 +181,7 @@ def write_cases(cases: Sequence[Callable[[], Case]], folder: Path) -> Path:
     """Write cases as files, so that any system can answer them; gives the manifest.
 
     Of each case: `notes` (what should be heard), `given` (what a system is given, if that
-    has faults), `example` (as given), `source` and `truth`.
+    has faults), `example` and `example_given` likewise, `source` and `truth`.
 
     Raises:
         InputError: the folder holds something.
@@ -196,9 +202,10 @@ def _write_case(case: Case, folder: Path) -> dict[str, Any]:
     for key, part in notes.items():
         row[key] = f"{name}-{key}.mid"
         replace(part, onset=np.maximum(part.onset, 0)).write(folder / row[key])
-    sounds = {"example": case.example_heard, "source": case.source, "truth": case.truth}
-    for key, sound in sounds.items():
+    for key in ("example", "example_given", "source", "truth"):
+        sound: Audio | None = getattr(case, key)
         if sound is not None:
             row[key] = f"{name}-{key}.flac"
             sound.write(folder / row[key])
+    row |= {field: case.facts[fact] for field, fact in TIMBRES.items() if fact in case.facts}
     return row | ({} if case.beats is None else {"beats": case.beats.round(4).tolist()})
