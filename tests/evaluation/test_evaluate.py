@@ -35,7 +35,7 @@ from timbrel.evaluation.run import (
     read_records,
     weights_id,
 )
-from timbrel.evaluation.scores import LOST, WHY, Ears, failed, listen_to, score
+from timbrel.evaluation.scores import LIKENESSES, LOST, NEARER, WHY, Ears, failed, listen_to, score
 from timbrel.evaluation.systems import (
     EXAMPLE,
     FILTERED,
@@ -507,6 +507,26 @@ def test_an_output_that_fails_loses_what_others_can_have_and_nothing_else(
     assert lost == {name for name in LOST if math.isfinite(getattr(scores, name))}
     assert ("nearer" in lost, "given_f1" in lost) == (whole, whole)
     assert ("beat_f1" in lost, "drum_onset_f1" in lost) == (seconds > 10, seconds > 10)
+
+
+def test_an_output_that_is_cut_short_is_judged_as_what_it_lacks(tmp_path: Path) -> None:
+    case = band_case(21.0, source=Audio(0.3 * tone(660.0, 21.0)[None], RATE))
+    ears = listen_to(case, Memory(tmp_path))
+    short, _ = score(Audio(0.3 * tone(440.0, 4.0)[None], RATE), case, ears)
+    assert short.beat_f1 == short.beats_any_level == short.drum_onset_f1 == 0
+    assert math.isfinite(short.note_drift)
+    assert math.isnan(short.timbre_drift)
+    assert short.nearer == 1  # what there is of it
+
+
+@pytest.mark.parametrize("sourced", [True, False])
+def test_silence_is_like_nothing(tmp_path: Path, sourced: bool) -> None:
+    case = band_case(21.0, source=Audio(0.3 * tone(660.0, 21.0)[None], RATE) if sourced else None)
+    silence = Audio(np.zeros((1, 21 * RATE), np.float32), RATE)
+    scores, _ = score(silence, case, listen_to(case, Memory(tmp_path)))
+    assert all(math.isnan(getattr(scores, name)) for name in set(LIKENESSES) - set(NEARER))
+    lost = {name: value for name, value in failed(case).items() if name in NEARER}
+    assert {name: getattr(scores, name) for name in NEARER} == pytest.approx(lost, nan_ok=True)
 
 
 def test_drums_alone_are_the_notes_given_too(tmp_path: Path) -> None:

@@ -13,11 +13,11 @@ from timbrel.evaluation import drums, likeness
 from timbrel.evaluation.beats import beat_f1, beat_strength, beats_any_level, track_beats
 from timbrel.evaluation.cases import Case, draw_cases
 from timbrel.evaluation.drums import drum_onset_f1, drum_onsets, hits
-from timbrel.evaluation.hearing import Hearing, Memory
+from timbrel.evaluation.hearing import Memory
 from timbrel.evaluation.notes_metrics import velocity_f1
 from timbrel.evaluation.protocol import read_protocol
 from timbrel.evaluation.retrieval import reciprocal_ranks, warped_distance
-from timbrel.evaluation.scores import drift, listen_to, score
+from timbrel.evaluation.scores import listen_to, note_drift, score, timbre_drift
 from timbrel.evaluation.timbre_embedding import Heard
 from timbrel.evaluation.velocity import velocity_correlation, with_velocities
 from timbrel.notes import Notes, Track
@@ -186,18 +186,15 @@ def test_a_sound_that_loses_its_notes_and_its_timbre_drifts() -> None:
     example, other = (
         Heard(np.zeros((6, 200)), rng.standard_normal((6, 64)).astype(np.float32)) for _ in range(2)
     )
-    nothing = np.zeros(0)
 
-    def heard(kept: Notes, last: Heard) -> Hearing:
+    def ending(last: Heard) -> Heard:
         judged = np.concatenate([example.judged, example.judged, last.judged])
-        return Hearing(
-            kept, Heard(np.zeros((18, 200)), judged), np.zeros((12, 0)), nothing, nothing
-        )
+        return Heard(np.zeros((18, 200)), judged)
 
-    assert drift(heard(notes, example), notes, example, 30.0) == pytest.approx((0, 0), abs=1e-6)
-    lost = drift(heard(notes.where(notes.onset < 20), other), notes, example, 30.0)
-    assert lost[0] == -1
-    assert lost[1] < -0.5
-    assert np.isnan(drift(heard(notes, example), notes, example, 19.0)).all()
+    lost = notes.where(notes.onset < 20)
+    assert note_drift(notes, notes, 30.0) == pytest.approx(0, abs=1e-6)
+    assert note_drift(lost, notes, 30.0) == -1
+    assert timbre_drift(ending(example), example) == pytest.approx(0, abs=1e-6)
+    assert timbre_drift(ending(other), example) < -0.5
     drums = replace(notes, tracks=(Track(drums=True),))  # alone, they are the notes
-    assert drift(heard(notes.where(notes.onset < 20), example), drums, example, 30.0)[0] == -1
+    assert note_drift(lost, drums, 30.0) == -1

@@ -22,9 +22,11 @@ from timbrel.notes import Notes
 
 NAN = float("nan")
 DRIFT_SECONDS = 20.0  # a shorter piece has no time to drift
-NO_SOURCE, NO_TRUTH = "the case has no source", "the case has no ground truth"
+SILENCE = "silence has none"
+NO_SOURCE = "the case has no source, or all is silent"
+NO_TRUTH = "the case has no ground truth, or all is silent"
 NO_FAULTS = "the notes are given without faults"
-SHORT_PIECE = f"the piece is shorter than {DRIFT_SECONDS:g} s"
+SHORT_PIECE = f"the piece, or what is heard of it, is shorter than {DRIFT_SECONDS:g} s"
 NO_BEATS = f"no beats are known, or the piece is shorter than {LEAST_SECONDS:g} s"
 NO_DRUMS = f"nobody plays drums, or the piece is shorter than {LEAST_SECONDS:g} s"
 WHY = {
@@ -35,12 +37,18 @@ WHY = {
     "drum_onset_f1": NO_DRUMS,
     "note_drift": SHORT_PIECE,
     "timbre_drift": SHORT_PIECE,
-    "loudness": "silence has none",
+    **dict.fromkeys(("loudness", "like_example", "musicnn_example"), SILENCE),
     **dict.fromkeys(("like_source", "nearer", "musicnn_source", "musicnn_nearer"), NO_SOURCE),
     **dict.fromkeys(("like_truth", "chroma", "cqt", "onset_correlation"), NO_TRUTH),
     "log_mel_distance": NO_TRUTH,
 }
 ALL_FAILED = "there is no output"
+NEARER = ("nearer", "musicnn_nearer")
+LIKENESSES = (
+    *("like_example", "like_source", "like_truth", "musicnn_example", "musicnn_source"),
+    *NEARER,
+    "timbre_drift",
+)
 # An output that does not exist has none of its notes, beats and hits, and is like nothing.
 LOST = frozenset(
     {
@@ -55,8 +63,7 @@ LOST = frozenset(
         "beat_f1",
         "beats_any_level",
         "drum_onset_f1",
-        "nearer",
-        "musicnn_nearer",
+        *NEARER,
     }
 )
 
@@ -71,7 +78,8 @@ class Scores:
     `drum_onset_f1`. Drift: last third of a piece less its first third, in note F1 and in
     likeness to the example. Timbre: likeness to example, source and truth by the
     judge ("like") and by musicnn ("musicnn"); `nearer` is 1 if the output is more
-    like the example than the source. Against the ground truth: the metrics of `likeness`.
+    like the example than the source. Silence is like nothing: it has no likeness, and is not
+    nearer. Against the ground truth: the metrics of `likeness`.
     The signal itself: `signal`.
     """
 
@@ -158,32 +166,35 @@ def score(audio: Audio, case: Case, ears: Ears) -> tuple[Scores, str]:
     values = {
         **_notes(mono, heard, case),
         **_piece(heard, case, ears, audio.seconds),
-        **_timbre(heard.timbre, ears),
+        **_timbre(heard.timbre, ears, silent=not np.isfinite(signal.loudness)),
         **_paired(mono, case.truth),
         "loudness": signal.loudness,
         "bandwidth": signal.bandwidth,
         "silent_share": signal.silent_share,
         "clipped_share": signal.clipped_share,
     }
-    return Scores(**values | dict.fromkeys(lacking(case, audio.seconds), NAN)), name
+    return Scores(**values | dict.fromkeys(lacking(case), NAN)), name
 
 
 def failed(case: Case) -> dict[str, float]:
     """Scores of an output that does not exist: 0 where the case has something to be found."""
-    lost = LOST - lacking(case, case.seconds)
+    lost = LOST - lacking(case)
     return {name: 0.0 if name in lost else NAN for name in SCORE_NAMES}
 
 
-def lacking(case: Case, seconds: float) -> set[str]:
-    """Scores that no output of this length can have: the case lacks what they need."""
-    short = seconds < LEAST_SECONDS
+def lacking(case: Case) -> set[str]:
+    """Scores that no output can have: the case lacks what they need.
+
+    An output that is shorter than its case does not lose them: what it leaves out, it misses.
+    """
+    short = case.seconds < LEAST_SECONDS
     lacks = {
         NO_FAULTS: case.given is case.notes,
         NO_SOURCE: case.source is None,
         NO_TRUTH: case.truth is None,
         NO_BEATS: short or case.beats is None,
         NO_DRUMS: short or len(case.notes.drums()) == 0,
-        SHORT_PIECE: seconds < DRIFT_SECONDS,
+        SHORT_PIECE: case.seconds < DRIFT_SECONDS,
     }
     return {name for name, why in WHY.items() if lacks.get(why, False)}
 
@@ -215,13 +226,13 @@ def _notes(mono: Audio, heard: Hearing, case: Case) -> dict[str, float]:
 
 def _piece(heard: Hearing, case: Case, ears: Ears, seconds: float) -> dict[str, float]:
     """What only a whole piece has."""
-    notes, timbre = drift(heard, case.notes, ears.example, seconds)
+    long = seconds >= DRIFT_SECONDS  # thirds of a part are not those of the piece
     values = {
         "beat_f1": NAN,
         "beats_any_level": NAN,
         "drum_onset_f1": drum_onset_f1(hits(case.notes), heard.hits),
-        "note_drift": notes,
-        "timbre_drift": timbre,
+        "note_drift": note_drift(heard.notes, case.notes, case.seconds),
+        "timbre_drift": timbre_drift(heard.timbre, ears.example) if long else NAN,
     }
     if case.beats is not None:
         values["beat_f1"] = beat_f1(case.beats, heard.beats)
@@ -229,21 +240,21 @@ def _piece(heard: Hearing, case: Case, ears: Ears, seconds: float) -> dict[str, 
     return values
 
 
-def drift(heard: Hearing, notes: Notes, example: Heard, seconds: float) -> tuple[float, float]:
-    """Last third of a piece less its first: note F1, and likeness to the example.
-
-    NaN for a piece of less than `DRIFT_SECONDS`.
-    """
-    if seconds < DRIFT_SECONDS:
-        return NAN, NAN
+def note_drift(heard: Notes, notes: Notes, seconds: float) -> float:
+    """Note F1 of the last third of a piece less that of its first; `seconds` are the piece's."""
     third = seconds / 3
     before, after = (
-        note_scores(_begun(pitched(notes), a, b), _begun(heard.notes, a, b)).f1
+        note_scores(_begun(pitched(notes), a, b), _begun(heard, a, b)).f1
         for a, b in ((0, third), (2 * third, seconds))
     )
-    parts = np.array_split(heard.timbre.judged, 3)
+    return after - before
+
+
+def timbre_drift(heard: Heard, example: Heard) -> float:
+    """Likeness to the example of the last third of an output less that of its first."""
+    parts = np.array_split(heard.judged, 3)
     first, last = (similarity(part.mean(0), example.judge) for part in (parts[0], parts[-1]))
-    return after - before, last - first
+    return last - first
 
 
 def _begun(notes: Notes, start: float, end: float) -> Notes:
@@ -251,7 +262,11 @@ def _begun(notes: Notes, start: float, end: float) -> Notes:
     return notes.where((notes.onset >= start) & (notes.onset < end))
 
 
-def _timbre(heard: Heard, ears: Ears) -> dict[str, float]:
+def _timbre(heard: Heard, ears: Ears, silent: bool) -> dict[str, float]:
+    """Likenesses. Judges find silence like something, so they are not asked about it."""
+    if silent:
+        none = dict.fromkeys(LIKENESSES, NAN)
+        return none | ({} if ears.source is None else dict.fromkeys(NEARER, 0.0))
     own, raw = heard.judge, heard.musicnn
     example = similarity(own, ears.example.judge)
     raw_example = similarity(raw, ears.example.musicnn)
