@@ -1,5 +1,6 @@
 """An evaluation from the question to the report, by a random model and by given files."""
 
+import errno
 import itertools
 import json
 import math
@@ -16,7 +17,7 @@ from timbrel.audio import Audio
 from timbrel.data.files import begin_line
 from timbrel.data.lock import locked
 from timbrel.data.store import Store
-from timbrel.errors import DataError, InputError
+from timbrel.errors import DataError, InputError, TimbrelError
 from timbrel.evaluation.cases import Case, draw_cases, pool
 from timbrel.evaluation.compare import beyond_chance, comparison
 from timbrel.evaluation.figures import level_panels
@@ -482,6 +483,43 @@ def test_any_output_is_judged_or_named_as_a_failure_and_a_crash_ends_nothing(
         json.loads(record.to_json())
     assert found["crash"].scores["note_f1"] == 0
     assert {r.example for r in found.values()} == {judged[0].example}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_full_disk_ends_the_run_and_is_no_score(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    manifest = write_manifest(tmp_path)
+    job = Job(manifest=str(manifest), outputs=(str(tmp_path / "out"),))
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("timbrel.evaluation.run.score", full)
+        with pytest.raises(TimbrelError, match=r"stopped: .*No space left.*run again to go on"):
+            evaluate(job, tmp_path / "report", workers)
+    found = {r.case: r for r in evaluate(job, tmp_path / "report") if r.system == "out"}
+    assert found["good.wav"].scores["note_f1"] > 0.6
+
+
+def test_records_are_read_whatever_a_case_is_called_and_damaged_lines_are_left_out(
+    tmp_path: Path,
+) -> None:
+    names = ("next\x85line", "line\u2028separator", "flöte")
+    lines = [Record(name, "", "s", {}, "", 1.0, 1.0, {}).to_json().encode() for name in names]
+    damaged = [b"[]", b'{"scores": []}', b"null", lines[2].replace(b"\xc3", b"\xff")]
+    path = tmp_path / "records.jsonl"
+    path.write_bytes(b"\n".join([*damaged, *lines]))
+    with open(path, "a+") as file:
+        begin_line(file)
+        file.write(lines[0].decode() + "\n")
+    assert [r.case for r in read_records(tmp_path)] == [*names, names[0]]
+    manifest = write_manifest(tmp_path)
+    row = json.loads(manifest.read_text().splitlines()[0]) | {"case": names[0]}
+    manifest.write_text(json.dumps(row, ensure_ascii=False))
+    (case,) = Job(manifest=str(manifest)).cases()
+    assert case().name == names[0]
 
 
 def band_case(seconds: float, **parts: Any) -> Case:

@@ -71,10 +71,10 @@ def begin_line(file: TextIO) -> None:
     Args:
         file: opened for reading and appending ("a+").
     """
-    end = file.seek(0, os.SEEK_END)
-    file.seek(0)
-    if end and not file.read().endswith("\n"):
-        file.write("\n")
+    if file.seek(0, os.SEEK_END):
+        file.buffer.seek(-1, os.SEEK_END)
+        if file.buffer.read(1) != b"\n":
+            file.write("\n")
 
 
 def _npy(array: np.ndarray) -> memoryview:

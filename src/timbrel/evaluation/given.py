@@ -85,7 +85,7 @@ def read_manifest(path: Path) -> list[dict[str, Any]]:
         raise InputError(f"{path} does not exist; give a manifest of JSON lines")
     rows: list[dict[str, Any]] = []
     try:
-        lines = path.read_text("utf-8-sig").splitlines()  # some editors mark such a file
+        lines = path.read_text("utf-8-sig").split("\n")  # some editors mark such a file
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8; save it as such") from error
     for number, line in enumerate(lines, 1):

@@ -18,6 +18,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from timbrel.audio import Audio
 from timbrel.data.engine import end_with_parent
 from timbrel.data.files import begin_line, write_text
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
 
 SETTINGS = "settings.json"
 DRAWN = 3  # version of what cases sound like: those of another are other cases
+# Faults of the machine, which say nothing of the output that was made when they came.
+MACHINE = (OSError, MemoryError, torch.OutOfMemoryError)
 Progress = Callable[[float], None]
 
 
@@ -73,7 +77,7 @@ class Record:
         """The inverse of `to_json`."""
         values = json.loads(line)
         known = dict.fromkeys(SCORE_NAMES, math.nan)  # an older report may lack some
-        known |= {k: math.nan if v is None else v for k, v in values["scores"].items()}
+        known |= {k: math.nan if v is None else float(v) for k, v in values["scores"].items()}
         values["scores"] = known
         return cls(**values)
 
@@ -200,13 +204,14 @@ def judges_id() -> str:
 
 
 def read_records(folder: Path) -> list[Record]:
-    """The records of an evaluation; a line that a kill cut short is left out."""
+    """The records of an evaluation; a line that is cut short or damaged is left out."""
     path = folder / "records.jsonl"
     found = []
-    for line in path.read_text().splitlines() if path.is_file() else []:
+    # by bytes: a name may hold what Unicode takes for the end of a line, and a byte may be damaged
+    for line in path.read_bytes().split(b"\n") if path.is_file() else []:
         try:
-            found.append(Record.from_json(line))
-        except (ValueError, TypeError, KeyError):
+            found.append(Record.from_json(line.decode()))
+        except (ValueError, TypeError, KeyError, AttributeError):
             continue
     return found
 
@@ -228,7 +233,7 @@ def evaluate(
     Raises:
         InputError: the folder holds another evaluation.
         DataError: another process is writing it.
-        TimbrelError: what is asked cannot be asked, or a process ended.
+        TimbrelError: what is asked cannot be asked, a process ended, or memory or disk is full.
     """
     total = len(job.cases())  # what cannot be asked is found before the folder is made
     job.check()
@@ -238,11 +243,16 @@ def evaluate(
         done = {(r.case, r.system) for r in read_records(folder)}
         with open(folder / "records.jsonl", "a+") as file:
             begin_line(file)
-            for number, records in enumerate(_work(job, folder, done, total, workers)):
-                file.writelines(record.to_json() + "\n" for record in records)
-                file.flush()
-                if progress is not None:
-                    progress((number + 1) / total)
+            try:
+                for number, records in enumerate(_work(job, folder, done, total, workers)):
+                    file.writelines(record.to_json() + "\n" for record in records)
+                    file.flush()
+                    if progress is not None:
+                        progress((number + 1) / total)
+            except MACHINE as error:
+                raise TimbrelError(
+                    f"the evaluation stopped: {_reason(error)}; mend that, and run again to go on"
+                ) from error
     return read_records(folder)
 
 
@@ -292,8 +302,6 @@ _STATE: dict[str, Any] = {}
 
 def _prepare(job: Job, folder: Path, done: set[tuple[str, str]]) -> None:
     """In a worker process: load the model once."""
-    import torch
-
     torch.set_num_threads(1)
     end_with_parent()
     _STATE.update(cases=job.cases(), systems=job.systems(), folder=folder, done=done)
@@ -309,7 +317,11 @@ def judge(
     folder: Path,
     done: set[tuple[str, str]],
 ) -> list[Record]:
-    """All systems that are not done on one case; what fails is recorded, the rest goes on."""
+    """All systems that are not done on one case; what fails is recorded, the rest goes on.
+
+    Raises:
+        OSError, MemoryError, torch.OutOfMemoryError: the machine failed, not a system.
+    """
     case = make()
     missing = {name: run for name, run in systems.items() if (case.name, name) not in done}
     if not missing:
@@ -335,15 +347,15 @@ def judge_one(name: str, run: System, case: Case, ears: Ears, folder: Path) -> R
         if audio is None:
             return None
         scores, heard = score(audio, case, ears)
+    except MACHINE:  # a score of 0 would stay when the disk has room again
+        raise
     except Exception as error:  # one case that a model cannot do must not end the rest
-        kind = "" if isinstance(error, TimbrelError) else f"{type(error).__name__}: "
-        reason = kind + (str(error).splitlines() or ["it says no more"])[0]
         return Record(
             case.name,
             case.level,
             name,
             failed(case),
-            reason,
+            _reason(error),
             0.0,
             0.0,
             case.facts,
@@ -362,6 +374,12 @@ def judge_one(name: str, run: System, case: Case, ears: Ears, folder: Path) -> R
         heard,
         ears.name,
     )
+
+
+def _reason(error: BaseException) -> str:
+    """One line for people."""
+    kind = "" if isinstance(error, TimbrelError) else f"{type(error).__name__}: "
+    return kind + (str(error).splitlines() or ["it says no more"])[0]
 
 
 def keep(folder: Path, case: str, name: str, audio: Audio) -> None:
