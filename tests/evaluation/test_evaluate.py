@@ -23,6 +23,7 @@ from timbrel.evaluation.compare import beyond_chance, comparison
 from timbrel.evaluation.figures import level_panels
 from timbrel.evaluation.given import write_cases
 from timbrel.evaluation.hearing import Hearing, Memory
+from timbrel.evaluation.identity import weights_id
 from timbrel.evaluation.packaged import SHA256
 from timbrel.evaluation.protocol import Setting, protocol_names, read_protocol, slowed
 from timbrel.evaluation.report import write_report
@@ -34,7 +35,6 @@ from timbrel.evaluation.run import (
     judge,
     judge_one,
     read_records,
-    weights_id,
 )
 from timbrel.evaluation.scores import LIKENESSES, LOST, NEARER, WHY, Ears, failed, listen_to, score
 from timbrel.evaluation.systems import (
@@ -431,6 +431,38 @@ def test_files_made_anew_are_not_taken_for_those_that_were_judged(tmp_path: Path
         claim(folder, job.settings())
 
 
+@pytest.mark.parametrize("changed", ["manifest.jsonl", "0.mid", "0-example.wav", "out/deep/a.wav"])
+def test_the_same_files_are_the_same_question_wherever_they_lie_and_others_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str
+) -> None:
+    manifest = write_manifest(tmp_path)
+    rows = [json.loads(line) for line in manifest.read_text().splitlines()]
+    rows[0]["output"] = "deep/a.wav"
+    manifest.write_text("\n".join(json.dumps(row) for row in rows))
+    (tmp_path / "out" / "deep").mkdir()
+    (tmp_path / "out" / "good.wav").rename(tmp_path / "out" / "deep" / "a.wav")
+    before = Job(manifest=str(manifest), outputs=(str(tmp_path / "out"),)).settings()
+    monkeypatch.chdir(tmp_path)
+    near = Job(manifest="manifest.jsonl", outputs=("out",))
+    (tmp_path / "out" / "unasked.wav").write_bytes(b"")
+    assert near.settings() == before
+    with open(tmp_path / changed, "ab") as file:
+        file.write(b"\n")
+    assert near.settings() != before
+
+
+def test_a_store_that_was_added_to_is_another_question(small_store: Store, tmp_path: Path) -> None:
+    lines = (small_store.path / "manifest.jsonl").read_text().splitlines(keepends=True)
+    reports = []
+    for name, kept in (("a", lines), ("copy", lines), ("b", lines[:9])):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "manifest.jsonl").write_text("".join(kept))
+        reports.append(write_scores(tmp_path / f"of-{name}", Job(store=str(tmp_path / name))))
+    comparison(reports[:2])
+    with pytest.raises(InputError, match="differ in store; "):
+        comparison(reports[1:])
+
+
 def test_a_model_that_samples_otherwise_is_another_model(tiny_model: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(tiny_model, copy)
@@ -765,7 +797,6 @@ def write_scores(folder: Path, job: Job) -> Path:
             "differ in level 'seen timbres'; ",
         ),
         (Job(SMALL), Job(replace(SMALL, base=Setting(voices=3))), "differ in voices; "),
-        (Job(store="a"), Job(store="b"), "differ in store; "),
     ],
 )
 def test_reports_of_other_cases_are_not_compared(

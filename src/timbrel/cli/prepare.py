@@ -159,7 +159,7 @@ def heard(
 ) -> None:
     """Hear the notes of every item of STORE, to train a model on what will be heard (`heard`)."""
     from timbrel.data.store import Store
-    from timbrel.evaluation.run import weights_id
+    from timbrel.evaluation.identity import weights_id
     from timbrel.model import folder_of, pick_device
     from timbrel.serialize import load_codec, load_listener
     from timbrel.training.derived import attach_heard

@@ -180,9 +180,9 @@ def _origin(folder: Path) -> dict[str, Any]:
     settings = json.loads(path.read_text())
     found: dict[str, Any] = {"the judges": settings.get("judges", "earlier ones")}
     if settings.get("store"):
-        found["store"] = Path(settings["store"]).resolve()
+        found["store"] = settings["store"]
     if settings.get("manifest"):
-        found["manifest"] = settings["manifest"].split()[-1]  # what it holds, wherever it lies
+        found["manifest"] = settings["manifest"]
     protocol = settings.get("protocol")
     if isinstance(protocol, str):  # a study's
         found["protocol"] = Path(protocol).stem

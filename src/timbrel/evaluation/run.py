@@ -7,7 +7,6 @@ Folder:
     heard/          what the judges heard in it, a file for each different sound
 """
 
-import hashlib
 import json
 import math
 import time
@@ -30,7 +29,13 @@ from timbrel.errors import InputError, TimbrelError
 from timbrel.evaluation.cases import Case, draw_cases
 from timbrel.evaluation.given import FileRow, manifest_cases, store_cases
 from timbrel.evaluation.hearing import Memory
-from timbrel.evaluation.packaged import SHA256
+from timbrel.evaluation.identity import (
+    judges_id,
+    manifest_id,
+    outputs_id,
+    store_id,
+    weights_id,
+)
 from timbrel.evaluation.protocol import Protocol
 from timbrel.evaluation.scores import SCORE_NAMES, Ears, failed, listen_to, score
 from timbrel.evaluation.systems import System, model_rows, references, slug
@@ -152,18 +157,22 @@ class Job:
         return rows
 
     def settings(self) -> dict[str, Any]:
-        """What makes two runs the same."""
-        judged = [f"{folder} {content_id(Path(folder).iterdir())}" for folder in self.outputs]
-        asked = None
-        if self.manifest is not None:
-            asked = f"{self.manifest} {content_id([Path(self.manifest)])}"
+        """What makes two runs the same: what files hold, not where they lie."""
+        manifest = None if self.manifest is None else Path(self.manifest)
+        judged = []
+        if manifest is not None:  # else no file is asked for
+            judged = [
+                f"{folder_name(folder)} {outputs_id(Path(folder), manifest)}"
+                for folder in self.outputs
+            ]
         asked_of = asdict(self)
         del asked_of["trust"]  # changes nothing of the result
         return {
             **asked_of,
             "drawn": DRAWN,
             "fonts": [Path(f).name for f in self.fonts],
-            "manifest": asked,
+            "store": None if self.store is None else store_id(Path(self.store)),
+            "manifest": None if manifest is None else manifest_id(manifest),
             "outputs": judged,
             "model": None if self.model is None else f"{self.model} {weights_id(self.model)}",
         }
@@ -172,35 +181,6 @@ class Job:
 def folder_name(folder: str) -> str:
     """What judged files are called in tables."""
     return Path(folder).resolve().name
-
-
-def content_id(paths: Iterable[Path]) -> str:
-    """Short hash of what files hold, and of their names."""
-    digest = hashlib.sha256()
-    for path in sorted(paths):
-        if path.is_file():
-            digest.update(path.name.encode() + b"\0")
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()[:12]
-
-
-def weights_id(model: str) -> str:
-    """Short hash of a model's weights, and of how it samples.
-
-    Raises:
-        ModelError: there is no model.
-    """
-    from timbrel.model import folder_of
-    from timbrel.serialize import read_config
-
-    folder = folder_of(model)
-    read_config(folder)
-    return content_id([folder / "config.json", *folder.glob("*.safetensors")])
-
-
-def judges_id() -> str:
-    """Short name of the judges, of what their weights hold: numbers of others mean other things."""
-    return hashlib.sha256("".join(SHA256.values()).encode()).hexdigest()[:12]
 
 
 def read_records(folder: Path) -> list[Record]:
