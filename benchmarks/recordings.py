@@ -24,8 +24,9 @@ import timbrel
 from timbrel.audio import Audio
 from timbrel.data.render.scores import draw_score
 from timbrel.errors import TimbrelError
+from timbrel.evaluation.job import Job
 from timbrel.evaluation.report import write_report
-from timbrel.evaluation.run import Job, Record, evaluate, read_records
+from timbrel.evaluation.run import Record, evaluate, read_records
 from timbrel.evaluation.tables import recall_all, systems_of, vectors
 from timbrel.model import Timbrel
 from timbrel.notes import Notes

@@ -20,9 +20,10 @@ from timbrel.codec.spectral import SpectralCodec, tiny
 from timbrel.conditions.listener import Listener, ListenerConfig
 from timbrel.data.render.renditions import render_store
 from timbrel.data.store import Store
+from timbrel.evaluation.job import Job
 from timbrel.evaluation.protocol import read_protocol
 from timbrel.evaluation.report import write_report
-from timbrel.evaluation.run import Job, evaluate
+from timbrel.evaluation.run import evaluate
 from timbrel.network import Network
 from timbrel.network import tiny as tiny_network
 from timbrel.serialize import assemble

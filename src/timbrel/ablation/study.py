@@ -28,8 +28,9 @@ from timbrel.data.store import Store
 from timbrel.diffusion.samplers import THOROUGH
 from timbrel.errors import DataError, InputError, TrainingError
 from timbrel.evaluation.cases import Case, draw_cases
+from timbrel.evaluation.job import DRAWN
 from timbrel.evaluation.protocol import read_protocol
-from timbrel.evaluation.run import DRAWN, claim, judge, read_records
+from timbrel.evaluation.run import claim, judge, read_records
 from timbrel.evaluation.systems import CODEC, TRUTH, System, model_rows, references
 from timbrel.model import folder_of, load
 from timbrel.network import PRESETS, latent_config

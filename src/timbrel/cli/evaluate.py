@@ -20,8 +20,11 @@ def evaluate(
         str | None, typer.Argument(help="'default' (packaged) or a model folder.")
     ] = None,
     protocol: Annotated[
-        str, typer.Option(help="Name, or a .toml file; see `timbrel protocols`.")
-    ] = "midi-to-audio",
+        str | None,
+        typer.Option(
+            help="Name, or a .toml file; see `timbrel protocols`. Default: midi-to-audio."
+        ),
+    ] = None,
     data: Annotated[Path | None, typer.Option(help="Draw cases from this store instead.")] = None,
     outputs: Annotated[
         list[Path] | None,
@@ -58,24 +61,32 @@ def evaluate(
         raise InputError("say what to judge: a MODEL, or files by --outputs and --manifest")
     if data is not None and manifest is not None:
         raise InputError("cases come from --data or from --manifest; give one of them")
-    for folder in folders:
-        if not folder.is_dir():
-            raise InputError(f"{folder} is not a folder; --outputs names the folder of the files")
-    from timbrel.data.render.soundfont import find_fonts
-    from timbrel.evaluation.embeddings import embedder
-    from timbrel.evaluation.protocol import read_protocol
-    from timbrel.evaluation.report import write_report
-    from timbrel.evaluation.run import Job
-    from timbrel.evaluation.run import evaluate as run
-
-    embedder(embedding)  # before the work, not after it
-    asked = None if data or manifest else read_protocol(protocol)
+    given = "--data" if data is not None else "--manifest" if manifest is not None else ""
+    if given and (protocol is not None or font):
+        unused = "--font" if protocol is None else "--protocol"
+        raise InputError(f"{unused} says how cases are rendered, and {given} gives them; drop one")
     sampling = {
         "steps": steps,
         "guidance_structure": guidance_structure,
         "guidance_timbre": guidance_timbre,
         "temperature": temperature,
     }
+    chosen = [name for name, value in sampling.items() if value is not None]
+    if chosen and model is None:
+        option = chosen[0].replace("_", "-")
+        raise InputError(f"--{option} is about a model, and files alone are judged; drop it")
+    for folder in folders:
+        if not folder.is_dir():
+            raise InputError(f"{folder} is not a folder; --outputs names the folder of the files")
+    from timbrel.data.render.soundfont import find_fonts
+    from timbrel.evaluation.embeddings import embedder
+    from timbrel.evaluation.job import Job
+    from timbrel.evaluation.protocol import read_protocol
+    from timbrel.evaluation.report import write_report
+    from timbrel.evaluation.run import evaluate as run
+
+    embedder(embedding)  # before the work, not after it
+    asked = None if given else read_protocol(protocol or "midi-to-audio")
     job = Job(
         protocol=asked,
         fonts=tuple(str(f) for f in font or find_fonts()) if asked else (),
@@ -83,7 +94,7 @@ def evaluate(
         manifest=None if manifest is None else str(manifest),
         outputs=tuple(str(folder) for folder in folders),
         model=model,
-        structure=asked.structure if asked else "notes",
+        structure=asked.structure if asked else "",
         sampling=tuple(sampling.items()),
         limit=limit,
         trust=trust,

@@ -13,7 +13,7 @@ from timbrel.audio import Audio
 from timbrel.data.store import Store
 from timbrel.errors import DataError, InputError
 from timbrel.evaluation.cases import EXAMPLE_SECONDS, Case
-from timbrel.evaluation.systems import slug
+from timbrel.evaluation.systems import check_apart, slug
 from timbrel.notes import Notes
 
 SEED = 2026
@@ -104,7 +104,7 @@ def read_manifest(path: Path) -> list[dict[str, Any]]:
         rows.append(row)
     if not rows:
         raise InputError(f"{path} lists no case")
-    names = [_name(row) for row in rows]
+    names = [name_of(row) for row in rows]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise InputError(f"{path} lists '{twice}' twice; give each case a name of its own")
@@ -134,12 +134,13 @@ def manifest_cases(path: Path, limit: int | None = None) -> list[Callable[[], Ca
         for key in FILES:
             if row.get(key) and not (path.parent / row[key]).is_file():
                 raise InputError(
-                    f"{path}, case '{_name(row)}': there is no {path.parent / row[key]}"
+                    f"{path}, case '{name_of(row)}': there is no {path.parent / row[key]}"
                 )
     return [partial(_from_files, row, path.parent) for row in rows]
 
 
-def _name(row: dict[str, Any]) -> str:
+def name_of(row: dict[str, Any]) -> str:
+    """What a row's case is called."""
     return str(row.get("case", row["output"]))
 
 
@@ -152,7 +153,7 @@ def _from_files(row: dict[str, Any], folder: Path) -> Case:
     notes = Notes.read(folder / row["notes"])
     beats = row.get("beats")
     return Case(
-        name=_name(row),
+        name=name_of(row),
         level=row.get("level") or "given",
         notes=notes,
         given=Notes.read(folder / row["given"]) if row.get("given") else notes,
@@ -184,12 +185,16 @@ def write_cases(cases: Sequence[Callable[[], Case]], folder: Path) -> Path:
     has faults), `example` and `example_given` likewise, `source` and `truth`.
 
     Raises:
-        InputError: the folder holds something.
+        InputError: the folder holds something, or two cases would share their files.
     """
     if folder.is_dir() and any(folder.iterdir()):
         raise InputError(f"{folder} holds something; give an empty or new folder")
     folder.mkdir(parents=True, exist_ok=True)
-    rows = [_write_case(make(), folder) for make in cases]
+    rows: list[dict[str, Any]] = []
+    for make in cases:
+        case = make()
+        check_apart([*map(name_of, rows), case.name], "cases")
+        rows.append(_write_case(case, folder))
     path = folder / "manifest.jsonl"
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     return path

@@ -15,7 +15,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -23,28 +23,16 @@ from timbrel.audio import Audio
 from timbrel.data.engine import end_with_parent
 from timbrel.data.files import begin_line, write_text
 from timbrel.data.lock import locked
-from timbrel.data.render.soundfont import SoundFont
-from timbrel.data.store import Store
 from timbrel.errors import InputError, TimbrelError
-from timbrel.evaluation.cases import Case, draw_cases
-from timbrel.evaluation.given import FileRow, manifest_cases, store_cases
+from timbrel.evaluation.cases import Case
+from timbrel.evaluation.given import FileRow
 from timbrel.evaluation.hearing import Memory
-from timbrel.evaluation.identity import (
-    judges_id,
-    manifest_id,
-    outputs_id,
-    store_id,
-    weights_id,
-)
-from timbrel.evaluation.protocol import Protocol
+from timbrel.evaluation.identity import judges_id
+from timbrel.evaluation.job import Job
 from timbrel.evaluation.scores import SCORE_NAMES, Ears, failed, listen_to, score
-from timbrel.evaluation.systems import System, model_rows, references, slug
-
-if TYPE_CHECKING:
-    from timbrel.model import Timbrel
+from timbrel.evaluation.systems import EXAMPLES, System, slug
 
 SETTINGS = "settings.json"
-DRAWN = 3  # version of what cases sound like: those of another are other cases
 # Faults of the machine, which say nothing of the output that was made when they came.
 MACHINE = (OSError, MemoryError, torch.OutOfMemoryError)
 Progress = Callable[[float], None]
@@ -85,102 +73,6 @@ class Record:
         known |= {k: math.nan if v is None else float(v) for k, v in values["scores"].items()}
         values["scores"] = known
         return cls(**values)
-
-
-@dataclass(frozen=True)
-class Job:
-    """What a worker needs to make the cases and put the systems to the test.
-
-    Attributes:
-        protocol: whose cases are rendered, unless `store` or `manifest` is given.
-        fonts: paths of sound fonts to render with.
-        store: renditions or recordings to draw cases from.
-        manifest: list of cases with files.
-        outputs: folders of files that are judged, by the manifest.
-        model: to be judged: "default" or a folder.
-        sampling: options of `Timbrel.render`.
-        limit: cases per level at most.
-        trust: whether the model's codec may be TorchScript.
-    """
-
-    protocol: Protocol | None = None
-    fonts: tuple[str, ...] = ()
-    store: str | None = None
-    manifest: str | None = None
-    outputs: tuple[str, ...] = ()
-    model: str | None = None
-    structure: str = "notes"
-    sampling: tuple[tuple[str, float | int | None], ...] = ()
-    limit: int | None = None
-    trust: bool = False
-
-    def check(self) -> None:
-        """Find out before the work what cannot be done at all.
-
-        Raises:
-            TimbrelError: no such model, or sampling that it cannot do.
-        """
-        names = [folder_name(folder) for folder in self.outputs]
-        for name in names:
-            if names.count(name) > 1:
-                raise InputError(
-                    f"two folders of --outputs are called '{name}', which names their rows; "
-                    "rename one"
-                )
-        if self.model is not None:
-            options: dict[str, Any] = dict(self.sampling)
-            # a worker that is forked could not use a GPU that its parent has touched
-            self.player("cpu").sampling(**options)
-
-    def player(self, device: str = "auto") -> "Timbrel":
-        """The model."""
-        from timbrel.model import load
-
-        assert self.model is not None
-        return load(self.model, device, self.trust)
-
-    def cases(self) -> list[Callable[[], Case]]:
-        """All cases, unrendered."""
-        if self.manifest is not None:
-            return manifest_cases(Path(self.manifest), self.limit)
-        if self.store is not None:
-            return store_cases(Store.open(self.store), self.limit)
-        assert self.protocol is not None
-        return draw_cases(self.protocol, [SoundFont(Path(f)) for f in self.fonts], self.limit)
-
-    def systems(self) -> dict[str, System]:
-        """All rows of the table."""
-        rows = references()
-        rows |= {folder_name(folder): FileRow(Path(folder)) for folder in self.outputs}
-        if self.model is not None:
-            rows |= model_rows(self.player(), self.structure, **dict(self.sampling))
-        return rows
-
-    def settings(self) -> dict[str, Any]:
-        """What makes two runs the same: what files hold, not where they lie."""
-        manifest = None if self.manifest is None else Path(self.manifest)
-        judged = []
-        if manifest is not None:  # else no file is asked for
-            judged = [
-                f"{folder_name(folder)} {outputs_id(Path(folder), manifest)}"
-                for folder in self.outputs
-            ]
-        asked_of = asdict(self)
-        del asked_of["trust"]  # changes nothing of the result
-        return {
-            **asked_of,
-            "drawn": DRAWN,
-            "fonts": [Path(f).name for f in self.fonts],
-            "store": None if self.store is None else store_id(Path(self.store)),
-            "manifest": None if manifest is None else manifest_id(manifest),
-            "outputs": judged,
-            "model": None if self.model is None else f"{self.model} {weights_id(self.model)}",
-        }
-
-
-def folder_name(folder: str) -> str:
-    """What judged files are called in tables."""
-    return Path(folder).resolve().name
 
 
 def read_records(folder: Path) -> list[Record]:
@@ -307,9 +199,9 @@ def judge(
     if not missing:
         return []
     ears = listen_to(case, memory_of(folder))
-    keep(folder, case.name, "example", case.example)
-    if case.example_given is not None:
-        keep(folder, case.name, "example as given", case.example_given)
+    for name, example in zip(EXAMPLES, (case.example, case.example_given), strict=True):
+        if example is not None:
+            keep(folder, case.name, name, example)
     case.notes.write(folder / "audio" / f"{slug(case.name)}.mid")
     return [
         record

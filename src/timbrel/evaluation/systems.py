@@ -6,13 +6,14 @@ measures of timbre take for a transfer.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from timbrel.audio import Audio
+from timbrel.errors import InputError
 from timbrel.evaluation.cases import Case
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ TRUTH, CODEC, SOURCE, EXAMPLE, FILTERED = (
     "source, equalised",
 )
 REFERENCES = (TRUTH, CODEC, SOURCE, EXAMPLE, FILTERED)
+EXAMPLES = ("example", "example as given")  # kept beside the sounds of the rows
 N_FFT, HOP = 2048, 512
 LARGEST_GAIN = 24.0  # dB of the equaliser
 SMOOTH_BINS = 9
@@ -72,13 +74,37 @@ def model_rows(
             decoded = player.codec.decode(player.codec.encode(batch))[0].cpu().numpy()
         return Audio(decoded[:, : audio.samples.shape[1]], audio.rate)
 
-    name = str(player.about.get("name", "model"))
-    return {CODEC: reconstruct, f"{name}, from {structure}": play}
+    return {CODEC: reconstruct, model_title(player.about, structure): play}
+
+
+def model_title(about: dict[str, Any], structure: str) -> str:
+    """What a model's row is called."""
+    return f"{about.get('name', 'model')}, from {structure}"
 
 
 def slug(text: str) -> str:
     """A name as part of a file name."""
     return re.sub(r"[^\w.-]+", "_", text).strip("_")
+
+
+def check_apart(names: Iterable[str], what: str) -> None:
+    """Refuse different names whose files would be the same.
+
+    Args:
+        names: of cases or of systems.
+        what: which of them, for people.
+
+    Raises:
+        InputError: says which two.
+    """
+    known: dict[str, str] = {}
+    for name in dict.fromkeys(names):
+        other = known.setdefault(slug(name), name)
+        if other != name:
+            raise InputError(
+                f"the {what} '{other}' and '{name}' would share their files, as '{slug(name)}'; "
+                "rename one"
+            )
 
 
 def repeated(audio: Audio, seconds: float) -> Audio:
