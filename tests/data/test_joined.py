@@ -8,7 +8,7 @@ import pytest
 
 from command_line import timbrel
 from stores import ITEM, draw, store_of
-from timbrel.data.joined import JoinedStore, held_out, open_all
+from timbrel.data.joined import JoinedStore, held_out, judged_part, open_all
 from timbrel.errors import DataError
 
 
@@ -78,6 +78,28 @@ def test_what_is_trained_on_is_not_held_out(tmp_path: Path) -> None:
         held_out(tmp_path / "one", [tmp_path / "both", tmp_path / "one"])
     assert len(held_out(tmp_path / "one", [tmp_path / "both"])) == 2
     assert [i.split for i in held_out(tmp_path / "both", [tmp_path / "both"]).items] == ["valid"]
+
+
+def test_a_store_for_training_is_taken_for_held_out_with_a_warning(tmp_path: Path) -> None:
+    store = store_of(tmp_path / "one", *(replace(ITEM, split="train") for _ in range(2)))
+    said: list[str] = []
+    assert len(held_out(tmp_path / "one", [], said.append)) == 2
+    assert len(judged_part(store, said.append)) == 2
+    assert said == [said[0]] * 2
+    assert said[0].startswith(f"warning: all items of {tmp_path}/one are for training")
+
+
+def test_a_model_is_judged_by_what_is_for_test_or_else_for_validation(tmp_path: Path) -> None:
+    train, valid, test = (replace(ITEM, split=split) for split in ("train", "valid", "test"))
+    said: list[str] = []
+    one = store_of(tmp_path / "one", train, valid, test, test)
+    assert judged_part(one, said.append).items == [one.items[2], one.items[3]]
+    two = store_of(tmp_path / "two", train, valid)
+    assert judged_part(two, said.append).items == [two.items[1]]
+    assert "asks 2 of 4 items, of the split test;" in said[0]
+    assert "asks 1 of 2 items, of the split valid;" in said[1]
+    assert len(judged_part(store_of(tmp_path / "three", valid), said.append)) == 1
+    assert len(said) == 2
 
 
 def test_what_is_of_other_splits_is_left_out_and_said(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from sounds import RATE, estimate_hz, pitch_hz, tone
+from stores import ITEM, store_of
 from timbrel.audio import Audio
 from timbrel.data.files import begin_line
 from timbrel.data.lock import locked
@@ -693,6 +694,13 @@ def test_cases_come_from_a_store_too(small_store: Store, tmp_path: Path) -> None
     truth = [r for r in records if r.system == TRUTH]
     assert len(truth) == 2
     assert np.mean([r.scores["note_f1"] for r in truth]) > 0.3
+
+
+def test_cases_are_asked_of_no_item_of_a_store_that_is_for_training(tmp_path: Path) -> None:
+    items = (replace(ITEM, identity=f"{s}", split=s) for s in ("train", "train", "test", "test"))
+    store = store_of(tmp_path / "store", *items)
+    asked = [make() for make in Job(store=str(store.path)).cases()]
+    assert [case.facts["target"] for case in asked] == ["test", "test"]
 
 
 def test_a_failed_output_is_not_identified_and_does_not_shrink_the_search(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """`timbrel evaluate` and `timbrel compare`: how good is it, and is it better?"""
 
 import os
+import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -25,7 +27,10 @@ def evaluate(
             help="Name, or a .toml file; see `timbrel protocols`. Default: midi-to-audio."
         ),
     ] = None,
-    data: Annotated[Path | None, typer.Option(help="Draw cases from this store instead.")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Draw cases from this store instead, of items held out."),
+    ] = None,
     outputs: Annotated[
         list[Path] | None,
         typer.Option(help="Judge the audio files in this folder, by --manifest; may be repeated."),
@@ -78,7 +83,9 @@ def evaluate(
     for folder in folders:
         if not folder.is_dir():
             raise InputError(f"{folder} is not a folder; --outputs names the folder of the files")
+    from timbrel.data.joined import judged_part
     from timbrel.data.render.soundfont import find_fonts
+    from timbrel.data.store import Store
     from timbrel.evaluation.embeddings import embedder
     from timbrel.evaluation.job import Job
     from timbrel.evaluation.protocol import read_protocol
@@ -99,6 +106,8 @@ def evaluate(
         limit=limit,
         trust=trust,
     )
+    if data is not None:
+        judged_part(Store.open(data), partial(print, file=sys.stderr))  # say what is asked
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(asked.name if asked else "cases", total=1.0)
         run(

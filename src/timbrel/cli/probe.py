@@ -1,6 +1,8 @@
 """`timbrel probe`: how well does a model keep timbre and structure apart?"""
 
 import json
+import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -37,13 +39,15 @@ def probe(
     data: Annotated[Path, typer.Option(help="Store with latents of the model's codec.")],
     frames: Annotated[int, typer.Option(min=16, help="Latent frames of a passage.")] = 128,
     losses: Annotated[
-        bool, typer.Option("--losses", help="Also those that training lowers, on 256 items.")
+        bool,
+        typer.Option("--losses", help="Also those that training lowers, on 256 items held out."),
     ] = False,
     trust: Trust = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Print how well MODEL keeps timbre and structure apart, measured on a store."""
+    from timbrel.data.joined import judged_part
     from timbrel.data.store import Store
     from timbrel.errors import DataError
     from timbrel.model import load
@@ -65,7 +69,8 @@ def probe(
         raise DataError(lacking)
     network, codec, found = player.network, player.codec, {}
     if losses:  # first, as they can be refused
-        found = held_out_losses(network, codec, store, ModelTraining(), player.device)
+        kept = judged_part(store, partial(print, file=sys.stderr))  # programs read the output
+        found = held_out_losses(network, codec, kept, ModelTraining(), player.device)
     found |= measure(network, passages, player.device, player.listener)
     if as_json:
         print(json.dumps(found, indent=1))

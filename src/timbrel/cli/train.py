@@ -291,7 +291,7 @@ def model(
         changes["corruption"] = replace(chosen.training.corruption, share=midi_faults)
     train_model(
         select(open_all(data, "train", _say), chosen.data),
-        held_out(valid, data) if valid else None,
+        held_out(valid, data, _say) if valid else None,
         trained,
         output,
         replace(chosen.model, codec=latent_config(trained)),

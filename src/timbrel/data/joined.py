@@ -86,8 +86,15 @@ class JoinedStore(Store):
         return self.stores[number], place
 
 
-def held_out(path: str | Path, trained_on: Sequence[str | Path]) -> Store:
+def held_out(
+    path: str | Path, trained_on: Sequence[str | Path], say: Callable[[str], None] | None = None
+) -> Store:
     """The validation part of a store.
+
+    Args:
+        path: of the store.
+        trained_on: paths of other stores.
+        say: told if the store holds nothing but items for training.
 
     Raises:
         DataError: it is no store or has no such part, or all of it is trained on.
@@ -99,7 +106,34 @@ def held_out(path: str | Path, trained_on: Sequence[str | Path]) -> Store:
             f"{path} has items of one split only, so nothing of it is held out; give --valid "
             "another store, or none"
         )
+    _warn(part, say)
     return part
+
+
+def judged_part(store: Store, say: Callable[[str], None] | None = None) -> Store:
+    """What of a store a model is judged by: the items for test, else those for validation.
+
+    Args:
+        store: of any splits; one that has one split only is returned as it is.
+        say: told what is left out, or if the store holds nothing but items for training.
+    """
+    splits = {item.split for item in store.items}
+    part = store.part("test" if "test" in splits else "valid")
+    if say is not None and len(part) < len(store):
+        say(
+            f"{store.path}: asks {len(part)} of {len(store)} items, of the split "
+            f"{part.items[0].split}; the others may have been trained on"
+        )
+    _warn(part, say)
+    return part
+
+
+def _warn(store: Store, say: Callable[[str], None] | None) -> None:
+    if say is not None and {item.split for item in store.items} == {"train"}:
+        say(
+            f"warning: all items of {store.path} are for training; if the model learned from "
+            "them, nothing of this is held out"
+        )
 
 
 def open_all(

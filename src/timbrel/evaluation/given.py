@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from timbrel.audio import Audio
+from timbrel.data.joined import judged_part
 from timbrel.data.store import Store
 from timbrel.errors import DataError, InputError
 from timbrel.evaluation.cases import EXAMPLE_SECONDS, Case
@@ -27,18 +28,21 @@ FIELDS = {"case", "level", "output", "beats", *FILES, *TIMBRES}
 
 
 def store_cases(store: Store, limit: int | None = None) -> list[Callable[[], Case]]:
-    """Cases from the items of a store whose timbre plays something else too.
+    """Cases from the items of a store that are held out, whose timbre plays something else too.
 
     Raises:
         DataError: there is none.
     """
+    store = judged_part(store)
     usable = [
         index
         for index, item in enumerate(store.items)
         if not item.drums and item.notes != "none" and len(store.by_identity[item.identity]) > 1
     ]
     if not usable:
-        raise DataError(f"no timbre of {store.path} plays two pieces, so none can be an example")
+        raise DataError(
+            f"no timbre of {store.path} held out plays two pieces, so none can be an example"
+        )
     rng = np.random.default_rng(SEED)
     count = min(len(usable), STORE_CASES if limit is None else limit)
     chosen = rng.choice(usable, count, replace=False)
