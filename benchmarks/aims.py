@@ -32,7 +32,9 @@ class Report:
 
     def __init__(self, folder: Path) -> None:
         table, settings = read_json(folder / "report.json")
-        protocol = settings["protocol"] or {"name": "", "levels": {}}  # given cases have none
+        protocol = settings.get("protocol")
+        if not isinstance(protocol, dict):  # given cases have none
+            protocol = {"name": "", "levels": {}}
         self.name, self.levels = protocol["name"], protocol["levels"]
         self.model = judged(table)
         self.rows = {(row.level, row.system): row for row in table}

@@ -12,6 +12,7 @@ import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from timbrel.errors import InputError
 from timbrel.evaluation.systems import CODEC, EXAMPLE, REFERENCES, TRUTH
@@ -63,8 +64,27 @@ def beside(row: Row, truth: Row, name: str) -> str:
 
 
 def judged(table: Iterable[Row]) -> str:
-    """What a report is about: its first row that is no reference."""
-    return next(row.system for row in table if row.system not in REFERENCES)
+    """What a report is about: its first row that is no reference.
+
+    Raises:
+        InputError: there is none.
+    """
+    found = next((row.system for row in table if row.system not in REFERENCES), None)
+    if found is None:
+        raise InputError("a report holds no row of a model; go on with its timbrel evaluate")
+    return found
+
+
+def protocol_of(folder: Path, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """That a report is of.
+
+    Raises:
+        InputError: it is of none: its cases were given.
+    """
+    protocol = settings.get("protocol")
+    if not isinstance(protocol, dict):
+        raise InputError(f"{folder} is of no protocol, its cases were given; see its table.md")
+    return protocol
 
 
 def cells(by_system: Mapping[str, Row], model: str, faulty: bool) -> dict[str, str]:
@@ -98,7 +118,7 @@ def cells(by_system: Mapping[str, Row], model: str, faulty: bool) -> dict[str, s
 def table(folder: Path) -> str:
     """One protocol; columns without any number are left out."""
     rows, settings = read_json(folder / "report.json")
-    protocol, model = settings["protocol"], judged(rows)
+    protocol, model = protocol_of(folder, settings), judged(rows)
     faulty = any(
         key.startswith("example_") for changes in protocol["levels"].values() for key in changes
     )
@@ -123,7 +143,7 @@ def summary(folders: Iterable[Path]) -> str:
         rows, settings = read_json(folder / "report.json")
         whole = {row.system: row for row in rows if not row.level} or {r.system: r for r in rows}
         model = judged(rows)
-        lines[settings["protocol"]["name"]] = {
+        lines[protocol_of(folder, settings)["name"]] = {
             "cases": str(whole[model].cases),
             **cells(whole, model, faulty=False),
         }

@@ -8,7 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from timbrel.data.files import appearing, write_text
+from timbrel.data.files import appearing, read_object, write_text
+from timbrel.errors import InputError
+
+
+@pytest.mark.parametrize("text", [None, b"", b'{"a": ', b"[]", b'"\xff"'])
+def test_what_is_no_json_object_is_named(tmp_path: Path, text: bytes | None) -> None:
+    path = tmp_path / "a.json"
+    if text is not None:
+        path.write_bytes(text)
+    with pytest.raises(InputError, match=r"a\.json is .*damaged.*; make it anew"):
+        read_object(path, "make it anew")
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_half(

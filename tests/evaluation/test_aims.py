@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from timbrel.errors import InputError
 from timbrel.evaluation.protocol import read_protocol
 from timbrel.evaluation.run import Record
 from timbrel.evaluation.scores import SCORE_NAMES
@@ -137,7 +138,10 @@ def test_the_later_report_of_a_protocol_counts_and_given_cases_are_no_protocol(
     document = json.loads((folder / "report.json").read_text())
     document["settings"]["protocol"] = None
     (folder / "report.json").write_text(json.dumps(document))
-    aims = benchmark("aims")
+    aims, results = benchmark("aims"), benchmark("results")
+    for make in (results.table, lambda folder: results.summary([folder])):
+        with pytest.raises(InputError, match="is of no protocol"):
+            make(folder)
     report = aims.Report(folder)
     assert "reached" not in aims.table({report.name: report})
 

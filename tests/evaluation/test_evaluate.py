@@ -47,7 +47,7 @@ from timbrel.evaluation.systems import (
     model_rows,
     references,
 )
-from timbrel.evaluation.tables import chance, identified
+from timbrel.evaluation.tables import chance, identified, read_json
 from timbrel.evaluation.timbre_embedding import Heard
 from timbrel.model import load
 from timbrel.notes import Notes, Track
@@ -940,6 +940,45 @@ def test_a_record_after_one_that_a_kill_cut_short_is_not_lost(
     with open(path, "a+") as file:
         begin_line(file)  # nothing was cut short this time
     assert path.read_text() == before
+
+
+def test_damaged_files_of_a_report_are_made_anew_or_named(report: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "report"
+    shutil.copytree(report, folder)
+    whole = write_report(folder)
+    (folder / "report.json").write_text('{"settings": ')
+    with pytest.raises(InputError, match=r"report\.json is missing or damaged"):
+        read_json(folder / "report.json")
+    (folder / "report.json").write_text('{"rows": [3]}')
+    with pytest.raises(InputError, match=r"report\.json is no report"):
+        read_json(folder / "report.json")
+    assert len(write_report(folder)) == len(whole)
+    for text in ("[]", '{"judges'):
+        (folder / "settings.json").write_text(text)
+        for use in (write_report, lambda folder: comparison([folder, report])):
+            with pytest.raises(InputError, match=r"settings\.json is .*damaged"):
+                use(folder)
+
+
+def test_what_was_heard_is_heard_again_if_its_file_is_damaged(tmp_path: Path) -> None:
+    memory, sound = Memory(tmp_path), Audio(0.3 * tone(440.0, 1.0)[None], RATE)
+    name, heard = memory.listen(sound)
+    path = tmp_path / f"{name}.npz"
+    whole = path.read_bytes()
+    for kept in (0, 3, len(whole) // 2):
+        path.write_bytes(whole[:kept])
+        assert memory.recall(name) is None
+        assert len(memory.listen(sound)[1].notes) == len(heard.notes)
+    path.write_bytes(whole.replace(whole[300:340], bytes(40)))
+    assert len(memory.listen(sound)[1].notes) == len(heard.notes)
+
+
+def test_a_studys_judgements_make_a_report(report: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "judged"
+    shutil.copytree(report, folder)
+    (folder / "settings.json").write_text('{"protocol": "midi-to-audio", "cases": 2}')
+    write_report(folder)
+    assert "Timbrel evaluation: midi-to-audio" in (folder / "index.html").read_text()
 
 
 def test_a_report_written_again_keeps_its_embedding(

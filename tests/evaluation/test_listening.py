@@ -99,6 +99,20 @@ def test_answers_that_make_no_sense_are_refused(
     assert ratings(report) == before
 
 
+def test_ratings_of_one_listener_are_no_more_than_one_opinion(tmp_path: Path) -> None:
+    def answer(listener: str, mark: int) -> str:
+        marks = {"timbre": {"a": mark}}
+        return json.dumps({"listener": listener, "case": "c", "ratings": marks})
+
+    path = tmp_path / ANSWERS
+    said = [answer("x", 40 + k) for k in range(8)] + [answer("y", 60 + k) for k in range(8)]
+    path.write_text("\n".join(said))
+    mean, low, high = ratings(tmp_path)["timbre"]["a"]
+    assert (mean, low, high) == pytest.approx((53.5, 43.5, 63.5))
+    path.write_text("\n".join([*said, "[]", '{"listener": "x"}', said[0][:40]]))
+    assert ratings(tmp_path)["timbre"]["a"][0] == mean
+
+
 def test_a_rating_out_of_range_and_an_empty_folder_are_refused(
     server: tuple[ThreadingHTTPServer, ListeningTest], tmp_path: Path
 ) -> None:

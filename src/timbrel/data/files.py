@@ -1,6 +1,7 @@
 """Files that are written whole or not at all, and equal for equal content."""
 
 import io
+import json
 import os
 import signal
 import sys
@@ -10,9 +11,11 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
+
+from timbrel.errors import InputError
 
 
 def replace_file(path: Path, data: bytes | memoryview) -> None:
@@ -63,6 +66,25 @@ def _ended_by_exceptions() -> Iterator[None]:
 def write_text(path: Path, text: str) -> None:
     """Write text likewise."""
     replace_file(path, text.encode())
+
+
+def read_object(path: Path, cure: str) -> dict[str, Any]:
+    """A JSON object.
+
+    Args:
+        path: of the file.
+        cure: what to do if it is damaged, for people.
+
+    Raises:
+        InputError: it is missing or damaged, or holds something else.
+    """
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is missing or damaged; {cure}") from error
+    if not isinstance(found, dict):
+        raise InputError(f"{path} is damaged: it holds no JSON object; {cure}")
+    return found
 
 
 def begin_line(file: TextIO) -> None:

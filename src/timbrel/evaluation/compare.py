@@ -1,6 +1,5 @@
 """Reports side by side: is the difference more than chance?"""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from timbrel.errors import InputError
-from timbrel.evaluation.run import SETTINGS, Record, read_records
+from timbrel.evaluation.run import SETTINGS, Record, read_records, read_settings
 from timbrel.evaluation.scores import SCORE_NAMES
 from timbrel.evaluation.statistics import Groups, paired_difference
 from timbrel.evaluation.systems import REFERENCES
@@ -174,10 +173,9 @@ def _origin(folder: Path) -> dict[str, Any]:
 
     Files that were given may be cases of a protocol, written: nobody knows.
     """
-    path = folder / SETTINGS
-    if not path.is_file():
+    if not (folder / SETTINGS).is_file():
         return {}
-    settings = json.loads(path.read_text())
+    settings = read_settings(folder)
     found: dict[str, Any] = {"the judges": settings.get("judges", "earlier ones")}
     if settings.get("store"):
         found["store"] = settings["store"]

@@ -7,6 +7,8 @@ kept by a hash of the samples.
 
 import hashlib
 import os
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,23 +100,24 @@ class Memory:
         return name, known
 
     def recall(self, name: str) -> Hearing | None:
-        """What was heard, by its name, or None."""
+        """What was heard, by its name; None if it is not known, or the file is damaged."""
         path = self.folder / f"{name}.npz"
         if not path.is_file():
             return None
-        with np.load(path) as data:
-            if "judged" not in data:
-                return None  # heard by earlier judges
+        try:
+            with np.load(path) as data:
+                kept = dict(data)
             onset, offset, pitch, velocity = (
-                data[key] for key in ("onset", "offset", "pitch", "velocity")
+                kept[key] for key in ("onset", "offset", "pitch", "velocity")
             )
             return Hearing(
                 Notes.from_columns(onset, offset, pitch, velocity, np.zeros(len(onset), int)),
-                Heard(data["patches"], data["judged"]),
-                data["chroma"],
-                data["beats"],
-                data["hits"],
+                Heard(kept["patches"], kept["judged"]),
+                *(kept[key] for key in ("chroma", "beats", "hits")),
             )
+        # cut short, or heard by earlier judges; a disk that fails is another matter
+        except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+            return None
 
     def _keep(self, name: str, heard: Hearing) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)

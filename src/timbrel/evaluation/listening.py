@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from timbrel.data.files import begin_line
 from timbrel.errors import InputError
 from timbrel.evaluation.run import Record, audio_path, read_records
 from timbrel.evaluation.statistics import mean_interval
@@ -117,22 +118,42 @@ class ListeningTest:
             if not all(0 <= mark <= 100 for mark in marks.values()):
                 raise InputError("a rating is outside 0 to 100")
         row = {"listener": listener, "case": trial.case, "ratings": ratings}
-        with open(self.folder / ANSWERS, "a") as file:
+        with open(self.folder / ANSWERS, "a+") as file:
+            begin_line(file)
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
 def ratings(folder: Path) -> dict[str, dict[str, tuple[float, float, float]]]:
-    """Question -> system -> (mean, low, high) over all answers; empty if there are none."""
-    path = folder / ANSWERS
-    marks: dict[str, dict[str, list[float]]] = {}
-    for line in path.read_text().splitlines() if path.is_file() else []:
-        for question, by_system in json.loads(line)["ratings"].items():
-            for system, mark in by_system.items():
-                marks.setdefault(question, {}).setdefault(system, []).append(mark)
+    """Question -> system -> (mean, low, high) over all answers; empty if there are none.
+
+    The ratings of one listener are not independent, so intervals are by listeners.
+    """
+    marks: dict[str, dict[str, list[tuple[str, float]]]] = {}
+    for listener, question, system, mark in _marks(folder / ANSWERS):
+        marks.setdefault(question, {}).setdefault(system, []).append((listener, mark))
     return {
-        question: {system: mean_interval(values) for system, values in by_system.items()}
+        question: {
+            system: mean_interval([mark for _, mark in given], [who for who, _ in given])
+            for system, given in by_system.items()
+        }
         for question, by_system in marks.items()
     }
+
+
+def _marks(path: Path) -> list[tuple[str, str, str, float]]:
+    """(listener, question, system, rating) of all answers; what is cut short is left out."""
+    found = []
+    for line in path.read_bytes().split(b"\n") if path.is_file() else []:
+        try:
+            answer = json.loads(line)
+            found += [
+                (str(answer["listener"]), question, system, float(mark))
+                for question, by_system in answer["ratings"].items()
+                for system, mark in by_system.items()
+            ]
+        except (ValueError, TypeError, KeyError, AttributeError):
+            continue
+    return found
 
 
 def serve(test: ListeningTest, port: int = 0) -> ThreadingHTTPServer:

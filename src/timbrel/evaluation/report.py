@@ -9,10 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from timbrel.data.files import write_text
+from timbrel.errors import InputError
 from timbrel.evaluation.figures import case_figure, levels_figure, timbre_figure
 from timbrel.evaluation.hearing import Hearing
 from timbrel.evaluation.listening import ratings
-from timbrel.evaluation.run import Record, audio_path, read_records
+from timbrel.evaluation.run import Record, audio_path, read_records, read_settings
 from timbrel.evaluation.scores import SCORE_NAMES
 from timbrel.evaluation.systems import REFERENCES, SOURCE, TRUTH
 from timbrel.evaluation.tables import (
@@ -22,6 +24,7 @@ from timbrel.evaluation.tables import (
     markdown,
     missing,
     number,
+    read_json,
     recall_all,
     rows,
     shown,
@@ -68,28 +71,36 @@ def write_report(folder: Path, embedding: str | None = None) -> list[Row]:
             that is there, else musicnn.
 
     Raises:
-        InputError: there is no such embedding.
+        InputError: there is no such embedding, or the evaluation's settings are damaged.
     """
-    if embedding is None:
-        path = folder / "report.json"
-        before = json.loads(path.read_text())["settings"] if path.exists() else {}
-        embedding = str(before.get("frechet embedding", "musicnn"))
+    embedding = _embedding_of(folder) if embedding is None else embedding
     records = read_records(folder)
-    settings = json.loads((folder / "settings.json").read_text())
+    settings = read_settings(folder)
     settings["frechet embedding"] = embedding
     table = rows(records, folder, embedding)
-    (folder / "table.md").write_text(markdown(table))
+    write_text(folder / "table.md", markdown(table))
     write_json(table, settings, folder / "report.json")
     write_csv(records, folder / "scores.csv")
-    (folder / "index.html").write_text(page(records, table, settings, folder))
+    write_text(folder / "index.html", page(records, table, settings, folder))
     return table
+
+
+def _embedding_of(folder: Path) -> str:
+    """For Fréchet distances of the report that is there; musicnn if none can be read."""
+    try:
+        _, before = read_json(folder / "report.json")
+    except InputError:
+        before = {}
+    return str(before.get("frechet embedding", "musicnn"))
 
 
 def page(
     records: Sequence[Record], table: Sequence[Row], settings: dict[str, Any], folder: Path
 ) -> str:
     """The whole page."""
-    protocol = settings.get("protocol") or {"name": "given cases", "question": "", "levels": {}}
+    protocol = settings.get("protocol") or "given cases"
+    if isinstance(protocol, str):  # a study's file
+        protocol = {"name": Path(protocol).stem, "question": "", "levels": {}}
     heading = html.escape(f"Timbrel evaluation: {protocol['name']}")
     heard = recall_all(records, folder)
     parts = [

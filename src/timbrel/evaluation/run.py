@@ -21,7 +21,7 @@ import torch
 
 from timbrel.audio import Audio
 from timbrel.data.engine import end_with_parent
-from timbrel.data.files import begin_line, write_text
+from timbrel.data.files import begin_line, read_object, write_text
 from timbrel.data.lock import locked
 from timbrel.errors import InputError, TimbrelError
 from timbrel.evaluation.cases import Case
@@ -73,6 +73,15 @@ class Record:
         known |= {k: math.nan if v is None else float(v) for k, v in values["scores"].items()}
         values["scores"] = known
         return cls(**values)
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """What an evaluation asked.
+
+    Raises:
+        InputError: there are no settings, or they are damaged.
+    """
+    return read_object(folder / SETTINGS, "evaluate anew, in another folder")
 
 
 def read_records(folder: Path) -> list[Record]:

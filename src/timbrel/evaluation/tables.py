@@ -1,6 +1,7 @@
 """From records to numbers: means with intervals, distances between sets, retrieval."""
 
 import csv
+import io
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from timbrel.data.files import read_object, write_text
 from timbrel.errors import InputError
 from timbrel.evaluation.embeddings import Embedded
 from timbrel.evaluation.frechet import frechet_distance, frechet_infinity, song_distances
@@ -294,42 +296,49 @@ def write_json(table: Sequence[Row], settings: dict[str, Any], path: Path) -> No
             for row in table
         ],
     }
-    path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
 
 
 def read_json(path: Path) -> tuple[list[Row], dict[str, Any]]:
     """The inverse of `write_json`: all rows, and the settings.
 
     Raises:
-        InputError: there is no such file.
+        InputError: there is no such file, or it is damaged.
     """
+    cure = "`timbrel evaluate` writes it when it is done"
     if not path.is_file():
-        raise InputError(f"{path} is not there; `timbrel evaluate` writes it when it is done")
-    document = json.loads(path.read_text())
+        raise InputError(f"{path} is not there; {cure}")
+    document = read_object(path, cure)
 
     def exact(value: float | None) -> float:
         return math.nan if value is None else value
 
-    table = [
-        Row(
-            system=row["system"],
-            level=row["level"],
-            values={k: (exact(a), exact(b), exact(c)) for k, (a, b, c) in row["scores"].items()},
-            cases=row["cases"],
-            failures=tuple(row["failures"]),
-            real_time=exact(row["real_time"]),
-        )
-        for row in document["rows"]
-    ]
-    return table, document["settings"]
+    try:
+        table = [
+            Row(
+                system=row["system"],
+                level=row["level"],
+                values={
+                    k: (exact(a), exact(b), exact(c)) for k, (a, b, c) in row["scores"].items()
+                },
+                cases=row["cases"],
+                failures=tuple(row["failures"]),
+                real_time=exact(row["real_time"]),
+            )
+            for row in document["rows"]
+        ]
+        return table, dict(document["settings"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{path} is no report, or is damaged; {cure}") from error
 
 
 def write_csv(records: Sequence[Record], path: Path) -> None:
     """One line for each output."""
-    with open(path, "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["case", "level", "system", "failure", "seconds", *SCORE_NAMES])
-        for r in records:
-            values = (r.scores[name] for name in SCORE_NAMES)
-            cells = (f"{v:.5g}" if math.isfinite(v) else "" for v in values)
-            writer.writerow([r.case, r.level, r.system, r.failure, f"{r.seconds:.3f}", *cells])
+    file = io.StringIO(newline="")
+    writer = csv.writer(file)
+    writer.writerow(["case", "level", "system", "failure", "seconds", *SCORE_NAMES])
+    for r in records:
+        values = (r.scores[name] for name in SCORE_NAMES)
+        cells = (f"{v:.5g}" if math.isfinite(v) else "" for v in values)
+        writer.writerow([r.case, r.level, r.system, r.failure, f"{r.seconds:.3f}", *cells])
+    write_text(path, file.getvalue())
