@@ -38,7 +38,17 @@ from timbrel.evaluation.run import (
     judge_one,
     read_records,
 )
-from timbrel.evaluation.scores import LIKENESSES, LOST, NEARER, WHY, Ears, failed, listen_to, score
+from timbrel.evaluation.scores import (
+    LIKENESSES,
+    LOST,
+    NEARER,
+    SCORE_NAMES,
+    WHY,
+    Ears,
+    failed,
+    listen_to,
+    score,
+)
 from timbrel.evaluation.systems import (
     EXAMPLE,
     FILTERED,
@@ -47,7 +57,7 @@ from timbrel.evaluation.systems import (
     model_rows,
     references,
 )
-from timbrel.evaluation.tables import chance, identified, read_json
+from timbrel.evaluation.tables import NOTHING, Interval, chance, identified, read_json, rows
 from timbrel.evaluation.timbre_embedding import Heard
 from timbrel.model import load
 from timbrel.notes import Notes, Track
@@ -737,6 +747,38 @@ def hearing(rng: np.random.Generator) -> Hearing:
     patches, judged = (rng.standard_normal((2, n)).astype(np.float32) for n in (200, 64))
     nothing = np.zeros(0)
     return Hearing(Notes.empty(), Heard(patches, judged), np.zeros((12, 0)), nothing, nothing)
+
+
+def test_pieces_found_and_distances_of_songs_are_drawn_by_the_sounds_that_are_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[tuple[list[float], list[object]]] = []
+
+    def watch(values: list[float], groups: Any = None) -> Interval:
+        drawn.append((list(values), list(groups)))
+        return NOTHING
+
+    monkeypatch.setattr("timbrel.evaluation.tables.mean_interval", watch)
+    rng = np.random.default_rng(0)
+    memory = Memory(tmp_path / "heard")
+    records = []
+    for k in range(5):
+        whole = replace(hearing(rng), chroma=rng.random((12, 9)).astype(np.float32))
+        memory._keep(f"h{k}", whole)
+        for system in (TRUTH, SOURCE, "model"):
+            failed = system == "model" and k == 1
+            scores = dict.fromkeys(SCORE_NAMES, math.nan) | {"note_f1": 0.5, "beat_f1": 0.5}
+            heard = "" if failed else f"h{k}"
+            facts = {"target": f"t{k % 2}"}
+            records.append(
+                Record(f"c{k}", "", system, scores, "x" * failed, 1.0, 1.0, facts, heard)
+            )
+    rows(records, tmp_path)
+    asked = [(f"t{k % 2}",) for k in range(5)]
+    found, songs = drawn[-2:]  # of the model
+    assert found == ([1, 0, 1, 1, 1], asked)
+    assert [math.isfinite(value) for value in songs[0]] == [True, False, True, True, True]
+    assert songs[1] == asked
 
 
 def test_levels_are_drawn_by_what_they_vary() -> None:

@@ -108,7 +108,9 @@ def test_ratings_of_one_listener_are_no_more_than_one_opinion(tmp_path: Path) ->
     said = [answer("x", 40 + k) for k in range(8)] + [answer("y", 60 + k) for k in range(8)]
     path.write_text("\n".join(said))
     mean, low, high = ratings(tmp_path)["timbre"]["a"]
-    assert (mean, low, high) == pytest.approx((53.5, 43.5, 63.5))
+    assert mean == 53.5
+    assert low <= 43.5 + 1e-6  # what either listener says
+    assert high >= 63.5 - 1e-6
     path.write_text("\n".join([*said, "[]", '{"listener": "x"}', said[0][:40]]))
     assert ratings(tmp_path)["timbre"]["a"][0] == mean
 

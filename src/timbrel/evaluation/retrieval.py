@@ -6,7 +6,8 @@ less the cosine of the columns: timbre, octave and small changes of tempo do not
 
 Metrics:
     reciprocal_ranks: one over the place of the right piece among all, for each output;
-        1 if it is the nearest. Their mean is the MRR; by chance it is near ln(n) / n.
+        1 if it is the nearest. Their mean is the MRR; by chance it is H_n / n, with
+        H_n = 1 + 1/2 + ... + 1/n.
 """
 
 from collections.abc import Sequence

@@ -134,12 +134,13 @@ def _row(
     ranks = [_found([mine[k] for k in part], [sources[k] for k in part], heard) for part in parts]
     distances, songs = _frechet(mine, truth, embedded)
     groups = [r.sounds for r in mine]
+    in_parts = [groups[k] for part, found in zip(parts, ranks, strict=True) if found for k in part]
     values = {name: mean_interval([r.scores[name] for r in mine], groups) for name in SCORE_NAMES}
     values |= {
         "relative": ratio_interval([r.scores["note_f1"] for r in mine], right, groups),
-        "found": mean_interval([rank for part in ranks for rank in part]),
+        "found": mean_interval([rank for part in ranks for rank in part], in_parts),
         "identified": _alone(float(np.mean(own))),
-        "song_frechet": mean_interval(songs),
+        "song_frechet": mean_interval(songs, groups),
         "frechet": _alone(distances[0]),
         "frechet_infinity": _alone(distances[1]),
     }
@@ -197,28 +198,41 @@ def _sound(record: Record) -> object:
 def _found(
     mine: Sequence[Record], sources: Sequence[Record | None], heard: Mapping[str, Hearing]
 ) -> list[float]:
-    """1 / rank of each output's piece among the sources of all cases, if they are pieces."""
+    """1 / rank of each output's piece among the sources of all cases, if they are pieces.
+
+    In the order of `mine`; none at all if they are no pieces.
+    """
     pieces = [None if s is None else heard.get(s.heard) for s in sources]
     whole = all(math.isfinite(r.scores["beat_f1"]) or r.failure for r in mine)
     if len(mine) < LEAST_FILES or not whole or any(p is None for p in pieces):
         return []
     made = {k: heard[r.heard].chroma for k, r in enumerate(mine) if r.heard in heard}
     searched = [p.chroma for p in pieces if p is not None]
-    ranks = reciprocal_ranks(list(made.values()), list(made), searched)
-    return ranks + [0.0] * (len(mine) - len(made))
+    ranks = dict(
+        zip(made, reciprocal_ranks(list(made.values()), list(made), searched), strict=True)
+    )
+    return [ranks.get(k, 0.0) for k in range(len(mine))]
 
 
 def _frechet(
     mine: Sequence[Record], truth: Sequence[Record | None], embedded: Embedded
 ) -> tuple[tuple[float, float], list[float]]:
-    """To the ground truth of the same cases: as it is and FAD-infinity; and of each output."""
+    """To the ground truth of the same cases: as it is and FAD-infinity; and of each output.
+
+    The last in the order of `mine`, NaN where an output or its truth is missing.
+    """
     found = [embedded.of(r) for r in mine]
     right = [None if t is None else embedded.of(t) for t in truth]
-    pairs = [(f, r) for f, r in zip(found, right, strict=True) if f is not None and r is not None]
+    pairs = {
+        k: (f, r)
+        for k, (f, r) in enumerate(zip(found, right, strict=True))
+        if f is not None and r is not None
+    }
     if len(pairs) < LEAST_FILES:
-        return (math.nan, math.nan), []
-    first, second = (np.concatenate(part) for part in zip(*pairs, strict=True))
-    songs = song_distances([f for f, _ in pairs], second)
+        return (math.nan, math.nan), [math.nan] * len(mine)
+    first, second = (np.concatenate(part) for part in zip(*pairs.values(), strict=True))
+    alone = dict(zip(pairs, song_distances([f for f, _ in pairs.values()], second), strict=True))
+    songs = [alone.get(k, math.nan) for k in range(len(mine))]
     return (frechet_distance(first, second), frechet_infinity(first, second)), songs
 
 
