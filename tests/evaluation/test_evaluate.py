@@ -923,7 +923,7 @@ def test_rows_and_cases_that_would_share_files_are_refused(tmp_path: Path) -> No
         job("a b", "a_b").check()
     with pytest.raises(InputError, match="rows 'ground truth' and 'ground_truth'"):
         job("ground_truth").check()
-    with pytest.raises(InputError, match="cannot be called 'example'"):
+    with pytest.raises(InputError, match="is called 'example'"):
         job("example").check()
     with pytest.raises(InputError, match="cases 'x y-000' and 'x_y-000'"):
         Job(replace(SMALL, levels={"x y": {}, "x_y": {}})).check()
@@ -948,7 +948,12 @@ def test_a_model_is_given_what_it_reads(tmp_path: Path, monkeypatch: pytest.Monk
     assert "m, from audio" in Job(manifest=manifest, model="m", structure="").systems()
     with pytest.raises(InputError, match="the model m reads audio alone"):
         Job(SMALL, model="m").check()
+    with pytest.raises(InputError, match="names no source, which the model m has to hear"):
+        Job(manifest=manifest, model="m", structure="").check()
     reads.reads_notes = True
+    (tmp_path / "m, from notes").mkdir()
+    with pytest.raises(InputError, match="is called 'm, from notes', as another row"):
+        Job(SMALL, outputs=(str(tmp_path / "m, from notes"),), model="m").check()
     assert "m, from notes" in Job(manifest=manifest, model="m", structure="").systems()
     with pytest.raises(InputError, match="the model m reads notes alone"):
         Job(SMALL, model="m", structure="audio").check()

@@ -69,25 +69,29 @@ class Job:
             TimbrelError: no such model, sampling that it cannot do or cases that it cannot read;
                 or cases or rows that cannot be told apart.
         """
-        names = [folder_name(folder) for folder in self.outputs]
-        for name in names:
-            if names.count(name) > 1:
-                raise InputError(
-                    f"two folders of --outputs are called '{name}', which names their rows; "
-                    "rename one"
-                )
-            if name in (*REFERENCES, *EXAMPLES):
-                raise InputError(f"--outputs cannot be called '{name}', as others are; rename it")
-        rows = [*REFERENCES, *EXAMPLES, *names]
+        rows = [*REFERENCES, *EXAMPLES]
+        asked = None if self.manifest is None else read_manifest(Path(self.manifest))
         if self.model is not None:
             options: dict[str, Any] = dict(self.sampling)
             # a worker that is forked could not use a GPU that its parent has touched
             player = self.player("cpu")
             player.sampling(**options)
-            rows.append(model_title(player.about, self.read_by(player)))
+            reads = self.read_by(player)
+            if reads == "audio" and asked is not None and not any(r.get("source") for r in asked):
+                raise InputError(
+                    f"{self.manifest} names no source, which the model {self.model} has to hear; "
+                    "add audio of the notes as source"
+                )
+            rows.append(model_title(player.about, reads))
+        rows += [folder_name(folder) for folder in self.outputs]
+        for name in rows:
+            if rows.count(name) > 1:
+                raise InputError(
+                    f"a folder of --outputs is called '{name}', as another row is; rename it"
+                )
         check_apart(rows, "rows")
-        if self.manifest is not None:
-            check_apart(map(name_of, read_manifest(Path(self.manifest))), "cases")
+        if asked is not None:
+            check_apart(map(name_of, asked), "cases")
         elif self.protocol is not None:
             check_apart((case_name(level, 0) for level in self.protocol.levels), "cases")
 
