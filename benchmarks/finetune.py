@@ -3,9 +3,10 @@
     python benchmarks/finetune.py [-o runs/finetune] [--steps 150]
 
 Somebody's recordings are stood in for by an instrument that training never had: a held-out
-preset of a held-out sound font, playing ten pieces of which eight become the folder. The commands
-are those of docs/training.md; notes are transcribed, as a user has none. Both models then play two
-other pieces after an example from the folder, and are judged as `timbrel evaluate` does.
+preset of a held-out sound font, playing eight pieces. The commands are those of docs/training.md;
+notes are transcribed, as a user has none. Both models then play six other pieces after an example
+from the folder, and are judged as `timbrel evaluate` does; and what they think of the eight takes
+is compared: of one instrument, their timbre vectors should be alike.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from timbrel.audio import Audio
 from timbrel.data.render.scores import draw_score
@@ -22,7 +24,7 @@ from timbrel.data.render.timbres import Timbre, draw_timbres
 from timbrel.evaluation.cases import LOUDNESS, RATE, Case, render
 from timbrel.evaluation.run import judge
 from timbrel.evaluation.systems import model_rows
-from timbrel.model import load
+from timbrel.model import Timbrel, load
 from timbrel.notes import Notes
 
 SECONDS, PIECES, ASKED = 25.0, 8, 6
@@ -53,6 +55,13 @@ def cases(timbre: Timbre, example: Audio) -> list[Case]:
     return asked
 
 
+def alike(player: Timbrel, recordings: list[Path]) -> float:
+    """Mean cosine between the timbre vectors of recordings of one instrument."""
+    vectors = torch.cat([player.timbre(path).vector for path in recordings])
+    cosines = torch.nn.functional.cosine_similarity(vectors[:, None], vectors[None], dim=2)
+    return float(cosines[~torch.eye(len(vectors), dtype=torch.bool)].mean())
+
+
 def run(*arguments: object) -> None:
     print("timbrel", *arguments, flush=True)
     subprocess.run([sys.executable, "-m", "timbrel.cli", *map(str, arguments)], check=True)
@@ -71,7 +80,10 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for number in range(PIECES):
             piece(timbre, number, SECONDS)[0].write(folder / f"piece{number}.wav")
-        run("prepare", "folder", folder, "-o", store, "--transcribe", "--split", "train")
+        run(
+            "prepare", "folder", folder, "-o", store, "--transcribe", "--split", "train",
+            "--instrument", "clarinet",
+        )  # fmt: skip
         run("prepare", "latents", store, "--codec", "default")
     run(
         "train", "model", "--from", "default", "--data", store, "-o", home / "run",
@@ -85,7 +97,9 @@ def main() -> None:
     example = Audio(recording.samples[:, : 6 * RATE], RATE).with_loudness(LOUDNESS)
     rows = {}
     for model in ("default", str(home / "tuned")):
-        rows |= model_rows(load(model), "notes")
+        player = load(model)
+        print(f"{model}: takes are {alike(player, sorted(folder.iterdir())):.2f} like each other")
+        rows |= model_rows(player, "notes")
     judged = home / "judged"
     judged.mkdir(exist_ok=True)
     records = [r for c in cases(timbre, example) for r in judge(lambda c=c: c, rows, judged, set())]

@@ -348,6 +348,7 @@ def test_notes_are_ignored_only_where_both_scales_are_zero(player: Timbrel) -> N
         ),
         ({"temperature": 9}, False, "temperature is 9"),
         ({"steps": 5000}, False, "steps is 5000"),
+        ({"steps": 3}, True, "steps is 3; a few-step model takes 1, 2, 4"),
     ],
 )
 def test_defaults_that_a_model_cannot_do_are_refused(

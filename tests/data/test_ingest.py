@@ -225,6 +225,20 @@ def test_another_file_of_a_name_that_is_there_is_named_and_not_taken_for_it(
     assert "another file" not in reasons(store)["01.wav"]
 
 
+def test_files_of_one_instrument_are_takes_of_one_timbre(tmp_path: Path) -> None:
+    for number in (0, 1):
+        write_audio(tmp_path / "in" / f"{number}.wav", number)
+    prepare("folder", tmp_path / "in", tmp_path / "apart", split="train")
+    assert len(Store.open(tmp_path / "apart").by_identity) == 2
+    prepare("folder", tmp_path / "in", tmp_path / "one", split="train", instrument="oboe")
+    items = Store.open(tmp_path / "one").items
+    assert {(item.identity, item.instrument) for item in items} == {("folder/oboe", "oboe")}
+    with pytest.raises(DataError, match="instrument"):
+        prepare("folder", tmp_path / "in", tmp_path / "one", split="train", instrument="flute")
+    with pytest.raises(DataError, match="has no name"):
+        prepare("folder", tmp_path / "in", tmp_path / "two", split="train", instrument=" ")
+
+
 def test_all_of_a_folder_can_be_put_into_one_split(tmp_path: Path) -> None:
     for name in ("piano", "oboe", "flute"):  # two of them would be held out
         write_audio(tmp_path / "in" / name / "a.wav", 0)

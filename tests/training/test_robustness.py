@@ -83,6 +83,32 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_batch_and_the_checkpoint(
     train(small_store, tiny_codec, tmp_path, steps=8)  # goes on from there
 
 
+def test_a_loss_that_is_not_finite_at_once_names_no_checkpoint(
+    small_store: Store, tiny_codec: SpectralCodec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw = Pairs.draw
+
+    def damaged(self: Pairs, size: int, rng: np.random.Generator) -> Drawn:
+        batch = draw(self, size, rng)
+        return batch._replace(latent=batch.latent * np.nan)
+
+    monkeypatch.setattr(Pairs, "draw", damaged)
+    with pytest.raises(TrainingError, match="there was no checkpoint before"):
+        train(small_store, tiny_codec, tmp_path, steps=8)
+
+
+def test_a_training_that_is_stopped_says_how_far_it_came(
+    small_store: Store,
+    tiny_codec: SpectralCodec,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(Run, "due", lambda self: self._stop(15, None))
+    train(small_store, tiny_codec, tmp_path, steps=8)
+    assert "stopped after 12% of its budget; the same command goes on" in capsys.readouterr().out
+
+
 def test_nothing_is_kept_of_a_last_step_that_is_not_finite(
     small_store: Store,
     tiny_codec: SpectralCodec,
@@ -612,7 +638,7 @@ def test_a_checkpoint_that_finds_no_room_leaves_the_last_one_and_says_so(
     monkeypatch.undo()
     train(small_store, tiny_codec, tmp_path, steps=4)
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(TrainingError, match="there was none before"):
+    with pytest.raises(TrainingError, match="there was no checkpoint before"):
         Run(tmp_path / "another", {}).save(3, {"step": 3})
 
 

@@ -211,6 +211,13 @@ def _reader(name: str) -> Callable[..., None]:
                 "none, a tenth of the recording families each for valid and test."
             ),
         ] = None,
+        instrument: Annotated[
+            str | None,
+            typer.Option(
+                help="That plays all of it: its files are takes of one timbre. Default: the "
+                "set's own; where it names none, every file is a timbre of its own."
+            ),
+        ] = None,
         workers: Workers = 1,
         engine: EngineName = "local",
     ) -> None:
@@ -230,6 +237,7 @@ def _reader(name: str) -> Callable[..., None]:
                 split,
                 lambda share: bar.update(task, completed=share),
                 pick_engine(engine, workers),
+                instrument,
             )
         print(f"{output}: prepared")
         if left_out:

@@ -40,8 +40,8 @@ def guess_error(adversary: Adversary, structure: Tensor, timbre: Tensor) -> Tens
 def chance_error(timbre: Tensor) -> Tensor:
     """Error of an adversary that always answers with the batch's mean: (batch, dim) -> scalar.
 
-    An error near this value means that nothing leaks; far below, that structure carries
-    timbre.
+    An error far below this value means that structure carries timbre; near it, that this adversary
+    finds none, which may be its own weakness: one trained on codes that stand still finds more.
     """
     return torch.var(timbre.detach(), dim=0, correction=0).mean()
 

@@ -48,6 +48,7 @@ def prepare(
     split: str | None = None,
     progress: Callable[[float], None] | None = None,
     engine: Engine | None = None,
+    instrument: str | None = None,
 ) -> int:
     """Read a data set into a store, or continue to.
 
@@ -60,6 +61,8 @@ def prepare(
         split: that all recordings are put into; None: the set's own, or by recording family.
         progress: called with the share that is done.
         engine: where it is read, by default here; the result does not depend on it.
+        instrument: that plays all of it, so that its recordings are of one timbre; None: the
+            source's own, or each file is a timbre of its own.
 
     Returns:
         How many lines the report has.
@@ -72,6 +75,8 @@ def prepare(
         raise DataError(f"there is no source '{name}'; choose one of {', '.join(SOURCES)}")
     if split is not None and split not in SPLITS:
         raise DataError(f"there is no split '{split}'; choose one of {', '.join(SPLITS)}")
+    if instrument is not None and not instrument.strip():
+        raise DataError("the instrument has no name; leave it out where files are of several")
     augmentation = augmentation or Augmentation()
     augmentation.check()
     root = folder_at(str(place))
@@ -79,6 +84,8 @@ def prepare(
     entries = sorted(
         source(name).read(root), key=lambda e: isinstance(e, Recording) and e.notes is None
     )
+    if instrument is not None:
+        entries = [_played_by(instrument, name, entry) for entry in entries]
     if not any(isinstance(entry, Recording) for entry in entries):
         raise _unusable(name, root, [entry for entry in entries if isinstance(entry, Skipped)])
     path.mkdir(parents=True, exist_ok=True)
@@ -90,6 +97,7 @@ def prepare(
             "transcribe": transcriber is not None,
             **asdict(augmentation),
             **({} if split is None else {"split": split}),
+            **({} if instrument is None else {"instrument": instrument}),
         }
         writer = StoreWriter(path, plan)
         report = _Ingestion(name, writer, augmentation, split).run(
@@ -98,6 +106,13 @@ def prepare(
     if not writer.items:
         raise _unusable(name, root, report)
     return len(report)
+
+
+def _played_by(instrument: str, source: str, entry: Recording | Skipped) -> Recording | Skipped:
+    """A take of that instrument."""
+    if isinstance(entry, Skipped):
+        return entry
+    return replace(entry, identity=f"{source}/{instrument}", instrument=instrument)
 
 
 def _unusable(name: str, root: Path, report: list[Skipped]) -> DataError:

@@ -55,6 +55,8 @@ def sampling_of(options: Mapping[str, Any], few_step: bool, seed: int = 0) -> Sa
         InputError: an option that such a model cannot do.
     """
     steps = _whole("steps", options.get("steps", FEW_STEPS if few_step else Sampling.steps))
+    if few_step and steps & (steps - 1):
+        raise InputError(f"steps is {steps}; a few-step model takes 1, 2, 4 or another power of 2")
     seed = _whole("seed", seed)
     if not 1 <= steps <= 1000:
         raise InputError(f"steps is {steps}; give a whole number from 1 to 1000")

@@ -140,16 +140,16 @@ def train_codec(
                 loss = loss + share * training.matching_weight * matching
             if not torch.isfinite(loss):
                 raise TrainingError(
-                    f"the codec's loss is not finite at step {step}; the last good checkpoint is "
-                    f"in {run.checkpoints}; lower the learning rate or look for damaged audio"
+                    f"the codec's loss is not finite at step {step}; {run.kept()}; lower the "
+                    "learning rate or look for damaged audio"
                 )
             # step
             loss.backward()
             values["gradient"] = descent.move(course, objective.learning(progress))
             if not torch.isfinite(values["gradient"]):
                 raise TrainingError(
-                    f"the codec's gradient is not finite at step {step}; the last good checkpoint "
-                    f"is in {run.checkpoints}; lower the learning rate"
+                    f"the codec's gradient is not finite at step {step}; {run.kept()}; lower "
+                    "the learning rate"
                 )
             course.advance()
             # log, warn, checkpoint

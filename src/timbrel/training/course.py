@@ -47,7 +47,14 @@ class Course:
 
     def goes_on(self) -> bool:
         """Whether another step is to be done; the same on every process."""
-        return self.progress < 1 and not self.run.ranks.agree(self.run.stopping)
+        if self.progress >= 1:
+            return False
+        stopped = self.run.ranks.agree(self.run.stopping)
+        if stopped:
+            self.run.say(
+                f"stopped after {self.progress:.0%} of its budget; the same command goes on"
+            )
+        return not stopped
 
     def advance(self) -> None:
         """Count a step."""

@@ -66,7 +66,6 @@ def check_finite(run: Run, step: int, draw: Draw, values: Mapping[str, Tensor], 
     arrays = {k: v.numpy() for k, v in vars(batch).items() if v is not None}
     np.savez_compressed(path, allow_pickle=False, **arrays)
     raise TrainingError(
-        f"the model's {name} is not finite at step {step}; the last good checkpoint is in "
-        f"{run.checkpoints}, the batch (of several, the last) in {path}: lower the "
-        "learning rate or look for damaged items"
+        f"the model's {name} is not finite at step {step}; {run.kept()}; the batch (of "
+        f"several, the last) is in {path}: lower the learning rate or look for damaged items"
     )

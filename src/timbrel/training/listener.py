@@ -179,8 +179,8 @@ def lesson_loss(
 def unlearnable(run: Run, name: str, step: int) -> TrainingError:
     """What to say of a number that is not finite; what led to it is drawn again from the seed."""
     return TrainingError(
-        f"the listener's {name} is not finite at step {step}; the last good checkpoint is in "
-        f"{run.checkpoints}; look for damaged audio"
+        f"the listener's {name} is not finite at step {step}; {run.kept()}; lower the learning "
+        "rate or look for damaged audio"
     )
 
 

@@ -218,14 +218,19 @@ class Run:
         for old in [old for old in checkpoints_of(self.folder) if old not in left][:-2]:
             old.unlink()
 
+    def kept(self) -> str:
+        """Where one can go on from, for the message of an end that nobody wanted."""
+        kept = checkpoints_of(self.folder)
+        if not kept:
+            return "there was no checkpoint before"
+        return f"the last good checkpoint is kept: {kept[-1]}"
+
     def _unwritten(self, path: Path, error: BaseException | None) -> TrainingError:
         """What to say of a write that failed."""
-        kept = checkpoints_of(self.folder)
-        good = f"the last good checkpoint is kept: {kept[-1]}" if kept else "there was none before"
         reason = (str(error) or type(error).__name__).splitlines()[0]
         return TrainingError(
-            f"{path} could not be written ({reason}); {good}; free space on that disk and run the "
-            "same command to go on"
+            f"{path} could not be written ({reason}); {self.kept()}; free space on that disk and "
+            "run the same command to go on"
         )
 
     def log(self, step: int, values: Mapping[str, float], show: bool = True) -> None:
