@@ -130,11 +130,6 @@ class Pairs:
                 f"{faint} of {len(targets)} targets sound for less than a window of "
                 f"{self.frames / self.frame_rate:.1f} s: silence follows them"
             )
-        silent = sum(self.store.items[i].loudness is None for i in targets)
-        if silent:
-            found.append(
-                f"{silent} of {len(targets)} targets are silent; leave out what they came from"
-            )
         if len(self.identities) == 1:
             found.append(
                 "all targets are of one timbre, so nothing is learned of telling timbres apart"
