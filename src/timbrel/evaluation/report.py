@@ -227,9 +227,8 @@ def _ratings(folder: Path) -> str:
         cells = [html.escape(system)]
         for by_system in found.values():
             mean, low, high = by_system.get(system, (math.nan,) * 3)
-            cells.append(
-                f"{number(mean, 0)}<br><small>{number(low, 0)} to {number(high, 0)}</small>"
-            )
+            spread = f"<br><small>{low:.0f} to {high:.0f}</small>" if math.isfinite(low) else ""
+            cells.append(f"{number(mean, 0)}{spread}")  # one listener has no interval
         body.append("<tr><td>" + "<td>".join(cells))
     return (
         "<h2>Listeners (0 to 100)</h2><div class=wide><table>"
