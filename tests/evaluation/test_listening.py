@@ -94,9 +94,11 @@ def test_answers_are_stored_by_system_and_join_the_report(
 def test_answers_that_make_no_sense_are_refused(
     server: tuple[ThreadingHTTPServer, ListeningTest], report: Path, answer: Any
 ) -> None:
-    before = (report / ANSWERS).read_bytes()
+    path = report / ANSWERS
+    path.touch()
+    before = path.read_bytes()
     assert get(server[0], "/answers", answer)[0] == 400
-    assert (report / ANSWERS).read_bytes() == before
+    assert path.read_bytes() == before
 
 
 def test_ratings_of_one_listener_are_no_more_than_one_opinion(tmp_path: Path) -> None:
