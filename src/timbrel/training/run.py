@@ -50,12 +50,9 @@ class Budget:
 
     def progress(self, step: int, seconds: float) -> float:
         """Share of the budget that is used, in [0, 1]."""
-        shares = []
-        if self.steps is not None:
-            shares.append(step / self.steps)
-        if self.minutes is not None:
-            shares.append(seconds / (60 * self.minutes))
-        return min(max(shares), 1.0)
+        of_steps = 0.0 if self.steps is None else step / self.steps
+        of_minutes = 0.0 if self.minutes is None else seconds / (60 * self.minutes)
+        return min(max(of_steps, of_minutes), 1.0)
 
 
 def generator(seed: int, step: int, rank: int, purpose: int) -> np.random.Generator:
@@ -220,10 +217,8 @@ class Run:
 
     def kept(self) -> str:
         """Where one can go on from, for the message of an end that nobody wanted."""
-        kept = checkpoints_of(self.folder)
-        if not kept:
-            return "there was no checkpoint before"
-        return f"the last good checkpoint is kept: {kept[-1]}"
+        there = checkpoints_of(self.folder)
+        return f"the last good checkpoint is kept: {there[-1]}" if there else "there was none yet"
 
     def _unwritten(self, path: Path, error: BaseException | None) -> TrainingError:
         """What to say of a write that failed."""
