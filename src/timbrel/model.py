@@ -177,6 +177,12 @@ class Timbrel:
         """The sound of an example: one vector, and a memory of its notes."""
         return self._timbre(self._example(example, keep_noise))
 
+    def is_noisy(self, example: Example) -> bool:
+        """Whether an example holds steady noise, which `render` takes out."""
+        audio = self._example(example, keep_noise=True)
+        samples = audio.samples[0]
+        return without_background(samples, audio.rate) is not samples
+
     def notes(self, structure: Structure) -> Notes:
         """The notes of a MIDI file, or those heard in audio.
 

@@ -54,6 +54,32 @@ def test_drums_beside_a_melody_are_left_out_and_counted(
     assert "left out" not in timbrel("render", song, *command).stderr
 
 
+def test_noise_that_is_taken_out_of_an_example_is_told(
+    song: Path, tone_file: Path, tmp_path: Path
+) -> None:
+    clean = Audio.read(tone_file)
+    hiss = 0.01 * np.random.default_rng(0).standard_normal(clean.samples.shape)
+    noisy, out = tmp_path / "noisy.wav", tmp_path / "out.wav"
+    Audio(clean.samples + hiss, clean.rate).write(noisy)
+    said = "steady noise was taken out"
+    for example, options, told in (
+        (tone_file, (), False),
+        (noisy, (), True),
+        (noisy, ("--keep-noise",), False),
+    ):
+        done = timbrel("render", song, "--timbre", example, "-o", out, "--steps", 1, *options)
+        assert done.returncode == 0, done.stderr
+        assert (said in done.stderr) == told
+
+
+def test_an_output_that_is_an_input_is_refused(song: Path, tone_file: Path) -> None:
+    before = tone_file.read_bytes()
+    done = timbrel("render", song, "--timbre", tone_file, "-o", tone_file)
+    assert done.returncode == 2
+    assert "what is read" in done.stderr
+    assert tone_file.read_bytes() == before
+
+
 def test_audio_serves_as_structure_whatever_its_name(tone_file: Path, tmp_path: Path) -> None:
     disguised = tmp_path / "really_audio.mid"
     disguised.write_bytes(tone_file.read_bytes())

@@ -83,6 +83,9 @@ def render(
             progress=lambda share: bar.update(task, completed=share),
         )
     audio.write(output)
+    if not keep_noise and player.is_noisy(timbre):
+        said = f"steady noise was taken out of {timbre}; --keep-noise plays it, too"
+        console.print(said, markup=False, emoji=False, soft_wrap=True)
     if is_midi(structure) and (unheard := drums_left_out(Notes.read(structure))):
         console.print(
             f"{unheard} drum notes were left out, as one sound plays pitched notes or drums; "
