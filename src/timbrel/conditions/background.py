@@ -22,6 +22,7 @@ LOWEST = 500.0  # Hz: below, few frequencies tell what is steady
 NEAR_DB, NEAR_SHARE = 3.0, 0.7  # so much of an octave is that near, if it is steady; noise: 0.86
 STEEPEST_DB = 6.0  # an octave, by which noise falls with frequency
 LEAST_DB = 15.0  # by which the sound is louder; else what is steady is the sound
+MOST_DB = 60.0  # by which it is; else nobody hears the noise: a file of 16 or 24 bits has some
 MEMORY = 0.95  # of a signal's estimate, from frame to frame
 FLOOR = 0.03  # -30 dB: no frequency is turned down further
 TINY = 1e-20  # power that stands for silence
@@ -35,7 +36,8 @@ def without_background(samples: np.ndarray, rate: int) -> np.ndarray:
         rate: in Hz.
 
     Returns:
-        (n,) float32; `samples` themselves if they hold no steady noise, or little else.
+        (n,) float32; `samples` themselves if they hold no steady noise that is heard, or little
+        else.
     """
     window = signal.windows.hann(round(WINDOW_SECONDS * rate / OVERLAP) * OVERLAP, sym=False)
     transform = signal.ShortTimeFFT(window, len(window) // OVERLAP, rate)
@@ -56,7 +58,8 @@ def steady_noise(power: np.ndarray, rate: int) -> np.ndarray | None:
         rate: in Hz.
 
     Returns:
-        (frequencies,), or None: there is no such noise, or hardly anything else.
+        (frequencies,), or None: there is no such noise, none that is heard, or hardly anything
+        else.
     """
     smooth = ndimage.uniform_filter1d(power, SMOOTH, axis=1)[:, SMOOTH // 2 : -(SMOOTH // 2)]
     smooth = np.maximum(smooth, TINY)  # running sums can round below 0
@@ -70,7 +73,7 @@ def steady_noise(power: np.ndarray, rate: int) -> np.ndarray | None:
     fall = STEEPEST_DB * np.maximum(octave[steady] - octave[:, None], 0)
     noise = np.minimum(noise, (noise[steady] * 10 ** (fall / 10)).min(1))
     above = 10 * np.log10(power.mean(1).sum() / noise.sum())
-    return noise if above >= LEAST_DB else None
+    return noise if LEAST_DB <= above <= MOST_DB else None
 
 
 def _steady_octaves(near: np.ndarray, octave: np.ndarray) -> np.ndarray:
