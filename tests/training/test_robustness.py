@@ -93,7 +93,7 @@ def test_a_loss_that_is_not_finite_at_once_names_no_checkpoint(
         return batch._replace(latent=batch.latent * np.nan)
 
     monkeypatch.setattr(Pairs, "draw", damaged)
-    with pytest.raises(TrainingError, match="there was none yet"):
+    with pytest.raises(TrainingError, match="no checkpoint had been written"):
         train(small_store, tiny_codec, tmp_path, steps=8)
 
 
@@ -638,7 +638,7 @@ def test_a_checkpoint_that_finds_no_room_leaves_the_last_one_and_says_so(
     monkeypatch.undo()
     train(small_store, tiny_codec, tmp_path, steps=4)
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(TrainingError, match="there was none yet"):
+    with pytest.raises(TrainingError, match="no checkpoint had been written"):
         Run(tmp_path / "another", {}).save(3, {"step": 3})
 
 

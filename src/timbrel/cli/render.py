@@ -58,7 +58,7 @@ def render(
     check_writable(output, (structure, timbre))
     if not structure.exists():
         raise InputError(f"{structure} does not exist; give a MIDI or an audio file")
-    Audio.read(timbre, minimum_seconds=1.0, reject_silence=True)  # before the model loads
+    example = Audio.read(timbre, minimum_seconds=1.0, reject_silence=True)  # before the model
     from timbrel.midi import is_midi
     from timbrel.model import drums_left_out, load
     from timbrel.notes import Notes
@@ -70,7 +70,7 @@ def render(
         task = bar.add_task("rendering", total=1.0)
         audio = player.render(
             structure,
-            timbre,
+            example,
             steps=steps,
             guidance_structure=guidance_structure,
             guidance_timbre=guidance_timbre,
@@ -83,7 +83,7 @@ def render(
             progress=lambda share: bar.update(task, completed=share),
         )
     audio.write(output)
-    if not keep_noise and player.is_noisy(timbre):
+    if not keep_noise and player.is_noisy(example):
         said = f"steady noise was taken out of {timbre}; --keep-noise plays it, too"
         console.print(said, markup=False, emoji=False, soft_wrap=True)
     if is_midi(structure) and (unheard := drums_left_out(Notes.read(structure))):

@@ -30,6 +30,7 @@ from timbrel.training.ranks import Ranks
 
 FREE = ("training.accumulate", "training.batch")  # may change: only which items are drawn does
 DAMAGED = (RuntimeError, OSError, EOFError, ValueError, KeyError, UnpicklingError)
+NONE_KEPT = "no checkpoint had been written yet"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no room on the disk, or none that is allowed
 
 
@@ -218,7 +219,7 @@ class Run:
     def kept(self) -> str:
         """Where one can go on from, for the message of an end that nobody wanted."""
         there = checkpoints_of(self.folder)
-        return f"the last good checkpoint is kept: {there[-1]}" if there else "there was none yet"
+        return f"the last good checkpoint is kept: {there[-1]}" if there else NONE_KEPT
 
     def _unwritten(self, path: Path, error: BaseException | None) -> TrainingError:
         """What to say of a write that failed."""
