@@ -17,6 +17,7 @@ from timbrel.errors import DataError
 from timbrel.roll import roll
 from timbrel.training.draws import Draw, Draws, workers_for
 from timbrel.training.equaliser import Equaliser
+from timbrel.training.transposition import Transposition
 
 CPU = torch.device("cpu")
 
@@ -24,7 +25,8 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def draws(small_store: Store, tiny_codec: SpectralCodec) -> Draws:
     pairs = Pairs(small_store, tiny_codec.frame_rate, 24, 32, 7, Corruption())
-    return Draws(pairs, 3, 0, 3, Equaliser(tiny_codec.basis, 0.5))
+    altered = [Transposition(tiny_codec.basis, 0.5), Equaliser(tiny_codec.basis, 0.5)]
+    return Draws(pairs, 3, 0, 3, altered)
 
 
 def taken(draws: Draws, first: int, workers: int, count: int = 4) -> list[Draw]:
@@ -36,8 +38,8 @@ def test_processes_draw_what_this_one_would_and_in_order(draws: Draws, workers: 
     alone, ahead = taken(draws, 5, 0), taken(draws, 5, workers)
     for one, other in zip(alone, ahead, strict=True):
         assert one.seed == other.seed
-        for name, tensor in vars(one.batch(CPU, draws.equaliser)).items():
-            found = getattr(other.batch(CPU, draws.equaliser), name)
+        for name, tensor in vars(one.batch(CPU, draws.alterations)).items():
+            found = getattr(other.batch(CPU, draws.alterations), name)
             assert (found is None and tensor is None) or torch.equal(found, tensor)
     assert len({draw.seed for draw in alone}) == 4
     # numbers do not depend on where one begins

@@ -30,6 +30,7 @@ class SpectralBasis(nn.Module):
         floor: magnitude (full-scale sine = 1) that is added before the logarithm.
     """
 
+    centres: Tensor
     bank: Tensor
     spread: Tensor
     mean: Tensor
@@ -44,6 +45,7 @@ class SpectralBasis(nn.Module):
         self.hop = hop
         self.stft = Stft(n_fft, hop // stack)
         edges = band_edges(bands, 20.0, 0.98 * rate / 2, 700.0)
+        self.register_buffer("centres", edges[1:-1].clone(), persistent=False)  # Hz
         self.register_buffer("bank", triangular_bands(edges, n_fft, rate), persistent=False)
         self.register_buffer("spread", self._spread(edges, n_fft, rate), persistent=False)
         self.register_buffer("mean", torch.zeros(stack * bands))

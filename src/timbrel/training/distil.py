@@ -274,7 +274,7 @@ def distil(
             # draw
             draw = next(upcoming)
             # forward
-            batch = draw.batch(device, None)
+            batch = draw.batch(device, ())
             values = lesson.losses(batch, draw.source(device), descent.ema.shadow)
             loss = values["velocity"] + values["shortcut"]
             check_finite(run, course.step, draw, {"loss": loss}, "loss")

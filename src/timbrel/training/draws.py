@@ -8,10 +8,11 @@ import itertools
 import os
 import signal
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from timbrel.data.batch import Batch, Drawn
@@ -20,9 +21,11 @@ from timbrel.data.pairs import Pairs
 from timbrel.errors import DataError, TimbrelError
 from timbrel.training.equaliser import Curves, Equaliser
 from timbrel.training.run import generator
+from timbrel.training.transposition import Transposition
 
 AHEAD = 3  # draws in work or waiting, for each process
 D = TypeVar("D")
+Alteration = Equaliser | Transposition  # makes other timbres of those that are drawn
 
 
 class Draw(NamedTuple):
@@ -30,20 +33,20 @@ class Draw(NamedTuple):
 
     Attributes:
         items: as they travelled.
-        curves: of the equaliser, if there is one.
+        changes: of each alteration: what is drawn for it.
         seed: of noise, flow times and dropped conditions.
     """
 
     items: Drawn
-    curves: Curves | None
+    changes: tuple[Curves | Tensor, ...]
     seed: int
 
-    def batch(self, device: torch.device, equaliser: Equaliser | None) -> Batch:
-        """The items on a device, equalised there."""
+    def batch(self, device: torch.device, alterations: Sequence[Alteration]) -> Batch:
+        """The items on a device, altered there."""
         batch = self.items.to(device)
-        if equaliser is None or self.curves is None:
-            return batch
-        return equaliser.vary(batch, self.curves)
+        for alteration, change in zip(alterations, self.changes, strict=True):
+            batch = alteration.vary(batch, change)  # type: ignore[arg-type]
+        return batch
 
     def source(self, device: torch.device) -> torch.Generator:
         """Of all other randomness."""
@@ -107,21 +110,26 @@ class Draws(Numbered[Draw]):
         size: items of a draw.
         rank: of the process that trains on them.
         purpose: keeps draws of different trainings apart.
-        equaliser: whose curves are drawn with the items.
+        alterations: of their timbres, that are drawn with the items.
     """
 
     def __init__(
-        self, pairs: Pairs, size: int, rank: int, purpose: int, equaliser: Equaliser | None = None
+        self,
+        pairs: Pairs,
+        size: int,
+        rank: int,
+        purpose: int,
+        alterations: Sequence[Alteration] = (),
     ) -> None:
         self.pairs, self.size, self.rank = pairs, size, rank
-        self.purpose, self.equaliser = purpose, equaliser
+        self.purpose, self.alterations = purpose, alterations
 
     def draw(self, number: int) -> Draw:
         """See `Numbered`."""
         rng = generator(self.pairs.seed, number, self.rank, self.purpose)
         items = self.pairs.draw(self.size, rng)
-        curves = self.equaliser.draw(self.size, rng) if self.equaliser is not None else None
-        return Draw(items, curves, int(rng.integers(2**62)))
+        changes = tuple(alteration.draw(self.size, rng) for alteration in self.alterations)
+        return Draw(items, changes, int(rng.integers(2**62)))
 
 
 def workers_for(device: torch.device) -> int:

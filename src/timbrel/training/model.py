@@ -20,7 +20,7 @@ from timbrel.network import ModelConfig, Network
 from timbrel.serialize import save_network
 from timbrel.training.course import Course, Descent
 from timbrel.training.derived import spectra_id
-from timbrel.training.draws import Draw, Draws, workers_for
+from timbrel.training.draws import Alteration, Draw, Draws, workers_for
 from timbrel.training.equaliser import Equaliser
 from timbrel.training.finite import Watch, check_finite
 from timbrel.training.latents import latent_deviation
@@ -37,6 +37,7 @@ from timbrel.training.run import (
     settings_of,
 )
 from timbrel.training.settings import ModelTraining
+from timbrel.training.transposition import Transposition
 from timbrel.training.validation import Validation
 
 MOST_IDLE = 20  # draws; of batches of one, a fifth may have nothing for what alone learns
@@ -102,9 +103,7 @@ def train_model(
     probe_set = ProbeSet(valid or store, codec.frame_rate, training.frames)
     objective = Objective(network, training, device)
     validation = Validation(codec, training, probe_set, held_out, device)
-    equaliser = None
-    if isinstance(codec, SpectralCodec) and training.equalise:
-        equaliser = Equaliser(codec.basis, training.equalise).to(device)
+    alterations = alterations_of(codec, training, device)
     settings = {
         "kind": "model",
         "codec": codec.latent_id,
@@ -143,7 +142,7 @@ def train_model(
                 save_network(averaged(network, descent.ema), folder / "model")
 
         # ---- the loop -------------------------------------------------------------------
-        draws = Draws(pairs, training.batch, run.ranks.rank, 3, equaliser)
+        draws = Draws(pairs, training.batch, run.ranks.rank, 3, alterations)
         # of how many draws a step was made may have changed since
         drawn = (state or {}).get("drawn", course.step * training.accumulate)
         upcoming = draws.since(
@@ -160,7 +159,7 @@ def train_model(
             for _ in range(training.accumulate):
                 # draw
                 draw, drawn = next(upcoming), drawn + 1
-                batch = draw.batch(device, equaliser)
+                batch = draw.batch(device, alterations)
                 # forward
                 if alone:
                     values = objective.codes(batch)
@@ -245,6 +244,11 @@ def check_parts(config: ModelConfig, training: ModelTraining, begun: bool) -> No
             "the timbre encoder would never learn: it is frozen after stage 1, and there is no "
             "stage 1; give --stage-one a share, or --no-freeze-timbre"
         )
+    if training.transpose and config.structure.source != "notes":
+        raise TrainingError(
+            "items are transposed with their notes, and this model's structure is heard in audio, "
+            "which is not; set transpose to 0"
+        )
     if training.adversary and config.structure.source == "notes":
         raise TrainingError(
             "an adversary takes timbre out of structure that is learned from audio, and this model "
@@ -301,6 +305,16 @@ def pairs_of(store: Store, codec: Codec, config: ModelConfig, training: ModelTra
         overlap=training.overlap,
         heard=training.heard,
     )
+
+
+def alterations_of(codec: Codec, training: ModelTraining, device: torch.device) -> list[Alteration]:
+    """By which few timbres become many; a learned latent has none."""
+    found: list[Alteration] = []
+    if isinstance(codec, SpectralCodec) and training.transpose:
+        found.append(Transposition(codec.basis, training.transpose).to(device))
+    if isinstance(codec, SpectralCodec) and training.equalise:
+        found.append(Equaliser(codec.basis, training.equalise).to(device))
+    return found
 
 
 def learn_only(network: Network, part: str) -> None:

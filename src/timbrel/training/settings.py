@@ -24,6 +24,7 @@ class ModelTraining:
     overlap: bool = False  # within one recording, whether the example may overlap the target
     heard: float = 0.0  # share of items whose notes a listener heard in another rendition
     equalise: float = 0.5  # share of items, target and example through one equaliser
+    transpose: float = 0.0  # share of items, notes and all; not where structure is audio
     corruption: Corruption = field(default_factory=Corruption)
     # what learns
     only: str = ""  # one part alone, such as "denoiser.detail" that --from lacks; "": everything
@@ -67,6 +68,7 @@ class ModelTraining:
             "same_clip",
             "heard",
             "equalise",
+            "transpose",
             "pure_noise",
             "context_share",
         )
