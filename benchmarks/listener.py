@@ -2,12 +2,14 @@
 
     python benchmarks/listener.py default --data runs/valid --count 60
     python benchmarks/listener.py default --data runs/valid --count 110 --less OLDMODEL
+    python benchmarks/listener.py default --data runs/valid --count 110 --less OLDMODEL --drums
     python benchmarks/listener.py default --data runs/valid --count 110 --ending 0.4 --ending 0.8
 
 Note precision, recall and F1 (onsets within 50 ms), F1 with offsets and octave errors on pitched
 renditions of a store, whose notes are known exactly; the same of strokes on its drums, where pieces
 that do the same in a kit (two kicks, two snares) count as one; and how often one kind was taken for
-the other. `--less`: how much better than another model it hears notes, rendition by rendition.
+the other. `--less`: how much better than another model it hears notes, rendition by rendition;
+with `--drums` while drums of the store play beside them, as loud.
 `--ending`: what other levels of probability would do below which a note has ended.
 """
 
@@ -47,12 +49,23 @@ def grouped(strokes: Notes) -> Notes:
     return replace(known, pitch=pitch, tracks=(Track(),) * len(known.tracks))
 
 
-def less(model: Timbrel, other: Timbrel, store: Store, count: int) -> None:
+def beside(audio: Audio, drums: Audio) -> Audio:
+    """Both, equally loud."""
+    samples = [part.with_loudness(-23).samples for part in (audio, drums)]
+    shortest = min(part.shape[1] for part in samples)
+    return Audio(samples[0][:, :shortest] + samples[1][:, :shortest], audio.rate)
+
+
+def less(model: Timbrel, other: Timbrel, store: Store, count: int, drums: bool) -> None:
     """Print the differences of two models, with 95 % intervals by a paired bootstrap."""
     chosen = [i for i, item in enumerate(store.items) if not item.drums][:count]
+    kits = [i for i, item in enumerate(store.items) if item.drums]
     found: dict[str, list[NoteScores]] = {"before": [], "after": []}
-    for index in chosen:
+    for number, index in enumerate(chosen):
         audio = Audio(store.audio(index)[None], store.items[index].rate)
+        if drums:
+            kit = kits[number % len(kits)]
+            audio = beside(audio, Audio(store.audio(kit)[None], store.items[kit].rate))
         for name, player in (("before", other), ("after", model)):
             heard = player.listen(audio).pitched()
             found[name].append(note_scores(store.notes(index), heard))
@@ -96,13 +109,14 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=60, help="most renditions of each kind")
     parser.add_argument("--less", help="another model, to be compared with")
     parser.add_argument("--ending", type=float, action="append", help="see decision 0027")
+    parser.add_argument("--drums", action="store_true", help="with --less: drums play beside")
     arguments = parser.parse_args()
     model, store = load(arguments.model, "cpu"), Store.open(arguments.data)
     if arguments.ending:
         endings(model, store, arguments.count, arguments.ending)
         return
     if arguments.less:
-        less(model, load(arguments.less, "cpu"), store, arguments.count)
+        less(model, load(arguments.less, "cpu"), store, arguments.count, arguments.drums)
         return
     found: dict[str, list[list[float]]] = {
         "notes, the model's listener": [],

@@ -30,7 +30,7 @@ from timbrel.model import load
 from timbrel.notes import Notes, Track
 from timbrel.roll import roll
 from timbrel.serialize import load_listener
-from timbrel.training.listener import ListenerTraining, train_listener
+from timbrel.training.listener import ListenerTraining, Passages, train_listener
 from timbrel.training.run import Budget
 
 HOP = 1024
@@ -104,6 +104,20 @@ def test_strokes_are_learned_of_drums_alone() -> None:
     torch.testing.assert_close(loss, drum_loss(other, kit, rolled, drums))
     other[1, 0, PIECES.index(36), 4] += 3
     assert drum_loss(other, kit, rolled, drums) < loss
+
+
+def test_drums_beside_notes_are_heard_and_are_no_notes(tmp_path: Path) -> None:
+    store = kit_store(tmp_path / "store", kits=3, tones=3)
+    rng, training = np.random.default_rng(0), ListenerTraining(batch=40, frames=64, noise=0.0)
+    passages = Passages(store, HOP, training)
+    audio, rolls = passages.batch(rng)
+    # all that is not a steady tone or two, as share of the whole
+    power = np.sort(np.abs(np.fft.rfft(audio * np.hanning(audio.shape[1]))) ** 2, axis=1)
+    struck = power[:, :-20].sum(1) / power.sum(1) > 0.02
+    assert 3 <= struck.sum() <= 16
+    written = {int(p) for k in range(3, 6) for p in store.notes(k).pitch}
+    assert set(np.flatnonzero(rolls.to(CPU)[:, 1].amax((0, 2)))) <= written
+    assert len(Passages(store, HOP, training, drums=True).beside) == 0
 
 
 @pytest.mark.slow

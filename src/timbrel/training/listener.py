@@ -33,6 +33,7 @@ class ListenerTraining:
     seed: int = 0
     mixture: float = 0.3  # share of excerpts that are two renditions added
     noise: float = 0.3  # share with a noise floor
+    beside: float = 0.2  # share of pitched excerpts beside which drums play, which are no notes
     precision: str = "fp32"  # of convolutions and products: "fp32" or "bf16"
     only: str = ""  # "notes" or "drums": that part alone learns; "": both
 
@@ -61,16 +62,16 @@ class Passages:
     ) -> None:
         self.store, self.hop, self.training = store, hop, training
         self.samples = training.frames * hop
-        self.items = np.array(
-            [
-                i
-                for i, item in enumerate(store.items)
-                if item.drums == drums and item.length > self.samples
-            ]
-        )
+        self.items, others = self._of(drums), self._of(not drums)
+        self.beside = others[:0] if drums else others
         if not len(self.items):
             kind = "item of drums" if drums else "pitched item"
             raise DataError(f"{store.path} holds no {kind} of {training.frames} frames")
+
+    def _of(self, drums: bool) -> np.ndarray:
+        """The items of drums, or of pitched instruments, that are long enough."""
+        items = enumerate(self.store.items)
+        return np.array([i for i, x in items if x.drums == drums and x.length > self.samples], int)
 
     def batch(self, rng: np.random.Generator) -> tuple[Tensor, Entries]:
         """Audio (batch, samples) and rolls (batch, 3, 128, frames)."""
@@ -79,10 +80,13 @@ class Passages:
         return torch.from_numpy(np.stack(audio)), Entries.of(rolls)
 
     def _excerpt(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        audio, rolled = self._rendition(rng)
+        audio, rolled = self._rendition(self.items, rng)
         if rng.random() < self.training.mixture:
-            other, other_roll = self._rendition(rng)
+            other, other_roll = self._rendition(self.items, rng)
             audio, rolled = audio + other, np.maximum(rolled, other_roll)
+        if len(self.beside) and rng.random() < self.training.beside:
+            drums, _ = self._rendition(self.beside, rng)
+            audio = audio + 10 ** (rng.uniform(-12, 6) / 20) * drums
         if rng.random() < 0.5:
             audio = self._tilt(audio, rng)
         if rng.random() < self.training.noise:
@@ -91,8 +95,10 @@ class Passages:
         gain = 10 ** (rng.uniform(-12, 6) / 20)
         return (audio * gain).astype(np.float32), rolled
 
-    def _rendition(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        index = int(rng.choice(self.items))
+    def _rendition(
+        self, items: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        index = int(rng.choice(items))
         item = self.store.items[index]
         rate = item.rate / self.hop
         frame = int(rng.integers((item.length - self.samples) // self.hop + 1))
