@@ -1,15 +1,19 @@
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from timbrel.data import mapped
 from timbrel.data.damage import damage
+from timbrel.data.joined import JoinedStore
 from timbrel.data.lock import locked
 from timbrel.data.render.renditions import render_store
-from timbrel.data.store import Store, StoreWriter
+from timbrel.data.store import Item, Store, StoreWriter
 from timbrel.errors import DataError
+from timbrel.notes import Notes
 
 
 def test_audio_and_notes_of_an_item_belong_together(small_store: Store) -> None:
@@ -162,14 +166,34 @@ def test_arrays_are_not_added_while_another_process_writes(tmp_path: Path) -> No
 def test_a_store_of_many_shards_keeps_few_files_open(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("timbrel.data.store.MOST_MAPPED", 2)
+    monkeypatch.setattr("timbrel.data.mapped.most_open", lambda: 2)
     monkeypatch.setattr("timbrel.data.render.renditions.PER_SHARD", 1)
     render_store(tmp_path, 1, 5, "train", [], 1.0, seconds=2.0)
     store = Store.open(tmp_path)
     first = [store.audio(k) for k in range(5)]
     for k in (4, 0, 3, 1, 2):
         np.testing.assert_array_equal(store.audio(k), first[k])
-    assert len(store._mapped) == 2
+    assert len(mapped._open) == 2
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there files are not limited so")
+def test_stores_that_are_read_together_keep_as_few(tmp_path: Path) -> None:
+    import resource
+
+    writer = StoreWriter(tmp_path / "one")
+    for shard in range(80):
+        item = Item(shard, 0, 10, 44_100, str(shard), shard, "family", "train", "own", False)
+        writer.write_shard(shard, np.zeros((1, 10)), [Notes.empty()], [item])
+    for name in ("two", "three"):
+        shutil.copytree(tmp_path / "one", tmp_path / name)
+    joined = JoinedStore([Store.open(tmp_path / name) for name in ("one", "two", "three")])
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (200, limits[1]))
+    try:
+        for index in range(len(joined)):
+            assert len(joined.audio(index)) == 10
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def test_arrays_that_are_there_stay_good_until_new_ones_are_made(tmp_path: Path) -> None:

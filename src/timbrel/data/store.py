@@ -21,12 +21,11 @@ import numpy as np
 
 from timbrel.data.files import replace_file, save_npy, save_npz
 from timbrel.data.lock import locked
+from timbrel.data.mapped import forget, mapped
 from timbrel.errors import DataError
 from timbrel.notes import Notes, Track
 
 FULL_SCALE = 32_767
-# Files that a store keeps open at once: systems allow a process as few as 256.
-MOST_MAPPED = 100
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,6 @@ class Store:
 
     def __init__(self, path: Path, items: list[Item], whole: bool = True) -> None:
         self.path, self.items, self.whole = path, items, whole
-        self._mapped: dict[str, np.ndarray] = {}
         self._kinds: dict[str, str] = {}
 
     @classmethod
@@ -86,6 +84,7 @@ class Store:
             )
         items = _read_manifest(manifest)
         _read_notes.cache_clear()  # files may be others than when last read
+        forget()
         if not items:
             raise DataError(f"{path} is empty; run `timbrel prepare` again to continue it")
         return cls(path, items)
@@ -94,8 +93,8 @@ class Store:
         return len(self.items)
 
     def __getstate__(self) -> dict[str, Any]:
-        """A store sent to another process opens its files there."""
-        return {**self.__dict__, "_mapped": {}, "_kinds": {}}
+        """A store sent to another process looks there what it holds."""
+        return {**self.__dict__, "_kinds": {}}
 
     @cached_property
     def by_identity(self) -> dict[str, list[int]]:
@@ -245,18 +244,13 @@ class Store:
 
     def _row(self, name: str, row: int, cure: str = "prepare the store again") -> np.ndarray:
         path = self.path / name
-        mapped = self._mapped.pop(name, None)
-        if mapped is None:
-            try:
-                mapped = np.load(path, mmap_mode="r")
-            except (OSError, ValueError, EOFError) as error:
-                raise DataError(f"{path} is missing or damaged; {cure}") from error
-        self._mapped[name] = mapped  # last in order: those that were not read for long are closed
-        if len(self._mapped) > MOST_MAPPED:
-            del self._mapped[next(iter(self._mapped))]
-        if row >= len(mapped):
+        try:
+            rows = mapped(path)
+        except (OSError, ValueError, EOFError) as error:
+            raise DataError(f"{path} is missing or damaged; {cure}") from error
+        if row >= len(rows):
             raise DataError(f"{path} lacks row {row}; {cure}")
-        found: np.ndarray = mapped[row]
+        found: np.ndarray = rows[row]
         return found
 
     def attach(self, kind: str, maker: str, arrays: Iterator[np.ndarray]) -> None:
@@ -288,7 +282,7 @@ class Store:
             (self.path / f"{kind}.json").unlink(missing_ok=True)
             save_npy(self.path / f"{kind}-{shard}.npy", np.stack(rows))
         replace_file(self.path / f"{kind}.json", json.dumps({"maker": maker}).encode())
-        self._mapped.clear()
+        forget()
         self._kinds.clear()
 
 
