@@ -196,6 +196,26 @@ def test_stores_that_are_read_together_keep_as_few(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
+def test_arrays_stay_with_their_items_when_others_were_taken_out(tmp_path: Path) -> None:
+    render_store(tmp_path, 1, 4, "train", [], 1.0, seconds=2.0)
+    manifest = tmp_path / "manifest.jsonl"
+    lines = manifest.read_text().splitlines(keepends=True)
+    manifest.write_text("".join([lines[1], lines[3]]))
+    store = Store.open(tmp_path)
+    store.attach("latents", "abc", iter([np.full((4, 2), item.row) for item in store.items]))
+    assert [int(store.array("latents", k)[0, 0]) for k in range(2)] == [1, 3]
+    assert damage(store) == []
+
+
+def test_what_cannot_say_who_made_arrays_is_named(tmp_path: Path) -> None:
+    render_store(tmp_path, 1, 3, "train", [], 1.0, seconds=2.0)
+    Store.open(tmp_path).attach("latents", "abc", iter([np.zeros((4, 2))] * 3))
+    for broken in ("", "[]", "{}"):
+        (tmp_path / "latents.json").write_text(broken)
+        with pytest.raises(DataError, match=r"latents\.json is damaged; run `timbrel prepare lat"):
+            Store.open(tmp_path).check("latents", "abc")
+
+
 def test_arrays_that_are_there_stay_good_until_new_ones_are_made(tmp_path: Path) -> None:
     render_store(tmp_path, 1, 3, "train", [], 1.0, seconds=2.0)
     store = Store.open(tmp_path)

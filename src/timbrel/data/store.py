@@ -217,10 +217,17 @@ class Store:
         )
 
     def maker(self, kind: str) -> str:
-        """What made the derived arrays of a kind; "" if there are none."""
+        """What made the derived arrays of a kind; "" if there are none.
+
+        Raises:
+            DataError: the file that says so is damaged.
+        """
         if kind not in self._kinds:
             path = self.path / f"{kind}.json"
-            self._kinds[kind] = json.loads(path.read_text())["maker"] if path.exists() else ""
+            try:
+                self._kinds[kind] = json.loads(path.read_text())["maker"] if path.exists() else ""
+            except (ValueError, KeyError, TypeError) as error:
+                raise DataError(f"{path} is damaged; run `timbrel prepare {kind}` again") from error
         return self._kinds[kind]
 
     def check(self, kind: str, maker: str) -> None:
@@ -271,16 +278,19 @@ class Store:
             self._attach(kind, maker, arrays)
 
     def _attach(self, kind: str, maker: str, arrays: Iterator[np.ndarray]) -> None:
-        shards: dict[int, int] = {}
+        places: dict[int, list[int]] = {}
         for item in self.items:
-            shards[item.shard] = shards.get(item.shard, 0) + 1
-        for shard, count in shards.items():
-            rows = list(itertools.islice(arrays, count))
-            if len(rows) < count:
+            places.setdefault(item.shard, []).append(item.row)
+        for shard, rows in places.items():
+            found = list(itertools.islice(arrays, len(rows)))
+            if len(found) < len(rows):
                 raise DataError(f"{kind} for {self.path} end before its {len(self)} items do")
+            # items may have been taken out of the manifest: the others stay in their rows
+            table = np.zeros((max(rows) + 1, *found[0].shape), found[0].dtype)
+            table[rows] = np.stack(found)
             # from here on they are a mixture; until here those that were there are good
             (self.path / f"{kind}.json").unlink(missing_ok=True)
-            save_npy(self.path / f"{kind}-{shard}.npy", np.stack(rows))
+            save_npy(self.path / f"{kind}-{shard}.npy", table)
         replace_file(self.path / f"{kind}.json", json.dumps({"maker": maker}).encode())
         forget()
         self._kinds.clear()
