@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from elsewhere import Elsewhere, move
 from sounds import RATE, estimate_hz, tone
 from timbrel.codec.codec import as_batch, from_batch
 from timbrel.codec.discriminator import Discriminator, discriminator_loss, generator_losses
@@ -61,6 +62,17 @@ def test_latents_have_unit_variance_on_what_the_basis_was_fitted_on(codec: Spect
     audio = torch.from_numpy(np.stack([tone(float(h), 1.0) for h in rng.uniform(100, 2000, 60)]))
     spread = codec.encode(audio[:, None]).std((0, 2))
     assert spread.median() == pytest.approx(1, abs=0.35)
+
+
+def test_a_basis_is_fitted_where_the_audio_is_and_comes_out_the_same() -> None:
+    audio = torch.from_numpy(np.stack([tone(220.0, 0.5), tone(330.0, 0.5)]))
+    here, there = (SpectralCodec(tiny()).basis for _ in range(2))
+    move(there)
+    assert there.fit([Elsewhere(audio)]) == here.fit([audio])
+    for name in ("mean", "components", "deviation"):
+        found = there.get_buffer(name)
+        assert isinstance(found, Elsewhere)
+        assert torch.equal(found.near, here.get_buffer(name))
 
 
 def test_decoding_sees_no_future_frame(codec: SpectralCodec) -> None:

@@ -112,7 +112,9 @@ class SpectralBasis(nn.Module):
         count, total = 0, torch.zeros(size, dtype=torch.float64)
         square = torch.zeros(size, size, dtype=torch.float64)
         for audio in excerpts:
-            rows = self.log_bands(self.magnitude(audio)).transpose(1, 2).reshape(-1, size).double()
+            folded = self.log_bands(self.magnitude(audio)).transpose(1, 2)
+            # sums need double precision, which some devices do not have
+            rows = folded.reshape(-1, size).cpu().double()
             count += len(rows)
             total += rows.sum(0)
             square += rows.T @ rows
