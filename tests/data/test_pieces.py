@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from timbrel.data.render.ensembles import BALANCE, PEAK, Ensemble, draw_ensemble
 from timbrel.data.render.phrases import KITS
 from timbrel.data.render.pieces import RANGES, Piece, draw_piece
 from timbrel.data.render.recording import Recording
+from timbrel.data.render.soundfont import Preset, SoundFont
 from timbrel.data.render.styles import STYLES
 from timbrel.data.render.timbres import Timbre, draw_timbres
 from timbrel.errors import DataError
@@ -138,6 +140,11 @@ def test_a_role_that_nobody_can_play_is_named(timbres: list[Timbre]) -> None:
         ensemble([t for t in timbres if not t.drums])
     with pytest.raises(DataError, match="reaches all of 28 to 51"):
         ensemble([t for t in timbres if t.drums])
+    preset = Preset(0, 0, "with a hole", 0, 127, frozenset(range(128)) - {40})
+    holed = replace(timbres[0], source=(SoundFont(Path("none.sf2")), preset), drums=False)
+    kit = next(t for t in timbres if t.drums)
+    with pytest.raises(DataError, match="reaches all of 28 to 51"):
+        ensemble([holed, kit])
 
 
 def test_a_mix_is_the_sum_of_its_stems_and_never_clips(timbres: list[Timbre]) -> None:

@@ -1,5 +1,6 @@
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from timbrel.data.render.plan import Plan, draw_plan, timbres_needed
 from timbrel.data.render.renditions import play, render_store
 from timbrel.data.render.soundfont import SoundFont
 from timbrel.data.render.styles import STYLES
+from timbrel.data.render.synth import Patch
 from timbrel.data.render.timbres import SPLITS, draw_timbres
 from timbrel.data.store import Store
 from timbrel.errors import DataError
@@ -165,6 +167,28 @@ def test_no_note_lies_where_its_timbre_is_silent(tmp_path: Path) -> None:
         if len(pitch) and not plan.timbre(index).drums:
             assert pitch.min() >= 55
             assert pitch.max() <= 80
+
+
+def test_notes_that_a_timbre_lacks_within_its_range_are_left_out(tmp_path: Path) -> None:
+    write_font(tmp_path / "FluidR3_tiny.sf2")
+    font = SoundFont(tmp_path / "FluidR3_tiny.sf2")
+    keys = frozenset(range(30, 101, 3))
+    holes = font, replace(font.presets()[0], keys=keys)
+    drawn = draw_timbres(0, 20, "train", [font], 0.5, hybrids=0.5)
+    whole = Plan(0, 80, tuple(drawn), 4.0)
+    timbres = [t if isinstance(t.source, Patch) else replace(t, source=holes) for t in drawn]
+    plan = Plan(0, 80, tuple(timbres), 4.0)
+    left_out = 0
+    for index in range(80):
+        timbre, notes = plan.timbre(index), plan.notes(index)
+        if timbre.drums:
+            continue
+        assert all(timbre.sounding(notes.pitch))
+        if not isinstance(timbre.source, Patch):
+            moved = timbre.hybrid.semitones if timbre.hybrid else 0
+            assert {int(pitch) - moved for pitch in notes.pitch} <= keys
+        left_out += len(whole.notes(index)) - len(notes)
+    assert left_out > 100
 
 
 def test_loudness_is_near_its_target_and_the_manifest_tells_it(small_store: Store) -> None:

@@ -123,9 +123,7 @@ def _pick(
         able = fitting = [t for t in timbres if t.drums]
     else:
         low, high = RANGES[role]
-        able = [
-            t for t in timbres if not t.drums and t.playable[0] <= low and high <= t.playable[1]
-        ]
+        able = [t for t in timbres if not t.drums and all(t.sounding(range(low, high + 1)))]
         synths = [t for t in able if t.group < 0] if rng.random() < SYNTH_SHARE else []
         fitting = synths or [t for t in able if t.group in families]
     choices = fitting or able

@@ -115,7 +115,8 @@ class Plan:
         """The score of rendition `index`, the same for all its timbres.
 
         Its register is drawn on its own and moved only where one of its timbres would be
-        silent: notes that are in the roll but not in the audio would teach the wrong thing.
+        silent: notes that are in the roll but not in the audio would teach the wrong thing. Notes
+        that one of them lacks all the same are left out.
         Of a mix, the pitched notes of all parts.
         """
         if self.is_mix(index):
@@ -127,9 +128,11 @@ class Plan:
         centre, width = rng.uniform(42, 84), rng.uniform(8, 22)
         voices = int(rng.choice([1, 1, 2, 4, 6, 8]))
         low, high = int(max(24, centre - width)), int(min(105, centre + width))
-        floors, tops = zip(*(t.playable for t in self._players[score]), strict=True)
+        players = self._players[score]
+        floors, tops = zip(*(t.playable for t in players), strict=True)
         low, high = _fit(low, high, max(floors), min(tops))
-        return draw_score(rng, self.seconds - LEAD_OUT, low, high, voices)
+        notes = draw_score(rng, self.seconds - LEAD_OUT, low, high, voices)
+        return notes.where(np.all([t.sounding(notes.pitch) for t in players], axis=0))
 
 
 def draw_plan(

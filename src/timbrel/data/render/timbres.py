@@ -6,6 +6,7 @@ training region; other families and some programs are heard only in validation a
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -118,6 +119,12 @@ class Timbre:
             return 0, 127
         moved = self._transposition
         return self.source[1].low - moved, self.source[1].high - moved
+
+    def sounding(self, pitches: Iterable[int]) -> list[bool]:
+        """Whether each of some pitches sounds: within its range, a preset may lack some."""
+        if isinstance(self.source, Patch):
+            return [True for _ in pitches]
+        return [pitch + self._transposition in self.source[1].keys for pitch in pitches]
 
     @property
     def instrument(self) -> str:
