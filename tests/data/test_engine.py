@@ -45,6 +45,11 @@ def die(shared: None, item: int) -> list[int]:
     return [item]
 
 
+def interrupted(shared: None, item: int) -> list[int]:
+    os.kill(os.getpid(), signal.SIGINT)  # as a terminal does to the whole group
+    return [item]
+
+
 def complain(shared: None, item: int) -> list[int]:
     raise DataError(f"item {item} is no good")
 
@@ -172,6 +177,21 @@ def test_processes_work_and_end_with_their_parent_however_they_are_started(
         pool = functools.partial(ProcessPoolExecutor, mp_context=context)
         monkeypatch.setattr("timbrel.data.engine.ProcessPoolExecutor", pool)
         assert list(Local(2).run(count_up, 100, range(6))) == EXPECTED
+
+
+@pytest.mark.parametrize("method", ["fork", "forkserver"])
+def test_a_ctrl_c_that_the_program_handles_is_for_the_program_alone(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = functools.partial(ProcessPoolExecutor, mp_context=multiprocessing.get_context(method))
+    monkeypatch.setattr("timbrel.data.engine.ProcessPoolExecutor", pool)
+    previous = signal.signal(signal.SIGINT, lambda number, frame: None)
+    try:
+        assert list(Local(2).run(interrupted, None, range(4))) == [0, 1, 2, 3]
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    with pytest.raises((KeyboardInterrupt, DataError)):  # else all end, and soon
+        list(Local(2).run(interrupted, None, range(4)))
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ results are made as they are taken; other processes send those of an item all at
 
 import logging
 import os
+import signal
 import threading
 import time
 from collections import deque
@@ -73,7 +74,8 @@ class Local:
             for item in items:
                 yield from work(shared, item)
             return
-        pool = ProcessPoolExecutor(self.workers, initializer=_begin, initargs=(work, shared))
+        begin = (work, shared, _handled())
+        pool = ProcessPoolExecutor(self.workers, initializer=_begin, initargs=begin)
         waiting: deque[Future[list[Result]]] = deque()
         try:
             for item in items:
@@ -152,10 +154,23 @@ def pick_engine(name: str, workers: int = 1) -> Engine:
 _SHARED: dict[str, tuple[Work[Any, Any, Any], Any]] = {}  # of this worker process
 
 
-def _begin(work: Work[Any, Any, Any], shared: Any) -> None:
-    """In a process of the pool: remember what is shared, so that it is sent and loaded once."""
+def _begin(work: Work[Any, Any, Any], shared: Any, handled: Iterable[int]) -> None:
+    """In a process of the pool: remember what is shared, so that it is sent and loaded once.
+
+    A terminal's Ctrl-C reaches all processes: where the program makes something else of it than
+    its end, that is for the program alone.
+    """
     _SHARED[""] = work, shared
+    for number in handled:
+        signal.signal(number, signal.SIG_IGN)
     end_with_parent()
+
+
+def _handled() -> list[int]:
+    """Signals by which this program does not end as any other; processes need not inherit that."""
+    usual = (signal.SIG_DFL, signal.default_int_handler)
+    asked = (signal.SIGINT, signal.SIGTERM)
+    return [number for number in asked if signal.getsignal(number) not in usual]
 
 
 def end_with_parent() -> None:
