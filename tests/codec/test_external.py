@@ -1,5 +1,6 @@
 """Codecs of others: exported TorchScript, EnCodec and DAC, tiny and random."""
 
+import pickle
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -218,6 +219,27 @@ def test_encodec_and_dac_are_read_from_what_transformers_saves(
         assert codec.decode(latent).shape == (1, 1, latent.shape[2] * hop)
         # quantisation is left out, so what comes back depends on all of the latent
         assert not torch.equal(codec.decode(latent), codec.decode(latent + 1e-3))
+
+
+@pytest.mark.parametrize("make", [tiny_encodec, tiny_dac])
+def test_encodec_and_dac_can_be_sent_to_other_processes(make: object, tmp_path: Path) -> None:
+    codec = load_codec(make(tmp_path / "hf"))  # type: ignore[operator]
+    again = pickle.loads(pickle.dumps(codec))
+    audio = torch.from_numpy(tone(330, 1.0, codec.rate))[None, None]
+    with torch.inference_mode():
+        assert torch.equal(again.encode(audio), codec.encode(audio))
+
+
+@pytest.mark.parametrize("module", [Exported, Streaming])
+def test_an_export_can_be_sent_to_other_processes(
+    module: type[nn.Module], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    codec = load_codec(exported(module(), Path("c.ts")), trust=True)
+    audio = torch.from_numpy(tone(330, 1.0, codec.rate))[None, None]
+    sent, latent = pickle.dumps(codec), codec.encode(audio)
+    monkeypatch.chdir("/")  # other processes may be elsewhere
+    assert torch.equal(pickle.loads(sent).encode(audio), latent)
 
 
 def test_what_a_model_on_torchscript_is_can_be_asked_with_trust(tmp_path: Path) -> None:

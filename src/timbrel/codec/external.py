@@ -156,6 +156,10 @@ class TorchScriptCodec(ExternalCodec):
         self.discover()
         self.forget()
 
+    def __reduce__(self) -> tuple[type["TorchScriptCodec"], tuple[Path]]:
+        """For another process, which loads it: what was loaded here cannot be sent."""
+        return TorchScriptCodec, (self.path.resolve(),)
+
     @property
     def reach(self) -> int:
         """No surroundings are needed where the codec itself remembers."""
@@ -275,6 +279,11 @@ class HuggingFaceCodec(ExternalCodec):
         super().__init__(source, config.sampling_rate, channels, digest.hexdigest())
         self.encoder, self.decoder = model.encoder, model.decoder
         self.discover()
+
+    def __reduce__(self) -> tuple[type["HuggingFaceCodec"], tuple[str]]:
+        """For another process, which loads it: some layers' weights cannot be sent."""
+        folder = Path(self.source)
+        return HuggingFaceCodec, (str(folder.resolve()) if folder.exists() else self.source,)
 
     def raw_encode(self, audio: Tensor) -> Tensor:
         """See `ExternalCodec`."""
