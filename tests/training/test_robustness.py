@@ -168,13 +168,14 @@ def test_a_run_with_another_size_is_refused_by_the_name_of_the_setting(
         train(small_store, tiny_codec, tmp_path, steps=1, drop_timbre=0.2)
 
 
+@pytest.mark.parametrize(("part", "later"), [("training", "reentry"), ("model", "deviation")])
 def test_a_run_of_an_older_version_is_resumed(
-    small_store: Store, tiny_codec: SpectralCodec, tmp_path: Path
+    small_store: Store, tiny_codec: SpectralCodec, tmp_path: Path, part: str, later: str
 ) -> None:
     train(small_store, tiny_codec, tmp_path, steps=1)
     path = tmp_path / "config.json"
     config = json.loads(path.read_text())
-    del config["training"]["reentry"]
+    del config[part][later]
     path.write_text(json.dumps(config))
     train(small_store, tiny_codec, tmp_path, steps=2)
 

@@ -86,7 +86,9 @@ def train_model(
     torch.manual_seed(training.seed)
     begun = settings_of(folder)
     if begun is not None and begun.get("kind") == "model":
-        config = replace(config, deviation=begun["model"]["deviation"])
+        # runs of before it was measured have none
+        known = begun.get("model", {}).get("deviation", ModelConfig.deviation)
+        config = replace(config, deviation=known)
     elif start_from is not None:
         config = replace(config, deviation=start_from.config.deviation)
     else:
