@@ -71,7 +71,7 @@ class Passages:
     def _of(self, drums: bool) -> np.ndarray:
         """The items of drums, or of pitched instruments, that are long enough."""
         items = enumerate(self.store.items)
-        return np.array([i for i, x in items if x.drums == drums and x.length > self.samples], int)
+        return np.array([i for i, x in items if x.drums == drums and x.length >= self.samples], int)
 
     def batch(self, rng: np.random.Generator) -> tuple[Tensor, Entries]:
         """Audio (batch, samples) and rolls (batch, 3, 128, frames)."""
