@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from stores import FRAMES, HOP, ITEM, RATE, draw, store_of
+from timbrel.data.batch import WARMUP
 from timbrel.data.pairs import Corruption, Pairs
 from timbrel.errors import DataError
 
@@ -16,6 +17,24 @@ def test_items_without_notes_are_examples_and_never_targets(tmp_path: Path) -> N
     target, example = draw(store_of(tmp_path, unknown, known, unknown))
     assert set(target[:, 0, 0]) == {1}
     assert set(example[:, 0, 0]) == {0, 2}
+
+
+@pytest.mark.parametrize(("share", "least", "most"), [(0.0, 1.0, 1.0), (0.5, 0.4, 0.7)])
+def test_the_notes_of_a_target_are_those_of_its_frames_but_for_their_share_of_faults(
+    tmp_path: Path, share: float, least: float, most: float
+) -> None:
+    store = store_of(tmp_path, ITEM, ITEM)
+    pairs = Pairs(store, RATE / HOP, 30, 30, 0, Corruption(share=share))
+    batch = pairs.batch(200, np.random.default_rng(0))
+    assert batch.roll.shape == (200, 3, 128, WARMUP + 30)
+    start = batch.latent[:, 1, 0].numpy()
+    frame, within = divmod(0.1 * RATE / HOP, 1)  # where the one note of every item begins
+    there = start <= WARMUP + frame  # else it begins before the run-in
+    assert (start > frame).any()
+    begins = (WARMUP + frame - start[there]).astype(int)
+    onsets = batch.roll[there, 0, 60].numpy()[np.arange(len(begins)), begins]
+    right = np.abs(onsets - (1 - within)) < 1e-3
+    assert least <= right.mean() <= most
 
 
 def test_the_notes_of_an_example_are_its_own_with_faults(tmp_path: Path) -> None:
