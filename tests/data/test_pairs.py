@@ -39,26 +39,31 @@ def test_the_notes_of_a_target_are_those_of_its_frames_but_for_their_share_of_fa
 
 def test_the_notes_of_an_example_are_its_own_with_faults(tmp_path: Path) -> None:
     store = store_of(tmp_path, *(replace(ITEM, identity="a") for _ in range(3)))
-    batch = Pairs(store, RATE / HOP, 60, 60, 0, Corruption()).batch(200, np.random.default_rng(0))
+    batch = Pairs(store, RATE / HOP, 60, 60, 0, Corruption()).batch(400, np.random.default_rng(0))
     sounding = batch.example_roll[:, 1].numpy()
-    assert sounding.shape == (200, 128, 60)
+    assert sounding.shape == (400, 128, 60)
     # the one note of every item, in most examples where it is written
     right = sounding[:, 60].max(1) > 0
     assert 0.6 < right.mean() < 0.95
     start = batch.example[:, 1, 0].numpy()
-    whole = right & (start < 3)  # the others begin within the note
-    begins = sounding[whole, 60].argmax(1) + start[whole]
-    assert np.median(np.abs(begins - 0.1 * RATE / HOP)) <= 2
+    begins = sounding[:, 60].argmax(1)  # in frame 4 of an item
+    assert np.median(begins[right & (start == 0)]) == pytest.approx(4, abs=1)
+    assert np.median(begins[right & (start == 4)]) <= 1
 
 
 def test_the_notes_of_kits_and_of_unknown_examples_are_kept_from_the_encoder(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kit, unknown = replace(ITEM, identity="a", drums=True), replace(ITEM, identity="b")
     items = [kit, kit, unknown, replace(unknown, notes="none")]
     pairs = Pairs(store_of(tmp_path, *items), RATE / HOP, 30, 30, 0, Corruption())
     batch = pairs.batch(100, np.random.default_rng(0))
     assert not batch.example_roll.any()
+    # and those of others in their share
+    known = [replace(ITEM, identity="a") for _ in range(3)]
+    pairs = Pairs(store_of(tmp_path / "known", *known), RATE / HOP, 30, 30, 0, Corruption())
+    monkeypatch.setattr("timbrel.data.pairs.UNKNOWN_NOTES", 1.0)
+    assert not pairs.batch(100, np.random.default_rng(0)).example_roll.any()
 
 
 def test_target_and_example_are_two_passages_of_one_identity(tmp_path: Path) -> None:
