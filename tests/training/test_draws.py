@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from stores import FRAMES, HOP, ITEM, store_of
 from timbrel.codec.spectral import SpectralCodec
 from timbrel.data.batch import Drawn, Entries
 from timbrel.data.pairs import Corruption, Pairs
@@ -18,7 +17,6 @@ from timbrel.errors import DataError
 from timbrel.roll import roll
 from timbrel.training.draws import Draw, Draws, workers_for
 from timbrel.training.equaliser import Equaliser
-from timbrel.training.listener import ListenerTraining, Passages
 from timbrel.training.transposition import Transposition
 
 CPU = torch.device("cpu")
@@ -97,13 +95,3 @@ def test_a_ctrl_c_is_for_the_one_that_trains(
 def test_processors_that_train_have_no_cores_to_spare() -> None:
     assert workers_for(CPU) == 0
     assert workers_for(torch.device("cuda")) >= 1
-
-
-def test_an_item_as_long_as_an_excerpt_is_heard_whole(tmp_path: Path) -> None:
-    store = store_of(tmp_path, ITEM)
-    audio, _ = Passages(store, HOP, ListenerTraining(batch=2, frames=FRAMES)).batch(
-        np.random.default_rng(0)
-    )
-    assert audio.shape == (2, FRAMES * HOP)
-    with pytest.raises(DataError, match="no pitched item of 81 frames"):
-        Passages(store, HOP, ListenerTraining(frames=FRAMES + 1))
