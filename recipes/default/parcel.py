@@ -15,6 +15,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -111,7 +112,7 @@ class Parcel:
 
 def pack(stores: list[Path], out: Path, codec: Codec, most: float) -> None:
     """Fill parcels of at most `most` MiB, out/0, out/1 and so on."""
-    store = open_all(stores, "train")
+    store = open_all(stores, "train", partial(print, flush=True))
     store.check("latents", codec.latent_id)
     parcel: Parcel | None = None
     number = 0

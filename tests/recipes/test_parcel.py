@@ -1,6 +1,7 @@
 """Stores that are sent: small, of whole timbres, and good enough to train on."""
 
 import importlib
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -58,6 +59,21 @@ def test_what_is_unpacked_is_what_was_packed(
         notes = small_store.notes(k)
         exact = np.stack([notes.onset, notes.offset, notes.pitch, notes.velocity])
         assert columns == pytest.approx(exact, abs=1e-5)
+
+
+def test_what_is_not_for_training_stays_and_that_is_said(
+    parcel: ModuleType,
+    small_store: Store,
+    tiny_codec: SpectralCodec,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = shutil.copytree(small_store.path, tmp_path / "store")
+    lines = (path / "manifest.jsonl").read_text().splitlines(keepends=True)
+    lines[:5] = [line.replace('"train"', '"valid"') for line in lines[:5]]
+    (path / "manifest.jsonl").write_text("".join(lines))
+    parcel.pack([path], tmp_path / "parcels", tiny_codec, most=60)
+    assert "43 of 48 items are of the split train; those of valid" in capsys.readouterr().out
 
 
 def test_silence_comes_out_exact(parcel: ModuleType, tiny_codec: SpectralCodec) -> None:
