@@ -325,6 +325,7 @@ def test_a_probe_prints_what_leaks_and_refuses_what_it_cannot_measure(
     for control in ("in the sound itself", "in the written notes alone", "in noise", "by chance"):
         assert control in done.stdout
     assert "structure of audio from that of its notes" in done.stdout
+    assert "error of a fresh adversary" in done.stdout
     lines = done.stdout.splitlines()
     (first,) = (n for n, line in enumerate(lines) if "loss of what the sampler begins with" in line)
     assert all(0 < float(line.split()[0]) < 10 for line in lines[first : first + 5])

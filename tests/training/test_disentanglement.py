@@ -26,6 +26,10 @@ HEALTHY = {
     "timbre/effective_rank": 12.0,
     "output/spread_over_seeds": 0.2,
     "adversary/error_over_chance": 0.95,
+    "structure/error_over_chance": 0.97,
+    "sound/error_over_chance": 0.9,
+    "notes/error_over_chance": 1.0,
+    "noise/error_over_chance": 1.0,
     "valid/both": 1.0,
     "valid/structure": 1.2,
     "valid/timbre": 1.5,
@@ -126,6 +130,7 @@ def test_healthy_numbers_warn_of_nothing() -> None:
     ("change", "name"),
     [
         ({"structure/instrument": 0.15}, "timbre-in-structure"),
+        ({"structure/error_over_chance": 0.9}, "adversary-finds-timbre"),
         ({"timbre/pitch": 0.3}, "pitch-in-timbre"),
         ({"timbre/spread": 0.01}, "timbre-collapse"),
         ({"timbre/effective_rank": 1.1}, "timbre-collapse"),
@@ -145,6 +150,9 @@ def test_a_leak_is_judged_by_what_notes_noise_and_the_sound_itself_tell() -> Non
     for fair in ({"notes/instrument": 0.15}, {"noise/instrument": 0.15}, {"sound/instrument": 0.6}):
         assert warnings_of(HEALTHY | {"structure/instrument": 0.15} | fair) == []
     assert warnings_of(HEALTHY | {"timbre/pitch": 0.3, "noise/pitch": 0.3}) == []
+    for fair, error in (("notes", 0.9), ("noise", 0.9), ("sound", 0.5)):
+        change = {"structure/error_over_chance": 0.9, f"{fair}/error_over_chance": error}
+        assert warnings_of(HEALTHY | change) == []
 
 
 def test_stage_one_is_not_blamed_for_what_it_leaves_out() -> None:

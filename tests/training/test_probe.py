@@ -1,6 +1,7 @@
 """What the probe finds, and does not find, on a store of renditions."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from timbrel.codec.spectral import SpectralCodec
 from timbrel.data.store import Store
 from timbrel.network import Network, tiny
 from timbrel.training import probe as module
+from timbrel.training.disentanglement import warnings_of
 from timbrel.training.probe import PASSAGES, TIMBRES, ProbeSet, probe
 
 CPU = torch.device("cpu")
@@ -92,3 +94,22 @@ def test_planted_pitch_is_found_and_noise_tells_none(
     pitch = passages.notes_alone[:, 0]
     codes[:, 3] += 3 * (pitch - pitch.mean()) / pitch.std()
     assert found_in(codes)["timbre/pitch"] > 0.7
+
+
+def test_a_fresh_adversary_finds_the_networks_timbre_in_structure_and_not_in_notes(
+    passages: ProbeSet, tiny_codec: SpectralCodec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny()
+    network = Network(replace(config, structure=replace(config.structure, source="cqt"))).eval()
+    assert not any("error_over_chance" in name for name in probe(network, passages, CPU))
+    codes = torch.randn(passages.labels, config.timbre.dim)[passages.label]
+    codes += 0.2 * torch.randn(codes.shape)
+    monkeypatch.setattr(module, "_timbres", lambda *_: codes)
+    leaking = (codes[:, :, None] + torch.randn(*codes.shape, passages.frames)).float()
+    monkeypatch.setattr(module, "_heard_codes", lambda _, __, todo, *___: leaking[: len(todo)])
+    found = probe(network, passages, CPU, afresh=True)
+    assert found["structure/error_over_chance"] < 0.3
+    for control in ("notes", "noise"):
+        assert found[f"{control}/error_over_chance"] > 0.8
+    assert found["structure/error_over_chance"] < found["sound/error_over_chance"]
+    assert any(w.startswith("adversary-finds-timbre: ") for w in warnings_of(found))

@@ -18,6 +18,14 @@ MEANING = {
     "notes/instrument": "  in the written notes alone (register tells much)",
     "noise/instrument": "  in noise, at most (19 of 20 draws)",
     "chance/instrument": "  by chance",
+    "structure/error_over_chance": "error of a fresh adversary: timbre from structure; 1: chance",
+    "sound/error_over_chance": "  from the sound itself",
+    "notes/error_over_chance": "  from the written notes alone",
+    "noise/error_over_chance": "  from noise",
+    "structure/error_over_chance_unheard": "its error at timbres that it never met; 1: by chance",
+    "sound/error_over_chance_unheard": "  from the sound itself",
+    "notes/error_over_chance_unheard": "  from the written notes alone",
+    "noise/error_over_chance_unheard": "  from noise",
     "timbre/pitch": "share of pitch, within an instrument, found in timbre codes",
     "sound/pitch": "  in the sound itself: what leaks if everything does",
     "noise/pitch": "  in noise, at most (19 of 20 draws)",
@@ -71,7 +79,7 @@ def probe(
     if losses:  # first, as they can be refused
         kept = judged_part(store, partial(print, file=sys.stderr))  # programs read the output
         found = held_out_losses(network, codec, kept, ModelTraining(), player.device)
-    found |= measure(network, passages, player.device, player.listener)
+    found |= measure(network, passages, player.device, player.listener, afresh=True)
     if as_json:
         print(json.dumps(found, indent=1))
         return

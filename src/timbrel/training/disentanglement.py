@@ -14,6 +14,7 @@ FOLDS = 5
 DRAWS = 5  # of folds
 RIDGE = 1.0  # of a kernel whose diagonal is 1 on average
 LEAK = 0.25  # of what the sound itself tells, beyond what is legitimate
+FAINT = 0.02  # of chance, by which the error of a fresh adversary falls by accident
 FEWEST_DIRECTIONS = 2.0  # effective rank of the timbre code
 LEAST_SPREAD = 0.05  # variance of unit timbre vectors; 1 when they point everywhere
 LEAST_NOISE = 0.01  # spread over noise seeds against the spread over items
@@ -194,6 +195,16 @@ def warnings_of(found: Mapping[str, float], stage: int = 2) -> list[str]:
             f"{get('chance/instrument', 0.0):.0%}): train on paired renders, raise adversary, or "
             "narrow structure (dim, levels)",
         )
+    if "structure/error_over_chance" in found:
+        check(
+            "adversary-finds-timbre",
+            1 - found["structure/error_over_chance"] > _guessable(found) + FAINT,
+            "an adversary trained afresh guesses timbre from structure codes with an error of "
+            f"{found['structure/error_over_chance']:.2f} of chance "
+            f"({get('sound/error_over_chance', 1.0):.2f} from the sounds themselves, "
+            f"{get('notes/error_over_chance', 1.0):.2f} from the notes alone): train on paired "
+            "renders, raise adversary, or narrow structure (dim, levels)",
+        )
     if "output/spread_over_seeds" in found:
         check(
             "output-collapse",
@@ -226,3 +237,10 @@ def _allowed(found: Mapping[str, float], what: str) -> float:
     """How much of the instrument, or of pitch, a code may tell without a warning."""
     fair = max(found.get(f"{control}/{what}", 0.0) for control in ("chance", "noise", "notes"))
     return fair + LEAK * max(0.0, found.get(f"sound/{what}", 0.0) - fair)
+
+
+def _guessable(found: Mapping[str, float]) -> float:
+    """By how much of chance a fresh adversary's error may fall without a warning."""
+    told = {c: 1 - found.get(f"{c}/error_over_chance", 1.0) for c in ("noise", "notes", "sound")}
+    fair = max(told["noise"], told["notes"])
+    return fair + LEAK * max(0.0, told["sound"] - fair)

@@ -2,7 +2,8 @@
 
 How well a linear probe finds the instrument in structure codes of audio, how much of the
 pitch it finds in timbre codes, how far timbre codes spread, how far apart structure is when it
-comes from notes and from audio, and whether noise still matters. Beside what is found in codes
+comes from notes and from audio, and whether noise still matters; if asked, also what an adversary
+that is trained afresh finds of timbre in structure. Beside what is found in codes
 stands what the same probe finds in the written notes alone, where register gives much away, in
 the sound itself, which is what leaks if everything does, and in noise.
 """
@@ -14,6 +15,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from timbrel.conditions.listener import Listener, hear_notes
@@ -26,12 +28,13 @@ from timbrel.generate.windows import Sampling, generate
 from timbrel.network import Network
 from timbrel.notes import Notes
 from timbrel.roll import roll
-from timbrel.training import disentanglement
+from timbrel.training import disentanglement, fresh_adversary
 
 TIMBRES = 40  # that the probe tells apart, at most
 PASSAGES = 160  # of all; more of the same items cost much and tell little
 CROPS = 12  # passages of each timbre, at most
 NOISES, WIDTH = 20, 32  # codes of noise, and their numbers
+BAND = 8  # pitches of one channel of notes, for an adversary; more channels teach it less
 COMPARED = 96  # passages whose structures are compared, each with all others
 LEAST_ITEMS = 4  # of a timbre; fewer cannot be cut into folds
 SEEDS = 3  # noises for each of a few items
@@ -94,11 +97,14 @@ class ProbeSet:
         return torch.tensor([p.label for p in self.passages])
 
     @cached_property
+    def score(self) -> Tensor:
+        """(passages,) number of the score."""
+        return torch.tensor([self.store.items[p.item].score for p in self.passages])
+
+    @cached_property
     def fold(self) -> Tensor:
         """(draws, passages) see `disentanglement.folds`."""
-        return disentanglement.folds(
-            torch.tensor([self.store.items[p.item].score for p in self.passages])
-        )
+        return disentanglement.folds(self.score)
 
     @cached_property
     def notes_alone(self) -> Tensor:
@@ -118,12 +124,7 @@ class ProbeSet:
     @cached_property
     def controls(self) -> dict[str, float]:
         """What the probes find where no code is; of noise, what 19 of 20 codes do not exceed."""
-        sound = pooled(torch.stack([self.latent(p) for p in self.passages]))
-        # one code an item, which says nothing of timbre or pitch, but tells more by accident than
-        # one a passage
-        item = torch.tensor([p.item for p in self.passages]).unique(return_inverse=True)[1]
-        random = torch.Generator().manual_seed(0)
-        noises = torch.randn(NOISES, len(item), WIDTH, generator=random)[:, item]
+        sound, noises = pooled(self.sound), self.noises
         return {
             "chance/instrument": 1 / self.labels,
             "notes/instrument": self.instrument_in(self.notes_alone),
@@ -132,6 +133,22 @@ class ProbeSet:
             "noise/pitch": float(np.quantile([self.pitch_in(x) for x in noises], 0.95)),
             "sound/pitch": self.pitch_in(sound),
         }
+
+    @property
+    def sound(self) -> Tensor:
+        """(passages, channels, frames)."""
+        return torch.stack([self.latent(p) for p in self.passages])
+
+    @property
+    def noises(self) -> Tensor:
+        """(NOISES, passages, WIDTH).
+
+        One code an item, which says nothing of timbre or pitch, but tells more by accident than
+        one a passage.
+        """
+        item = torch.tensor([p.item for p in self.passages]).unique(return_inverse=True)[1]
+        random = torch.Generator().manual_seed(0)
+        return torch.randn(NOISES, len(item), WIDTH, generator=random)[:, item]
 
     def latent(self, p: Passage) -> Tensor:
         """(channels, frames)."""
@@ -160,7 +177,11 @@ class ProbeSet:
 
 @torch.no_grad()
 def probe(
-    network: Network, passages: ProbeSet, device: torch.device, listener: Listener | None = None
+    network: Network,
+    passages: ProbeSet,
+    device: torch.device,
+    listener: Listener | None = None,
+    afresh: bool = False,
 ) -> dict[str, float]:
     """All numbers; those that the store or the network does not allow are left out.
 
@@ -169,6 +190,7 @@ def probe(
         passages: to measure on; with fewer than two timbres only spreads are measured.
         device: where the network is.
         listener: of the model, through which audio enters a network that reads notes.
+        afresh: whether to train adversaries too; too slow to be looked at while a model trains.
     """
     todo = passages.passages
     if not todo:
@@ -183,11 +205,41 @@ def probe(
     if passages.labels > 1 and len(passages.fold.unique()) > 1:
         if heard is not None:
             found["structure/instrument"] = passages.instrument_in(pooled(heard))
+            if afresh:
+                found |= _guessed(passages, heard, timbre)
         found["timbre/instrument"] = passages.instrument_in(timbre)
         found["timbre/pitch"] = passages.pitch_in(timbre)
         found |= passages.controls
     found |= _distances(network, passages, device, listener, heard)
     return found
+
+
+def _guessed(passages: ProbeSet, heard: Tensor, timbre: Tensor) -> dict[str, float]:
+    """Errors of adversaries trained afresh, on structure codes of audio and where no code is.
+
+    Args:
+        passages: that were heard.
+        heard: (passages, structure_dim, frames).
+        timbre: (passages, timbre_dim), which they guess: so what they find in the sound itself
+            is of this network too.
+    """
+    rolls = torch.stack([passages.roll(p)[..., WARMUP:] for p in passages.passages])
+    inputs = {
+        "structure": heard,
+        "sound": passages.sound,
+        "notes": F.avg_pool2d(rolls, (BAND, 1)).flatten(1, 2),
+        "noise": passages.noises[0, :, :, None].expand(-1, -1, passages.frames),
+    }
+    splits = {
+        "error_over_chance": fresh_adversary.by_score(passages.score),
+        "error_over_chance_unheard": fresh_adversary.unheard(passages.label, passages.score),
+    }
+    return {
+        f"{what}/{name}": fresh_adversary.error_over_chance(codes, timbre, passages.label, turns)
+        for name, turns in splits.items()
+        for what, codes in inputs.items()
+        if turns
+    }
 
 
 def _distances(
