@@ -71,11 +71,18 @@ def test_a_study_trains_judges_goes_on_and_prints_one_table(
     assert "Recipe less `ours`" in text
     found = json.loads((tmp_path / "out" / "paper" / "probe.json").read_text())
     assert "structure/instrument" in found
+    leaks = [f"{found[f'{what}/error_over_chance']:.2f}" for what in ("structure", "sound")]
+    assert f"| {found['structure/instrument']:.2f} | {leaks[0]} | {leaks[1]} |" in text
     weights = tmp_path / "out" / "ours" / "model" / "network.safetensors"
     before = weights.stat().st_mtime_ns
     run_study(study, setting, tmp_path / "out", CPU, said.append)
     assert weights.stat().st_mtime_ns == before
     assert table(study, setting, tmp_path / "out") == text
+    # a study that was measured before there was a fresh adversary
+    older = {k: v for k, v in found.items() if "error_over_chance" not in k}
+    (tmp_path / "out" / "paper" / "probe.json").write_text(json.dumps(older))
+    again = table(study, setting, tmp_path / "out")
+    assert f"| {found['structure/instrument']:.2f} | - | - |" in again
 
 
 @pytest.mark.slow

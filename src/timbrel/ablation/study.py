@@ -318,7 +318,7 @@ def probe_recipe(home: Path, valid: Store, trust: bool) -> None:
         return
     player = load(home / "model", "cpu", trust)
     passages = ProbeSet(valid, player.codec.frame_rate, 128)
-    found = probe(player.network, passages, player.device, player.listener)
+    found = probe(player.network, passages, player.device, player.listener, afresh=True)
     write_text(path, json.dumps(found, indent=1) + "\n")
 
 

@@ -24,6 +24,8 @@ HEADINGS = (
     "nearer to example",
     "identified",
     "instrument in structure",
+    "fresh adversary",
+    "of the sound",
     "instrument in timbre",
     "pitch in timbre",
     "held-out loss",
@@ -50,6 +52,8 @@ def table(study: Study, setting: Setting, folder: Path) -> str:
 
     Columns: scores as of `timbrel evaluate`; "instrument in structure" is the accuracy of a
     linear probe on structure codes of audio, "instrument in timbre" the same on timbre codes;
+    "fresh adversary" is the error over chance of an adversary that is trained on structure codes
+    of audio when all else is done, "of the sound" the same on the sound itself;
     "pitch in timbre" is the share of the variance of pitch within an instrument that a probe
     finds in timbre codes. "held-out loss" is the denoiser's, on the same items for all recipes
     and to be compared within one objective, "of the guess" the outline's. Rows of their own say
@@ -153,18 +157,23 @@ def _controls(homes: Sequence[Path]) -> list[str]:
         instrument = number(found.get(f"{control}/instrument", math.nan))
         pitch = number(found.get(f"{control}/pitch", math.nan))
         blank = [""] * (HEADINGS.index("instrument in structure") - 1)
-        lines.append(_line([title, *blank, instrument, instrument, pitch]))
+        # an adversary guesses vectors, which are each recipe's own
+        lines.append(_line([title, *blank, instrument, "", "", instrument, pitch]))
     return lines
 
 
 def _facts(home: Path, door: str) -> list[str]:
     """Probe, losses, steps and minutes of one recipe."""
     found, losses = _measured(home, "probe.json"), _measured(home, "losses.json")
-    leak = number(found.get("structure/instrument", math.nan))
+    leaks = [
+        number(found.get(name, math.nan))
+        for name in ("structure/instrument", "structure/error_over_chance")
+    ]
     last = last_line(home / "run", "progress")
     minutes = last.get("seconds", math.nan) / 60
     return [
-        leak if door == "audio" else "as the notes",
+        *(leaks if door == "audio" else ["as the notes"] * len(leaks)),
+        number(found.get("sound/error_over_chance", math.nan)),
         number(found.get("timbre/instrument", math.nan)),
         number(found.get("timbre/pitch", math.nan)),
         number(losses.get("valid/both", math.nan), 3),
