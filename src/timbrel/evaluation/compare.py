@@ -15,7 +15,9 @@ from timbrel.evaluation.tables import SHORT, number, systems_of
 
 SIGNIFICANT = 0.05
 PER_CASE = [(name, heading) for name, heading, _ in SHORT if name in SCORE_NAMES]
-LESS_IS_BETTER = frozenset({"octave_errors", "like_source", "log_mel_distance"})
+LESS_IS_BETTER = frozenset({"octave_errors", "like_source", "log_mel_distance", "structure_apart"})
+# Of codes, whose space is each model's own, and not of what is heard in outputs.
+NO_VERDICT = frozenset({"structure_apart"})
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,8 @@ def comparison(folders: Sequence[Path]) -> Comparison:
 
     Differences are (other - first), with their 95 % interval by a paired bootstrap that draws
     cases of the same sounds together; bold where chance would give that sign with p < 0.05. A
-    verdict counts a difference only if chance would give any as large with p < 0.05, as many
-    columns as there are (Holm, 1979).
+    verdict is on what is heard in outputs, and counts a difference only if chance would give any
+    as large with p < 0.05, as many columns as there are (Holm, 1979).
 
     Raises:
         InputError: less than two judged systems, a folder without a report, reports of other
@@ -101,7 +103,7 @@ def comparison(folders: Sequence[Path]) -> Comparison:
             mean, _, _, p = paired_difference(before, after, groups)
             found[column] = (-mean if column in LESS_IS_BETTER else mean, p)
         lines.append(_line(f"{other_name} - {name}", cells, len(common)))
-        certain = beyond_chance({column: p for column, (_, p) in found.items()})
+        certain = beyond_chance({c: p for c, (_, p) in found.items() if c not in NO_VERDICT})
         gains = [(heading, found[column][0]) for column, heading in columns if column in certain]
         better = tuple(heading for heading, gain in gains if gain > 0)
         worse = tuple(heading for heading, gain in gains if gain < 0)

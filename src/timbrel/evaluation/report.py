@@ -20,6 +20,7 @@ from timbrel.evaluation.systems import REFERENCES, SOURCE, TRUTH
 from timbrel.evaluation.tables import (
     SHORT,
     Row,
+    heard_structure,
     levels_of,
     markdown,
     missing,
@@ -164,6 +165,7 @@ def _tables(table: Sequence[Row]) -> list[str]:
             f"</summary><div class=wide><table><tr>{_head(table)}{''.join(body)}</table></div>"
             f"{_every_score(mine)}</details>"
         )
+    parts += [f"<p>{html.escape(sentence)}</p>" for sentence in heard_structure(table)]
     parts += [f"<p class=why>{html.escape(reason)}</p>" for reason in missing(table)]
     return parts
 

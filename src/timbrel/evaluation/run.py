@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from timbrel.evaluation.hearing import Memory
 from timbrel.evaluation.identity import judges_id
 from timbrel.evaluation.job import Job
 from timbrel.evaluation.scores import SCORE_NAMES, Ears, failed, listen_to, score
-from timbrel.evaluation.systems import EXAMPLES, System, slug
+from timbrel.evaluation.systems import EXAMPLES, ModelRow, System, slug
 
 SETTINGS = "settings.json"
 # Faults of the machine, which say nothing of the output that was made when they came.
@@ -228,14 +228,19 @@ def judge_one(name: str, run: System, case: Case, ears: Ears, folder: Path) -> R
         if audio is None:
             return None
         scores, heard = score(audio, case, ears)
+        if isinstance(run, ModelRow):
+            scores = replace(scores, structure_apart=run.structure_apart(case))
     except MACHINE:  # a score of 0 would stay when the disk has room again
         raise
     except Exception as error:  # one case that a model cannot do must not end the rest
+        lost = failed(case)
+        if isinstance(run, ModelRow) and run.hears:
+            lost["structure_apart"] = 1.0  # as if nothing had been heard
         return Record(
             case.name,
             case.level,
             name,
-            failed(case),
+            lost,
             _reason(error),
             0.0,
             0.0,

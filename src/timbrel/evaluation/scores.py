@@ -41,6 +41,7 @@ WHY = {
     **dict.fromkeys(("like_source", "nearer", "musicnn_source", "musicnn_nearer"), NO_SOURCE),
     **dict.fromkeys(("like_truth", "chroma", "cqt", "onset_correlation"), NO_TRUTH),
     "log_mel_distance": NO_TRUTH,
+    "structure_apart": "it is of rows that hear notes in the case's source",
 }
 ALL_FAILED = "there is no output"
 NEARER = ("nearer", "musicnn_nearer")
@@ -80,7 +81,8 @@ class Scores:
     judge ("like") and by musicnn ("musicnn"); `nearer` is 1 if the output is more
     like the example than the source. Silence is like nothing: it has no likeness, and is not
     nearer. Against the ground truth: the metrics of `likeness`.
-    The signal itself: `signal`.
+    The signal itself: `signal`. Of a model that hears notes in the source: `structure_apart`, see
+    `structure`; the output does not show it.
     """
 
     note_f1: float
@@ -113,6 +115,7 @@ class Scores:
     bandwidth: float
     silent_share: float
     clipped_share: float
+    structure_apart: float = NAN
 
 
 SCORE_NAMES = tuple(f.name for f in fields(Scores))

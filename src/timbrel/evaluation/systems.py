@@ -15,6 +15,8 @@ import torch
 from timbrel.audio import Audio
 from timbrel.errors import InputError
 from timbrel.evaluation.cases import Case
+from timbrel.evaluation.structure import structure_apart
+from timbrel.notes import Notes
 
 if TYPE_CHECKING:
     from timbrel.model import Timbrel
@@ -47,6 +49,48 @@ def references() -> dict[str, System]:
     }
 
 
+class ModelRow:
+    """A model that plays cases.
+
+    Args:
+        player: the model.
+        structure: "notes", or "audio": the model hears the case's source.
+        sampling: of `Timbrel.render`.
+    """
+
+    def __init__(
+        self, player: "Timbrel", structure: str, sampling: dict[str, float | int | None]
+    ) -> None:
+        self.player, self.structure, self.sampling = player, structure, sampling
+        self.heard: tuple[Case, Notes] | None = None  # what was played last
+
+    @property
+    def hears(self) -> bool:
+        """Whether notes are heard in recordings."""
+        return self.structure == "audio" and self.player.reads_notes
+
+    def __call__(self, case: Case) -> Audio | None:
+        """Play a case; None if it has nothing to play from."""
+        given: Notes | Audio | None = case.given if self.structure == "notes" else case.source
+        if given is None:
+            return None
+        if self.hears:
+            given = self.player.notes(given)
+            self.heard = case, given
+        options: dict[str, Any] = {**self.sampling, **case.sampling}
+        return self.player.render(given, case.example_heard, length=case.seconds, **options)
+
+    def structure_apart(self, case: Case) -> float:
+        """See `structure.structure_apart`, of the case played last; NaN if no notes are heard."""
+        if self.heard is None or self.heard[0] is not case or len(case.notes) == 0:
+            return float("nan")
+        player, written = self.player, case.notes.pitched()
+        written = written if len(written) else case.notes  # as `Timbrel.notes` reads them
+        return structure_apart(
+            player.network, self.heard[1], written, case.seconds, player.codec.frame_rate
+        )
+
+
 def model_rows(
     player: "Timbrel", structure: str, **sampling: float | int | None
 ) -> dict[str, System]:
@@ -58,13 +102,6 @@ def model_rows(
         sampling: passed to `Timbrel.render`.
     """
 
-    def play(case: Case) -> Audio | None:
-        given = case.given if structure == "notes" else case.source
-        if given is None:
-            return None
-        options: dict[str, Any] = {**sampling, **case.sampling}
-        return player.render(given, case.example_heard, length=case.seconds, **options)
-
     def reconstruct(case: Case) -> Audio | None:
         if case.truth is None:
             return None
@@ -74,6 +111,7 @@ def model_rows(
             decoded = player.codec.decode(player.codec.encode(batch))[0].cpu().numpy()
         return Audio(decoded[:, : audio.samples.shape[1]], audio.rate)
 
+    play = ModelRow(player, structure, sampling)
     return {CODEC: reconstruct, model_title(player.about, structure): play}
 
 
