@@ -59,7 +59,7 @@ class ListenerConfig:
 
 def small(drums: bool = True) -> ListenerConfig:
     """The default model's; `drums` says whether there are any to learn from."""
-    return ListenerConfig(summary=128, after=6, drums=96 if drums else 0)
+    return ListenerConfig(summary=128, after=10, drums=96 if drums else 0)
 
 
 class KeyBlock(nn.Module):
