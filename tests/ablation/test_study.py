@@ -11,7 +11,7 @@ from timbrel.ablation.study import Setting, read_study, run_study
 from timbrel.ablation.table import against_first, table
 from timbrel.data.lock import locked
 from timbrel.data.store import Store
-from timbrel.errors import DataError, InputError
+from timbrel.errors import DataError, InputError, TrainingError
 from timbrel.evaluation.run import Record
 from timbrel.serialize import load_codec
 from timbrel.training.latents import attach_latents
@@ -35,7 +35,7 @@ def setting(tiny_model: Path, small_store: Store, tmp_path: Path) -> Setting:
     shutil.copytree(small_store.path, data)
     attach_latents(Store.open(data), load_codec(tiny_model), CPU)
     shutil.copytree(data, valid)
-    return Setting(data, valid, str(tiny_model), "tiny", Budget(steps=3), batch=2)
+    return Setting((data,), valid, str(tiny_model), "tiny", Budget(steps=3), batch=2)
 
 
 def write_study(folder: Path, *recipes: str) -> str:
@@ -154,6 +154,26 @@ def test_a_folder_asks_one_question(
         run_study(study, setting, home, CPU)
 
 
+def test_a_study_learns_from_all_stores_that_it_is_given(
+    setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(setting.data[0], tmp_path / "more")
+    one = Store.open(setting.data[0]).hours
+    found: list[float] = []
+
+    def train(store: Store, *_: object) -> None:
+        found.append(store.hours)
+        raise TrainingError("not here")
+
+    monkeypatch.setattr("timbrel.ablation.study.train_model", train)
+    both = replace(setting, data=(setting.data[0], tmp_path / "more"))
+    study = read_study(write_study(tmp_path, "ours"))
+    run_study(study, both, tmp_path / "out", CPU, lambda _: None)
+    assert found == [pytest.approx(2 * one)]
+    with pytest.raises(InputError, match=r"a study with data = .*store\+.*more, not "):
+        run_study(study, setting, tmp_path / "out", CPU)
+
+
 def test_two_processes_do_not_judge_in_one_folder(setting: Setting, tmp_path: Path) -> None:
     study = read_study(write_study(tmp_path, "ours"))
     (tmp_path / "out").mkdir()
@@ -190,12 +210,12 @@ def test_stores_that_cannot_be_used_are_refused_before_anything_is_made(
     setting: Setting, tmp_path: Path
 ) -> None:
     study = read_study(write_study(tmp_path, "ours"))
-    for changed in ({"data": tmp_path / "none"}, {"valid": tmp_path / "none"}):
+    for changed in ({"data": (tmp_path / "none",)}, {"valid": tmp_path / "none"}):
         with pytest.raises(DataError, match="none is not a store"):
             run_study(study, replace(setting, **changed), tmp_path / "out", CPU)
     with pytest.raises(DataError, match="nothing of it is held out"):
-        run_study(study, replace(setting, valid=setting.data), tmp_path / "out", CPU)
-    (setting.data / "latents.json").unlink()
+        run_study(study, replace(setting, valid=setting.data[0]), tmp_path / "out", CPU)
+    (setting.data[0] / "latents.json").unlink()
     with pytest.raises(DataError, match="has no latents"):
         run_study(study, setting, tmp_path / "out", CPU)
     assert not (tmp_path / "out").exists()

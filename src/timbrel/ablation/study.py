@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from timbrel.data.files import begin_line, write_text
-from timbrel.data.joined import held_out
+from timbrel.data.joined import held_out, open_all
 from timbrel.data.lock import locked
 from timbrel.data.render.soundfont import SoundFont, find_fonts
 from timbrel.data.select import Selection, select
@@ -75,7 +75,7 @@ class Setting:
     """On what, and how long, all recipes of a study are trained.
 
     Attributes:
-        data: store with latents of `base`'s codec.
+        data: stores with latents of `base`'s codec, of which all are learned from.
         valid: held-out store with such latents; also what codes are probed on.
         base: model whose codec and listener all recipes share.
         size: preset that the recipes change.
@@ -86,7 +86,7 @@ class Setting:
         trust: whether `base`'s codec may be TorchScript.
     """
 
-    data: Path
+    data: tuple[Path, ...]
     valid: Path
     base: str
     size: str
@@ -171,8 +171,8 @@ def run_study(
         DataError: the stores cannot be used at all, or another process is at work in the folder.
     """
     recipes = recipes_of(study, setting)
-    valid = held_out(setting.valid, [setting.data])
-    for store in (Store.open(setting.data).part("train"), valid):
+    valid = held_out(setting.valid, setting.data)
+    for store in (open_all(setting.data, "train"), valid):
         store.check("latents", load_codec(folder_of(setting.base), setting.trust).latent_id)
     folder.mkdir(parents=True, exist_ok=True)
     fonts = [SoundFont(path) for path in find_fonts()]
@@ -233,7 +233,7 @@ def _agree(path: Path, study: Study, setting: Setting, fonts: Sequence[SoundFont
         "hours": setting.hours,
         "seed": setting.seed,
         "batch": setting.batch,
-        "data": str(setting.data),
+        "data": "+".join(map(str, setting.data)),
         "valid": str(setting.valid),
         "base": setting.base,
     }
@@ -266,8 +266,8 @@ def train_recipe(recipe: Recipe, setting: Setting, home: Path, device: torch.dev
     """
     base = folder_of(setting.base)
     codec = load_codec(base, setting.trust)
-    store = select(Store.open(setting.data).part("train"), recipe.data)
-    valid = held_out(setting.valid, [setting.data])
+    store = select(open_all(setting.data, "train"), recipe.data)
+    valid = held_out(setting.valid, setting.data)
     network = train_model(
         store,
         valid,

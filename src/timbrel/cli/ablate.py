@@ -16,7 +16,7 @@ def ablate(
             help="method, pairs, objectives, scaling, timbres, denoiser, or a .toml file."
         ),
     ],
-    data: Annotated[Path, typer.Option(help="Store with latents.")],
+    data: Annotated[list[Path], typer.Option(help="Store with latents; may be repeated.")],
     valid: Annotated[Path, typer.Option(help="Held-out store with latents.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the study.")],
     base: Annotated[
@@ -53,7 +53,9 @@ def ablate(
         if missing := set(only) - set(asked.recipes):
             raise InputError(f"study '{study}' has no recipe '{missing.pop()}'")
         asked = replace(asked, recipes=tuple(name for name in asked.recipes if name in only))
-    setting = Setting(data, valid, base, size, Budget(steps, minutes), hours, seed, batch, trust)
+    setting = Setting(
+        tuple(data), valid, base, size, Budget(steps, minutes), hours, seed, batch, trust
+    )
     run_study(asked, setting, output, pick_device(device))
     text = table(read_study(study), setting, output)
     write_text(output / "table.md", text)
