@@ -280,6 +280,8 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for everything")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so long")
     options = parser.parse_args()
+    if not options.minutes > 0:
+        refuse(f"--minutes is {options.minutes:g}; give a number above 0")
     config, out = read_config(options.config), options.output
     protocols = config["evaluate"]["protocols"]
     reasons = unasked(protocols)

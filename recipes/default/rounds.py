@@ -71,7 +71,8 @@ class Rendered:
         more = arguments(count=count, split="train", seed=seed, **self.settings)
         words = ["prepare", "render", "-o", f"{store}", *more, *fonts()["train"]]
         encode = ["prepare", "latents", f"{store}", *arguments(codec=self.codec, device="cpu")]
-        for command in [] if (store / "latents.json").is_file() else [words, encode]:
+        encoded = (store / "latents.json").is_file()
+        for command in [words] if encoded else [words, encode]:  # what is there may be of others
             if self.failed.is_set():
                 return
             command += arguments(workers=workers)

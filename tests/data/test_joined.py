@@ -109,5 +109,7 @@ def test_what_is_of_other_splits_is_left_out_and_said(tmp_path: Path) -> None:
     said: list[str] = []
     assert len(open_all([tmp_path / "one", tmp_path / "two"], "train", said.append)) == 2
     assert said == [
-        f"{tmp_path}/one: 1 of 3 items are of the split train; those of valid are not learned from"
+        f"{tmp_path}/one: 1 of 3 items are of the split train; those of valid are not learned from",
+        f"warning: all items of {tmp_path}/two are of the split valid, and are learned from; hold "
+        "out another store",
     ]

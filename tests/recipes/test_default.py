@@ -294,6 +294,11 @@ def test_a_wrong_configuration_is_named(make: Make, tmp_path: Path) -> None:
         assert answer.returncode != 0
         assert words in answer.stderr
         assert "Traceback" not in answer.stderr
+    (tmp_path / "good.toml").write_text(TINY)
+    answer = make(tmp_path / "good.toml", "-o", tmp_path / "out", "--minutes", "nan")
+    assert answer.returncode != 0
+    assert "--minutes is nan; give a number above 0" in answer.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_damaged_note_of_what_is_done_is_named(recipe: ModuleType, tmp_path: Path) -> None:

@@ -177,3 +177,9 @@ def test_minutes_that_end_before_there_is_a_store_are_no_training(
     assert done.returncode == 1
     assert "give more" in done.stderr
     assert not (tmp_path / "out/model").exists()
+    # what was begun there is not taken for what is asked now
+    config.write_text(config.read_text().replace("synth_share = 1.0", "synth_share = 0.5"))
+    done = rounds(config, tmp_path / "out", 1.0)
+    assert done.returncode == 1
+    assert "was begun with another" in done.stderr
+    assert "synth_share" in done.stderr

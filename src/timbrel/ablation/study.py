@@ -171,8 +171,8 @@ def run_study(
         DataError: the stores cannot be used at all, or another process is at work in the folder.
     """
     recipes = recipes_of(study, setting)
-    valid = held_out(setting.valid, setting.data)
-    for store in (open_all(setting.data, "train"), valid):
+    valid = held_out(setting.valid, setting.data, say)
+    for store in (open_all(setting.data, "train", say), valid):
         store.check("latents", load_codec(folder_of(setting.base), setting.trust).latent_id)
     folder.mkdir(parents=True, exist_ok=True)
     fonts = [SoundFont(path) for path in find_fonts()]

@@ -144,7 +144,8 @@ def open_all(
     Args:
         paths: of the stores.
         split: "train", "valid" or "test".
-        say: told what is left out, as it is of other splits.
+        say: told what is left out, as it is of other splits, and of a store that is of another
+            split altogether.
 
     Raises:
         DataError: one of them is no store or has nothing for this split, is given twice, or
@@ -162,5 +163,10 @@ def open_all(
             say(
                 f"{store.path}: {len(part)} of {len(store)} items are of the split {split}; those "
                 f"of {' and '.join(others)} are not learned from"
+            )
+        elif say is not None and (other := store.items[0].split) != split:
+            say(
+                f"warning: all items of {store.path} are of the split {other}, and are learned "
+                "from; hold out another store"
             )
     return parts[0] if len(parts) == 1 else JoinedStore(parts)
