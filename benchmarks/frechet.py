@@ -5,10 +5,6 @@
 Takes something from each ground truth into the output of its case, its loudness for instance, and
 asks how far outputs are then. What shrinks the distance most is what outputs lack. Spectra are of
 2048 samples every 512; a band is a third of an octave.
-
-The second table asks the same of other real sounds: the cases' examples, in which the instruments
-of the truths play something else. No output is there beside what it should be, so this is how far
-a set of sounds is from real ones as a set, as such distances are mostly used.
 """
 
 import argparse
@@ -21,11 +17,11 @@ from scipy.ndimage import uniform_filter1d
 from scipy.signal import ShortTimeFFT
 
 from timbrel.audio import Audio
-from timbrel.errors import InputError, TimbrelError
+from timbrel.errors import TimbrelError
 from timbrel.evaluation.embeddings import embedder
 from timbrel.evaluation.frechet import frechet_distance
 from timbrel.evaluation.run import audio_path, read_records
-from timbrel.evaluation.systems import CODEC, EXAMPLE, REFERENCES, TRUTH
+from timbrel.evaluation.systems import CODEC, REFERENCES, TRUTH
 
 N_FFT, HOP = 2048, 512
 LOWEST, BANDS = 100.0, 24  # Hz; all below is one band more
@@ -70,49 +66,35 @@ def exchanges(rate: int) -> dict[str, Callable[[Pair], np.ndarray]]:
     }
 
 
-def sets_of(folder: Path) -> tuple[str, dict[str, np.ndarray]]:
-    """The judged system, and embeddings (n, dim) of references, examples and exchanges by name.
-
-    Raises:
-        InputError: the evaluation is not of one system.
-    """
+def main() -> None:
+    """Read an evaluation's sounds, print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, help="of an evaluation of one model")
+    folder: Path = parser.parse_args().folder
     records = [r for r in read_records(folder) if not r.failure]
     systems = {r.system for r in records} - set(REFERENCES)
     if len(systems) != 1:
-        raise InputError(f"{folder} holds outputs of {len(systems)} systems; give one of one")
+        sys.exit(f"{folder} holds outputs of {len(systems)} systems; give an evaluation of one")
     [system] = systems
     embed = embedder("musicnn")
     found: dict[str, list[np.ndarray]] = {}
     for case in dict.fromkeys(r.case for r in records if r.system == system):
-        truth, codec, example, own = (
-            Audio.read(audio_path(folder, case, name)).mono()
-            for name in (TRUTH, CODEC, EXAMPLE, system)
+        truth, codec, own = (
+            Audio.read(audio_path(folder, case, name)).mono() for name in (TRUTH, CODEC, system)
         )
         length = min(truth.samples.shape[1], own.samples.shape[1])
         transform = ShortTimeFFT(np.hanning(N_FFT), HOP, truth.rate, scale_to="magnitude")
         pair = tuple(transform.stft(a.samples[0, :length].astype(np.float64)) for a in (own, truth))
-        sounds = {TRUTH: truth, CODEC: codec, EXAMPLE: example}
+        sounds = {TRUTH: truth.samples[0], CODEC: codec.samples[0]}
         for name, exchange in exchanges(truth.rate).items():
-            samples = transform.istft(exchange(pair), k1=length)
-            sounds[name] = Audio(samples[None].astype(np.float32), truth.rate)
-        for name, audio in sounds.items():
+            sounds[name] = transform.istft(exchange(pair), k1=length)
+        for name, samples in sounds.items():
+            audio = Audio(samples[None].astype(np.float32), truth.rate)
             found.setdefault(name, []).append(embed(audio))
-    return system, {name: np.concatenate(parts) for name, parts in found.items()}
-
-
-def main() -> None:
-    """Read an evaluation's sounds, print two tables."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path, help="of an evaluation of one model")
-    system, sets = sets_of(parser.parse_args().folder)
+    right = np.concatenate(found.pop(TRUTH))
     print("| taken from the truth | Fréchet distance |\n|---|---|")
-    for name in [name for name in sets if name not in (TRUTH, EXAMPLE)]:
-        print(f"| {name} | {frechet_distance(sets[name], sets[TRUTH]):.1f} |")
-    print("\n| sounds | Fréchet distance to the examples | of the codec's |\n|---|---|---|")
-    codecs = frechet_distance(sets[CODEC], sets[EXAMPLE])
-    for name, shown in ((TRUTH, TRUTH), (CODEC, CODEC), ("nothing", system)):
-        distance = frechet_distance(sets[name], sets[EXAMPLE])
-        print(f"| {shown} | {distance:.1f} | {distance / codecs:.2f} |")
+    for name, parts in found.items():
+        print(f"| {name} | {frechet_distance(np.concatenate(parts), right):.1f} |")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from timbrel.evaluation.retrieval import reciprocal_ranks
 from timbrel.evaluation.run import Record, memory_of
 from timbrel.evaluation.scores import ALL_FAILED, SCORE_NAMES, WHY
 from timbrel.evaluation.statistics import mean_interval, ratio_interval
-from timbrel.evaluation.systems import REFERENCES, SOURCE, TRUTH
+from timbrel.evaluation.systems import EXAMPLE, REFERENCES, SOURCE, TRUTH
 
 # Columns of the short table: name in `Row.values`, heading, what it is.
 SHORT = (
@@ -47,6 +47,11 @@ SHORT = (
     ("song_frechet", "FAD per song", "Fréchet distance of each output to all ground truths"),
     ("frechet", "FAD", "Fréchet distance of all outputs to all ground truths"),
     ("frechet_infinity", "FAD-inf", "the same, extrapolated to infinitely many samples"),
+    (
+        "frechet_examples",
+        "FAD to examples",
+        "Fréchet distance of all outputs to all examples: real sounds that play something else",
+    ),
 )
 LEAST_FILES = 4  # for a distance between sets, or a search among them
 FEW = f"fewer than {LEAST_FILES} files"
@@ -58,7 +63,9 @@ REASONS = {
     "song_frechet": f"{FEW}, or no ground truth",
     "frechet": f"{FEW}, or no ground truth",
     "frechet_infinity": f"{FEW}, or no ground truth",
+    "frechet_examples": f"{FEW}, or no examples",
 }
+COLUMNS = {*SCORE_NAMES, *(name for name, _, _ in SHORT)}
 Interval = tuple[float, float, float]
 NOTHING: Interval = (math.nan, math.nan, math.nan)
 
@@ -137,7 +144,8 @@ def _row(
     parts = [[k for k, r in enumerate(mine) if r.level == name] for name in levels_of(mine)]
     own = [identified([mine[k] for k in part], heard) for part in parts]
     ranks = [_found([mine[k] for k in part], [sources[k] for k in part], heard) for part in parts]
-    distances, songs = _frechet(mine, truth, embedded)
+    beside = _embeddings(mine, truth, embedded)
+    examples = _embeddings(mine, [by_case.get((EXAMPLE, r.case)) for r in mine], embedded)
     groups = [r.sounds for r in mine]
     in_parts = [groups[k] for part, found in zip(parts, ranks, strict=True) if found for k in part]
     values = {name: mean_interval([r.scores[name] for r in mine], groups) for name in SCORE_NAMES}
@@ -145,9 +153,10 @@ def _row(
         "relative": ratio_interval([r.scores["note_f1"] for r in mine], right, groups),
         "found": mean_interval([rank for part in ranks for rank in part], in_parts),
         "identified": _alone(float(np.mean(own))),
-        "song_frechet": mean_interval(songs, groups),
-        "frechet": _alone(distances[0]),
-        "frechet_infinity": _alone(distances[1]),
+        "song_frechet": mean_interval(_songs(beside, len(mine)), groups),
+        "frechet": _alone(_distance(frechet_distance, beside)),
+        "frechet_infinity": _alone(_distance(frechet_infinity, beside)),
+        "frechet_examples": _alone(_distance(frechet_distance, examples)),
     }
     return Row(
         system=mine[0].system,
@@ -219,26 +228,35 @@ def _found(
     return [ranks.get(k, 0.0) for k in range(len(mine))]
 
 
-def _frechet(
-    mine: Sequence[Record], truth: Sequence[Record | None], embedded: Embedded
-) -> tuple[tuple[float, float], list[float]]:
-    """To the ground truth of the same cases: as it is and FAD-infinity; and of each output.
+Pairs = dict[int, tuple[np.ndarray, np.ndarray]]
 
-    The last in the order of `mine`, NaN where an output or its truth is missing.
-    """
+
+def _embeddings(
+    mine: Sequence[Record], others: Sequence[Record | None], embedded: Embedded
+) -> Pairs:
+    """Of outputs, each beside another sound of its case, by place; none at all if few have both."""
     found = [embedded.of(r) for r in mine]
-    right = [None if t is None else embedded.of(t) for t in truth]
-    pairs = {
-        k: (f, r)
-        for k, (f, r) in enumerate(zip(found, right, strict=True))
-        if f is not None and r is not None
-    }
-    if len(pairs) < LEAST_FILES:
-        return (math.nan, math.nan), [math.nan] * len(mine)
+    right = [None if r is None else embedded.of(r) for r in others]
+    both = enumerate(zip(found, right, strict=True))
+    pairs = {k: (f, r) for k, (f, r) in both if f is not None and r is not None}
+    return pairs if len(pairs) >= LEAST_FILES else {}
+
+
+def _distance(measure: Callable[[np.ndarray, np.ndarray], float], pairs: Pairs) -> float:
+    """Between all outputs and all sounds beside them; NaN if there are none."""
+    if not pairs:
+        return math.nan
     first, second = (np.concatenate(part) for part in zip(*pairs.values(), strict=True))
-    alone = dict(zip(pairs, song_distances([f for f, _ in pairs.values()], second), strict=True))
-    songs = [alone.get(k, math.nan) for k in range(len(mine))]
-    return (frechet_distance(first, second), frechet_infinity(first, second)), songs
+    return measure(first, second)
+
+
+def _songs(pairs: Pairs, count: int) -> list[float]:
+    """Of each of so many outputs to all sounds beside them; NaN where one is missing."""
+    if not pairs:
+        return [math.nan] * count
+    songs, right = zip(*pairs.values(), strict=True)
+    found = dict(zip(pairs, song_distances(songs, np.concatenate(right)), strict=True))
+    return [found.get(k, math.nan) for k in range(count)]
 
 
 def number(value: float, digits: int = 2) -> str:
@@ -352,7 +370,7 @@ def read_json(path: Path) -> tuple[list[Row], dict[str, Any]]:
             Row(
                 system=row["system"],
                 level=row["level"],
-                values=dict.fromkeys(SCORE_NAMES, NOTHING)  # an older report may lack some
+                values=dict.fromkeys(COLUMNS, NOTHING)  # an older report may lack some
                 | {k: (exact(a), exact(b), exact(c)) for k, (a, b, c) in row["scores"].items()},
                 cases=row["cases"],
                 failures=tuple(row["failures"]),
