@@ -9,7 +9,8 @@ likeness to the example beside likeness to the other examples, count.
 
 As structure: none of the recordings is a melody whose notes somebody wrote down, so recorded single
 notes whose pitch is certain are replayed faster or slower, as a sampler does. They are heard, and
-played in the sound of another recording. The sources themselves are judged beside that.
+played in the sound of another recording. The sources themselves are judged beside that, and the
+written notes in that sound: what is lost between these and what was heard is the listener's doing.
 """
 
 import argparse
@@ -82,7 +83,8 @@ def play_examples(player: Timbrel, recordings: Path, folder: Path) -> Path:
 
 def play_sources(player: Timbrel, recordings: Path, folder: Path) -> Path:
     """Two melodies and two duets of each recorded note, played in the sound of other recordings."""
-    (folder / "sources").mkdir(exist_ok=True)
+    for name in ("sources", "written"):
+        (folder / name).mkdir(exist_ok=True)
     rows = []
     for number, (name, pitch) in enumerate(PITCHED.items()):
         note = Audio.read(recordings / f"{name}.flac").mono()
@@ -96,8 +98,9 @@ def play_sources(player: Timbrel, recordings: Path, folder: Path) -> Path:
             source.write(folder / "sources" / f"{case}.flac")
             others = [other for other in TONAL if other != name]
             example = (recordings / f"{others[(4 * number + part) % len(others)]}.flac").resolve()
-            audio = player.render(source, example, length=SECONDS)
-            audio.write(folder / "outputs" / f"{case}.flac")
+            for structure, made in ((source, "outputs"), (notes, "written")):
+                audio = player.render(structure, example, length=SECONDS)
+                audio.write(folder / made / f"{case}.flac")
             rows.append(row(case, f"{case}.mid", example) | {"source": f"sources/{case}.flac"})
     return manifest(folder, rows)
 
@@ -133,7 +136,11 @@ def manifest(folder: Path, rows: list[Row]) -> Path:
 def judged(path: Path) -> dict[str, list[Record]]:
     """Records of the outputs, and of the reference rows."""
     report = path.parent / "report"
-    evaluate(Job(manifest=str(path), outputs=(str(path.parent / "outputs"),)), report)
+    made = [path.parent / name for name in ("outputs", "written")]
+    evaluate(
+        Job(manifest=str(path), outputs=tuple(str(folder) for folder in made if folder.is_dir())),
+        report,
+    )
     write_report(report)
     records = [record for record in read_records(report) if not record.failure]
     return {name: [r for r in records if r.system == name] for name in systems_of(records)}
