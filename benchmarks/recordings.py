@@ -11,13 +11,19 @@ As structure: none of the recordings is a melody whose notes somebody wrote down
 notes whose pitch is certain are replayed faster or slower, as a sampler does. They are heard, and
 played in the sound of another recording. The sources themselves are judged beside that, and the
 written notes in that sound: what is lost between these and what was heard is the listener's doing.
+
+With a right answer: recorded single notes are the examples, too, replayed by other notes. The
+ground truth is the same, replayed by the notes that are asked for.
 """
 
 import argparse
 import json
 import sys
+from collections.abc import Iterator
+from functools import partial
+from itertools import permutations
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -60,7 +66,8 @@ PITCHED = {
     "elec_bell": 60,
     "elec_ping": 81,
 }
-REACH = 12  # semitones above and below its pitch that a note is replayed at
+LOWEST = 36  # note that is asked for
+REACH = OCTAVE = 12  # semitones; a note is replayed over two octaves, from one below its pitch
 SECONDS, FADE = 8.0, 0.02
 Row = dict[str, Any]
 
@@ -81,32 +88,72 @@ def play_examples(player: Timbrel, recordings: Path, folder: Path) -> Path:
     return manifest(folder, rows)
 
 
-def play_sources(player: Timbrel, recordings: Path, folder: Path) -> Path:
-    """Two melodies and two duets of each recorded note, played in the sound of other recordings."""
-    for name in ("sources", "written"):
+class Piece(NamedTuple):
+    """What one recorded note plays, and in the sound of which recording it is played again."""
+
+    case: str
+    source: str
+    example: str
+    notes: Notes
+    shown: Notes | None = None  # that the example plays, if it is a recorded note, too
+
+
+def reach(name: str) -> tuple[int, int]:
+    """Lowest and highest note that a recorded one is replayed at."""
+    low = max(PITCHED[name] - REACH, LOWEST)
+    return low, low + 2 * REACH
+
+
+def any_pieces() -> Iterator[Piece]:
+    """Two melodies and two duets of each recorded note, in the sound of any recordings."""
+    for number, name in enumerate(PITCHED):
+        others = [other for other in TONAL if other != name]
+        for part, voices in enumerate((1, 1, 2, 2)):
+            rng = np.random.default_rng([10, number, part])
+            notes = draw_score(rng, SECONDS - 1, *reach(name), voices)
+            example = others[(4 * number + part) % len(others)]
+            yield Piece(f"{name}-{part}", name, example, notes)
+
+
+def known_pieces() -> Iterator[Piece]:
+    """A melody or a duet for each pair of recorded notes that both reach an octave."""
+    for number, (source, example) in enumerate(permutations(PITCHED, 2)):
+        lows, highs = zip(reach(source), reach(example), strict=True)
+        low, high = max(lows), min(highs)
+        if high - low >= OCTAVE:
+            rng = np.random.default_rng([11, number])
+            notes = draw_score(rng, SECONDS - 1, low, high, 1 + number % 2)
+            shown = draw_score(rng, SECONDS - 1, *reach(example), 1)
+            yield Piece(f"{source}-{example}", source, example, notes, shown)
+
+
+def play_pieces(player: Timbrel, recordings: Path, folder: Path, pieces: Iterator[Piece]) -> Path:
+    """As heard and as written, in the sound of the example; and the manifest that lists them."""
+    for name in ("sources", "truths", "shown", "written"):
         (folder / name).mkdir(exist_ok=True)
     rows = []
-    for number, (name, pitch) in enumerate(PITCHED.items()):
-        note = Audio.read(recordings / f"{name}.flac").mono()
-        low = max(pitch - REACH, 36)
-        for part, voices in enumerate((1, 1, 2, 2)):
-            case = f"{name}-{part}"
-            rng = np.random.default_rng([10, number, part])
-            notes = draw_score(rng, SECONDS - 1, low, low + 2 * REACH, voices)
-            notes.write(folder / f"{case}.mid")
-            source = replayed(note, pitch, notes)
-            source.write(folder / "sources" / f"{case}.flac")
-            others = [other for other in TONAL if other != name]
-            example = (recordings / f"{others[(4 * number + part) % len(others)]}.flac").resolve()
-            for structure, made in ((source, "outputs"), (notes, "written")):
-                audio = player.render(structure, example, length=SECONDS)
-                audio.write(folder / made / f"{case}.flac")
-            rows.append(row(case, f"{case}.mid", example) | {"source": f"sources/{case}.flac"})
+    for case, source, example, notes, shown in pieces:
+        notes.write(folder / f"{case}.mid")
+        heard = replayed(recordings, source, notes)
+        heard.write(folder / "sources" / f"{case}.flac")
+        path = (recordings / f"{example}.flac").resolve()
+        if shown is not None:
+            path = (folder / "shown" / f"{case}.flac").resolve()
+            replayed(recordings, example, shown).write(path)
+        for structure, made in ((heard, "outputs"), (notes, "written")):
+            audio = player.render(structure, path, length=SECONDS)
+            audio.write(folder / made / f"{case}.flac")
+        line = row(case, f"{case}.mid", path) | {"source": f"sources/{case}.flac"}
+        if shown is not None:
+            replayed(recordings, example, notes).write(folder / "truths" / f"{case}.flac")
+            line |= {"truth": f"truths/{case}.flac", "target_timbre": example}
+        rows.append(line)
     return manifest(folder, rows)
 
 
-def replayed(note: Audio, pitch: int, notes: Notes) -> Audio:
+def replayed(recordings: Path, name: str, notes: Notes) -> Audio:
     """What a sampler makes of one recorded note."""
+    note, pitch = Audio.read(recordings / f"{name}.flac").mono(), PITCHED[name]
     total = round(SECONDS * note.rate)
     out = np.zeros(total + note.samples.shape[1] * 4, np.float32)
     for onset, offset, key, velocity in zip(
@@ -170,13 +217,14 @@ def say_examples(path: Path) -> None:
         )
 
 
-def say_sources(path: Path) -> None:
+def say_pieces(path: Path) -> None:
     """Judge what was heard in recordings and played in the sound of others."""
     for system, mine in judged(path).items():
         print(
             f"{system}: note F1 {mean(mine, 'note_f1')}, octave errors "
             f"{mean(mine, 'octave_errors')}, like the example {mean(mine, 'like_example')}, like "
-            f"the source {mean(mine, 'like_source')}, nearer to the example {mean(mine, 'nearer')}"
+            f"the source {mean(mine, 'like_source')}, nearer to the example "
+            f"{mean(mine, 'nearer')}, dB off truth {mean(mine, 'log_mel_distance')}"
         )
 
 
@@ -190,7 +238,8 @@ def main() -> None:
         player = timbrel.load(options.model)
         for name, play, say in (
             ("examples", play_examples, say_examples),
-            ("structure", play_sources, say_sources),
+            ("structure", partial(play_pieces, pieces=any_pieces()), say_pieces),
+            ("pairs", partial(play_pieces, pieces=known_pieces()), say_pieces),
         ):
             folder = options.output / name
             (folder / "outputs").mkdir(parents=True, exist_ok=True)
