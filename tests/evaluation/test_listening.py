@@ -3,8 +3,10 @@
 import json
 import queue
 import shutil
+import socket
 import subprocess
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -24,6 +26,7 @@ from timbrel.evaluation.listening import (
     serve,
 )
 from timbrel.evaluation.report import write_report
+from timbrel.evaluation.run import audio_path
 from timbrel.evaluation.systems import FILTERED, SOURCE, TRUTH
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -64,6 +67,82 @@ def test_trials_are_blind_and_every_sound_is_there(
             assert get(running, f"/sound/{token}")[1][:4] == b"fLaC"
     assert get(running, "/sound/../settings.json")[0] == 404
     assert b"<form" in get(running, "/")[1]
+
+
+def test_every_listener_hears_versions_in_an_order_of_their_own(report: Path) -> None:
+    test = ListeningTest(report)
+    drawn = [[tuple(t["stimuli"]) for t in test.public()["trials"]] for _ in range(20)]
+    for trial, orders in zip(test.trials, zip(*drawn, strict=True), strict=True):
+        assert len(set(orders)) > 1
+        assert all(set(order) == set(trial.stimuli) for order in orders)
+
+
+def test_a_sound_is_sent_in_parts_so_that_a_browser_can_seek(
+    server: tuple[ThreadingHTTPServer, ListeningTest],
+) -> None:
+    running, test = server
+    token, path = next(iter(test.sounds.items()))
+    whole = path.read_bytes()
+    address = f"http://127.0.0.1:{running.server_port}/sound/{token}"
+    end = len(whole) - 1
+    for asked, first, last in (("0-1", 0, 1), ("7-", 7, end), (f"100-{end + 9}", 100, end)):
+        request = urllib.request.Request(address, headers={"Range": f"bytes={asked}"})
+        with urllib.request.urlopen(request) as reply:
+            assert reply.status == 206
+            assert reply.headers["Content-Range"] == f"bytes {first}-{last}/{len(whole)}"
+            assert reply.read() == whole[first : last + 1]
+    for odd in ("bytes=-5", "bytes=9-3", f"bytes={end + 1}-", "words=0-1"):
+        with urllib.request.urlopen(
+            urllib.request.Request(address, headers={"Range": odd})
+        ) as reply:
+            assert (reply.status, reply.read()) == (200, whole)
+
+
+def test_no_request_ends_in_a_traceback(
+    server: tuple[ThreadingHTTPServer, ListeningTest],
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    running, test = server
+    test.sounds["long"] = tmp_path / "long.flac"
+    test.sounds["long"].write_bytes(bytes(8_000_000))
+    deep = b"[" * 90_000
+    for request in (
+        b"GET /sound/long HTTP/1.1\r\n\r\n",  # and the page is left before all is sent
+        b"POST /answers HTTP/1.1\r\nContent-Length: many\r\n\r\n",
+        b"POST /answers HTTP/1.1\r\nContent-Length: %d\r\n\r\n%s" % (len(deep), deep),
+    ):
+        with socket.create_connection(("127.0.0.1", running.server_port)) as connection:
+            connection.sendall(request)
+            assert connection.recv(8) == b"HTTP/1.0"
+            time.sleep(0.1)
+    time.sleep(0.2)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no disk that is always full")
+def test_an_answer_that_cannot_be_stored_is_said_to_the_listener(
+    server: tuple[ThreadingHTTPServer, ListeningTest], tmp_path: Path
+) -> None:
+    running, test = server
+    test.folder = tmp_path
+    (tmp_path / ANSWERS).symlink_to("/dev/full")
+    ratings = dict.fromkeys(QUESTIONS, dict.fromkeys(test.trials[0].stimuli, 50))
+    answer = {"listener": "ann", "trial": 0, "ratings": ratings}
+    status, body = get(running, "/answers", answer)
+    assert status == 500
+    assert b"cannot be stored (No space left on device)" in body
+
+
+def test_cases_whose_sounds_are_gone_are_not_asked(report: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "report"
+    shutil.copytree(report, copy)
+    cases = [trial.case for trial in ListeningTest(copy).trials]
+    audio_path(copy, cases[0], "example").unlink()
+    assert [trial.case for trial in ListeningTest(copy).trials] == cases[1:]
+    shutil.rmtree(copy / "audio")
+    with pytest.raises(InputError, match="no report with sounds"):
+        ListeningTest(copy)
 
 
 def test_answers_are_stored_by_system_and_join_the_report(

@@ -6,8 +6,10 @@ listener rates each from 0 to 100 against the open reference.
 """
 
 import json
+import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -63,17 +65,17 @@ class ListeningTest:
         usable = {
             case: mine
             for case, mine in by_case.items()
-            if len(mine) > 1 and any(r.system == TRUTH for r in mine)
+            if len(mine) > 1
+            and any(r.system == TRUTH for r in mine)
+            and all(audio_path(folder, case, n).is_file() for n in ("example", *_systems(mine)))
         }
         if not usable:
             raise InputError(f"{folder} holds no report with sounds to rate; run timbrel evaluate")
-        rng = np.random.default_rng()
-        chosen = rng.permutation(list(usable))[:trials]
-        self.trials = [self._trial(str(case), usable[str(case)], rng) for case in chosen]
+        chosen = np.random.default_rng().permutation(list(usable))[:trials]
+        self.trials = [self._trial(str(case), usable[str(case)]) for case in chosen]
 
-    def _trial(self, case: str, mine: Sequence[Record], rng: np.random.Generator) -> Trial:
-        order = rng.permutation(len(mine))
-        stimuli = {self._token(case, mine[int(k)].system): mine[int(k)].system for k in order}
+    def _trial(self, case: str, mine: Sequence[Record]) -> Trial:
+        stimuli = {self._token(case, system): system for system in _systems(mine)}
         return Trial(case, self._token(case, "example"), self._token(case, TRUTH), stimuli)
 
     def _token(self, case: str, name: str) -> str:
@@ -82,11 +84,16 @@ class ListeningTest:
         return token
 
     def public(self) -> dict[str, Any]:
-        """What the page is told: nothing that names a system."""
+        """What one listener's page is told, in an order drawn anew: nothing that names a system."""
+        rng = np.random.default_rng()
         return {
             "questions": QUESTIONS,
             "trials": [
-                {"example": t.example, "reference": t.reference, "stimuli": list(t.stimuli)}
+                {
+                    "example": t.example,
+                    "reference": t.reference,
+                    "stimuli": rng.permutation(list(t.stimuli)).tolist(),
+                }
                 for t in self.trials
             ],
         }
@@ -111,16 +118,23 @@ class ListeningTest:
                 for question in QUESTIONS
             }
         except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-            raise InputError(f"the answer cannot be read ({error})") from error
+            raise InputError(
+                f"the answer cannot be read ({error}); if the test was started anew, load the page "
+                "again"
+            ) from error
         for marks in ratings.values():
             if set(marks) != set(trial.stimuli.values()):
                 raise InputError("the answer does not rate every sound")
             if not all(0 <= mark <= 100 for mark in marks.values()):
                 raise InputError("a rating is outside 0 to 100")
         row = {"listener": listener, "case": trial.case, "ratings": ratings}
-        with open(self.folder / ANSWERS, "a+") as file:
+        with open(self.folder / ANSWERS, "a+", encoding="utf-8") as file:
             begin_line(file)
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def _systems(records: Sequence[Record]) -> list[str]:
+    return [record.system for record in records]
 
 
 def ratings(folder: Path) -> dict[str, dict[str, tuple[float, float, float]]]:
@@ -164,6 +178,10 @@ def serve(test: ListeningTest, port: int = 0) -> ThreadingHTTPServer:
     """
 
     class Handler(BaseHTTPRequestHandler):
+        def handle(self) -> None:
+            with suppress(ConnectionError):  # a page that is left while a sound loads
+                super().handle()
+
         def do_GET(self) -> None:
             token = self.path.removeprefix("/sound/")
             if self.path == "/":
@@ -171,28 +189,48 @@ def serve(test: ListeningTest, port: int = 0) -> ThreadingHTTPServer:
             elif self.path == "/trials":
                 self._send_json(HTTPStatus.OK, test.public())
             elif token in test.sounds and test.sounds[token].is_file():
-                self._send(HTTPStatus.OK, "audio/flac", test.sounds[token].read_bytes())
+                self._send_sound(test.sounds[token].read_bytes())
             else:
                 self._send_json(HTTPStatus.NOT_FOUND, {"error": "there is nothing here"})
 
         def do_POST(self) -> None:
-            length = int(self.headers.get("Content-Length") or 0)
             try:
+                length = int(self.headers.get("Content-Length") or 0)
                 if self.path != "/answers" or not 0 < length <= LARGEST_BODY:
                     raise InputError("answers go to /answers")
                 test.answer(json.loads(self.rfile.read(length)))
-            except (InputError, ValueError) as error:
+            except (InputError, ValueError, RecursionError) as error:
                 self._send_json(HTTPStatus.BAD_REQUEST, {"error": str(error)})
+            except OSError as error:
+                said = (
+                    f"the answer cannot be stored ({error.strerror}); mend that, and send it again"
+                )
+                self._send_json(HTTPStatus.INTERNAL_SERVER_ERROR, {"error": said})
             else:
                 self._send_json(HTTPStatus.OK, {"stored": True})
+
+        def _send_sound(self, body: bytes) -> None:
+            """All of it, or the part asked for: a browser that gets no parts cannot seek."""
+            asked = re.fullmatch(r"bytes=(\d{1,15})-(\d{0,15})", self.headers.get("Range", ""))
+            first, last = (int(asked[1]), int(asked[2] or len(body))) if asked else (1, 0)
+            part = body[first : last + 1]
+            if part:
+                place = f"bytes {first}-{first + len(part) - 1}/{len(body)}"
+                self._send(HTTPStatus.PARTIAL_CONTENT, "audio/flac", part, {"Content-Range": place})
+            else:
+                self._send(HTTPStatus.OK, "audio/flac", body, {"Accept-Ranges": "bytes"})
 
         def _send_json(self, status: HTTPStatus, values: Any) -> None:
             self._send(status, "application/json", json.dumps(values).encode())
 
-        def _send(self, status: HTTPStatus, kind: str, body: bytes) -> None:
+        def _send(
+            self, status: HTTPStatus, kind: str, body: bytes, more: Mapping[str, str] = {}
+        ) -> None:
             self.send_response(status)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
+            for name, value in more.items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body)
 
