@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -228,14 +229,43 @@ const press = id => document.querySelector(`#${id} button`).click();
   press("begin");
   for (let k = 1; k <= TRIALS; k++) {
     await wait(() => document.getElementById("trial").textContent.includes(`Trial ${k} of`));
+    press("trial");
+    await wait(() => document.getElementById("error").textContent.includes("not rated"));
     for (const slider of document.querySelectorAll("input[type=range]")) {
       slider.value = 77;
       slider.oninput();
     }
     press("trial");
+    press("trial");
   }
   await wait(() => document.getElementById("trial").textContent.includes("Thank you"));
   fetch("/done?" + document.querySelectorAll("audio").length);
+})();
+"""
+
+
+CONTROLS = """
+const wait = found => new Promise(done => {
+  const timer = setInterval(() => { if (found()) { clearInterval(timer); done(); } }, 50);
+});
+(async () => {
+  document.getElementById("listener").value = "robot";
+  document.querySelector("#begin button").click();
+  await wait(() => document.querySelectorAll("audio").length > 2);
+  const [first, second] = document.querySelectorAll("audio");
+  first.muted = second.muted = true;
+  await wait(() => first.readyState >= 4);
+  first.currentTime = 3;
+  await wait(() => !first.seeking);
+  const place = first.currentTime;
+  await first.play();
+  await second.play();
+  await wait(() => first.paused);
+  window.fetch = () => Promise.reject(new TypeError("no server"));
+  for (const slider of document.querySelectorAll("input[type=range]")) slider.oninput();
+  document.querySelector("#trial button").click();
+  await wait(() => document.getElementById("error").textContent.includes("does not answer"));
+  new Image().src = "/done?" + [place, second.paused, document.querySelector("h2").textContent];
 })();
 """
 
@@ -301,3 +331,12 @@ def test_a_listener_rates_every_trial_in_a_browser(report: Path, tmp_path: Path)
     mine = [answer for answer in answers if answer["listener"] == "robot"]
     assert len(mine) == len(test.trials)
     assert set(mine[0]["ratings"]["timbre"].values()) == {77}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no browser installed")
+def test_a_listener_seeks_hears_one_sound_at_a_time_and_is_told_of_a_lost_server(
+    report: Path, tmp_path: Path
+) -> None:
+    said = browse(PAGE.read_text(), CONTROLS, tmp_path, ListeningTest(report))
+    assert urllib.parse.unquote(said) == "3,false,Trial 1 of 2"
