@@ -175,6 +175,13 @@ def test_options_out_of_range_are_refused(player: Timbrel) -> None:
         player.render(NOTES.shift(-NOTES.seconds), EXAMPLE)
 
 
+def test_a_length_that_ends_before_the_first_note_is_refused(player: Timbrel) -> None:
+    late = NOTES.shift(3.0)
+    with pytest.raises(InputError, match=r"begins at 3\.00 s, and length is 3 s"):
+        player.render(late, EXAMPLE, steps=1, length=3.0)
+    assert player.render(late, EXAMPLE, steps=1, length=3.1).seconds == pytest.approx(3.1)
+
+
 def test_whole_numbers_of_numpy_are_whole_numbers(player: Timbrel) -> None:
     one, other = (
         player.render(NOTES, EXAMPLE, steps=number(1), seed=number(3), length=0.5)

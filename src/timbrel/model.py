@@ -161,6 +161,11 @@ class Timbrel:
         example = self._example(timbre, keep_noise)
         if self.reads_notes:
             notes = self.notes(structure)
+            if length is not None and notes.onset[0] >= length:
+                raise InputError(
+                    f"the first note of {_name(structure)} begins at {notes.onset[0]:.2f} s, and "
+                    f"length is {length:g} s: nothing would be heard; give a greater length"
+                )
             if octave == "fit":
                 notes = notes.transpose(12 * self._octaves_apart(notes, example))
             between = structure_of_notes(self.network, notes, self.codec.frame_rate)
