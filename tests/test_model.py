@@ -289,6 +289,15 @@ def test_a_recording_is_heard_as_loud_in_stereo_as_in_mono(player: Timbrel) -> N
         assert other.velocity.tolist() == heard[0].velocity.tolist()
 
 
+def test_listening_to_a_long_recording_says_how_far_it_is(player: Timbrel) -> None:
+    shares: list[float] = []
+    player.listen(Audio(np.tile(tone(440, 2.0), 40)[None], RATE), shares.append)  # 80 s
+    assert len(shares) > 3
+    assert shares == sorted(shares)
+    assert 0 < shares[0] < 0.5
+    assert shares[-1] == 1
+
+
 def test_a_faint_recording_is_heard_as_a_loud_one_but_the_noise_after_it_is_not() -> None:
     player = load("default", "cpu")
     melody = np.concatenate([tone(hz, 1.0) for hz in (330, 440, 550)])

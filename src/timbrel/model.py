@@ -1,7 +1,6 @@
 """The critical path: notes or audio -> structure; audio -> timbre; noise -> latent -> audio."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from torch import Tensor
 from timbrel.audio import Audio
 from timbrel.codec.codec import Codec
 from timbrel.conditions.background import without_background
-from timbrel.conditions.listener import Listener, hear
+from timbrel.conditions.listener import Listener, Progress, hear
 from timbrel.conditions.structure import RollEncoder
 from timbrel.conditions.timbre import Timbre
 from timbrel.errors import InputError, ModelError
@@ -41,7 +40,6 @@ FADE_SECONDS = 0.01  # at the end of a length that was asked for, which may lie 
 
 Structure = str | Path | Notes | Audio
 Example = str | Path | Audio
-Progress = Callable[[float], None]
 
 
 def load(model: str | Path = "default", device: str = "auto", trust: bool = False) -> "Timbrel":
@@ -211,8 +209,12 @@ class Timbrel:
         pitched = notes.pitched()
         return pitched if len(pitched) else notes
 
-    def listen(self, audio: Audio) -> Notes:
+    def listen(self, audio: Audio, progress: Progress | None = None) -> Notes:
         """Hear the notes in audio of any length, or the strokes of a drum kit.
+
+        Args:
+            audio: at any rate and level.
+            progress: called with the share that is heard.
 
         Raises:
             InputError: samples that are not finite.
@@ -223,7 +225,7 @@ class Timbrel:
             raise ModelError(f"this model takes structure from {reads}")
         audio.check_finite("the recording to listen to")
         samples = self._tensor(_levelled(audio.mono()))
-        return hear(self.listener, samples, self.codec.frame_rate)
+        return hear(self.listener, samples, self.codec.frame_rate, progress)
 
     def sampling(
         self,

@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.progress import Progress
 
 from timbrel.cli.options import Trust
 from timbrel.errors import InputError
@@ -28,7 +30,10 @@ def transcribe(
     audio = Audio.read(recording, minimum_seconds=0.1, reject_silence=True)
     from timbrel.model import load
 
-    notes = load(model, device, trust).listen(audio)
+    player = load(model, device, trust)
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("listening", total=1.0)
+        notes = player.listen(audio, lambda share: bar.update(task, completed=share))
     if len(notes) == 0:
         raise InputError(f"no note was found in {recording}; is it silent or noise?")
     notes.write(output)

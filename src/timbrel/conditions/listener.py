@@ -6,6 +6,7 @@ channels that a MIDI roll has. What it heard can be written out as MIDI, edited,
 Drums, which have no pitch, are heard by a part of their own (`drums`).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +29,8 @@ WINDOWS = (8_192, 2_048)
 READING = Reading(onset_level=0.65, ending_level=0.8)
 BLOCK, MARGIN = 1024, 72  # frames heard at once, and beside them
 FAINTEST = 1 / 30  # of a recording's peak: what stays below is not heard as if it were loud
+
+Progress = Callable[[float], None]
 
 
 @dataclass(frozen=True)
@@ -230,7 +233,9 @@ def listener_loss(logits: Tensor, roll: Tensor) -> Tensor:
     return losses + 0.5 * error.sum() / sounding.sum().clamp_min(1)
 
 
-def hear(listener: Listener, samples: Tensor, frame_rate: float) -> Notes:
+def hear(
+    listener: Listener, samples: Tensor, frame_rate: float, progress: Progress | None = None
+) -> Notes:
     """Hear notes, or the strokes if it is a drum kit that plays; arguments as of `hear_notes`."""
     if samples.shape[1] == 0:
         return Notes.from_rows([])
@@ -238,28 +243,34 @@ def hear(listener: Listener, samples: Tensor, frame_rate: float) -> Notes:
         strokes = hear_drums(listener.drums, samples, frame_rate)
         if strokes is not None and len(strokes):
             return strokes
-    return hear_notes(listener, samples, frame_rate)
+    return hear_notes(listener, samples, frame_rate, progress)
 
 
-def hear_notes(listener: Listener, samples: Tensor, frame_rate: float) -> Notes:
+def hear_notes(
+    listener: Listener, samples: Tensor, frame_rate: float, progress: Progress | None = None
+) -> Notes:
     """Hear the notes in audio of any length.
 
     Args:
         listener: trained.
         samples: (1, n), about as loud as in training (-23 LUFS).
         frame_rate: of the listener's rolls, in Hz.
+        progress: called with the share that is heard.
     """
-    onset, sounding, velocity = probabilities(listener, samples)
+    onset, sounding, velocity = probabilities(listener, samples, progress)
     return read_notes(onset, sounding, frame_rate, velocity, READING)
 
 
 @torch.inference_mode()
-def probabilities(listener: Listener, samples: Tensor) -> np.ndarray:
+def probabilities(
+    listener: Listener, samples: Tensor, progress: Progress | None = None
+) -> np.ndarray:
     """(3, 88, frames) of onset, sounding, velocity, heard in pieces of bounded memory.
 
     Args:
         listener: trained.
         samples: (1, n), about as loud as in training (-23 LUFS).
+        progress: called with the share that is heard.
     """
     hop = listener.hop
     frames = -(-samples.shape[1] // hop)
@@ -272,5 +283,7 @@ def probabilities(listener: Listener, samples: Tensor) -> np.ndarray:
         fainter = max(1.0, float(least / piece.abs().max().clamp_min(1e-9)))
         heard = listener(listener.features(piece), fainter)[0, :, :, MARGIN:]
         parts.append(torch.sigmoid(heard[:, :, : min(BLOCK, frames - start)]).cpu())
+        if progress is not None:
+            progress(min(1.0, (start + BLOCK) / frames))
     found: np.ndarray = torch.cat(parts, 2).numpy()
     return found
