@@ -1,6 +1,8 @@
 import itertools
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,6 +50,28 @@ def test_the_result_has_the_length_rate_and_level_that_were_promised(player: Tim
     assert player.render(NOTES, EXAMPLE, steps=1, length=1.25).samples.shape[1] == round(
         1.25 * RATE
     )
+
+
+def test_what_is_rendered_is_its_latent_decoded_in_time_and_to_the_last_sample(
+    player: Timbrel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    latents: list[torch.Tensor] = []
+    shares: list[float] = []
+
+    def watched(*arguments: Any) -> Iterator[torch.Tensor]:
+        for latent in generate(*arguments):
+            latents.append(latent)
+            yield latent
+
+    monkeypatch.setattr("timbrel.model.generate", watched)
+    played = player.render(NOTES, EXAMPLE, steps=1, progress=shares.append).samples
+    with torch.inference_mode():
+        whole = player.codec.decode(torch.cat(latents, 2))[0, :, : played.shape[1]].numpy()
+    gain = (played * whole).sum() / np.square(whole).sum()
+    np.testing.assert_allclose(played, gain * whole, atol=2e-3 * np.abs(played).max())
+    assert len(shares) == len(latents) > 1
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
 
 
 def test_equal_seeds_give_equal_audio_and_others_do_not(player: Timbrel) -> None:
