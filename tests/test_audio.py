@@ -192,6 +192,21 @@ def test_files_cut_short_are_refused(tmp_path: Path, suffix: str, kind: str) -> 
         Audio.read(path)
 
 
+@pytest.mark.parametrize("mode", ["CONSTANT", "VARIABLE"])
+@pytest.mark.parametrize("tag", [b"", b"ID3\x04\0\0\0\0\x02\x01" + bytes(257)])
+def test_an_mp3_cut_short_is_refused(tmp_path: Path, mode: str, tag: bytes) -> None:
+    path = tmp_path / "x.mp3"
+    soundfile.write(path, tone(440, 6.0), RATE, format="MP3", bitrate_mode=mode)
+    whole = tag + path.read_bytes()
+    path.write_bytes(whole)
+    assert Audio.read(path).seconds == pytest.approx(6.0, abs=0.1)
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match=r"is cut short: (4\d|50)% of it is missing"):
+        Audio.read(path)
+    path.write_bytes(whole + bytes(128))  # a tag at the end
+    assert Audio.read(path).seconds == pytest.approx(6.0, abs=0.1)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="names are text there")
 def test_names_that_are_no_text_are_read_and_written(tmp_path: Path) -> None:
     folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/lat\xe9"))

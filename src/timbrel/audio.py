@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -211,7 +212,7 @@ def check_whole(path: Path, frames: int) -> None:
     """
     if frames > UNKNOWN_LENGTH:
         raise InputError(f"{path} does not say how long it is; save it anew")
-    if missing := missing_share(path):
+    if missing := missing_share(path) or _missing_share_of_mp3(path):
         raise InputError(f"{path} is cut short: {missing:.0%} of it is missing; copy it again")
 
 
@@ -238,6 +239,23 @@ def missing_share(path: Path) -> float:
                 return lost if lost > 0.01 else 0.0
             file.seek(start + size + size % 2)
     return 0.0
+
+
+def _missing_share_of_mp3(path: Path) -> float:
+    """Likewise of an MP3 that counts its bytes, as all do but streams, in a header of Xing's."""
+    with open(path, "rb") as file:
+        tag, start = file.read(10), 0
+        if tag[:3] == b"ID3":  # its size is in 7 bits of each byte
+            start = 10 + sum(byte << 7 * place for place, byte in enumerate(tag[:5:-1]))
+        file.seek(start)
+        frame = file.read(64)
+    if frame[:1] != b"\xff" or not (found := re.search(rb"Xing|Info", frame)):
+        return 0.0
+    flags = int.from_bytes(frame[found.end() :][:4])
+    place = found.end() + (8 if flags & 1 else 4)  # after the number of frames, if it is there
+    size = int.from_bytes(frame[place : place + 4]) if flags & 2 else 0
+    lost = 1 - (path.stat().st_size - start) / size if size else 0.0
+    return lost if lost > 0.01 else 0.0
 
 
 def check_file(path: Path) -> None:
