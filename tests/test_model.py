@@ -74,6 +74,14 @@ def test_what_is_rendered_is_its_latent_decoded_in_time_and_to_the_last_sample(
     assert shares[-1] == 1
 
 
+def test_a_length_that_ends_within_a_note_ends_without_a_click(player: Timbrel) -> None:
+    played = np.abs(player.render(NOTES, EXAMPLE, steps=1, length=1.5).samples[0])
+    fade = round(0.01 * RATE)
+    assert played[-1] == 0
+    assert played[-2 * fade : -fade].max() > 3 * played[-fade // 10 :].max()
+    assert played[-2 * fade : -fade].max() > 0.01
+
+
 def test_equal_seeds_give_equal_audio_and_others_do_not(player: Timbrel) -> None:
     first, second, third = (player.render(NOTES, EXAMPLE, steps=2, seed=s) for s in (1, 1, 2))
     np.testing.assert_array_equal(first.samples, second.samples)
@@ -419,3 +427,15 @@ def test_notes_are_moved_by_octaves_only_as_far_as_all_stay(
     monkeypatch.setattr(player, "listen", lambda _: example)
     assert player._octaves_apart(notes, EXAMPLE) == octaves
     assert len(notes.transpose(12 * octaves)) == 4
+
+
+def test_fitted_notes_are_played_in_the_register_of_the_example(
+    player: Timbrel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    example = Notes.from_rows([(0, 1, 64 + 24, 90)])
+    monkeypatch.setattr(player, "listen", lambda _: example)
+    fitted = player.render(NOTES, EXAMPLE, steps=1, octave="fit")
+    moved = player.render(NOTES.transpose(24), EXAMPLE, steps=1)
+    np.testing.assert_array_equal(fitted.samples, moved.samples)
+    kept = player.render(NOTES, EXAMPLE, steps=1)
+    assert np.abs(kept.samples - moved.samples).max() > 1e-3
