@@ -207,6 +207,13 @@ def test_options_out_of_range_are_refused(player: Timbrel) -> None:
         player.render(NOTES.shift(-NOTES.seconds), EXAMPLE)
 
 
+def test_what_lasts_longer_than_a_day_is_refused_but_not_a_part_of_it(player: Timbrel) -> None:
+    endless = Notes.from_rows([(0, 1, 60, 90), (90_000, 90_001, 60, 90)])
+    with pytest.raises(InputError, match=r"the structure lasts 25\.0 hours"):
+        player.render(endless, EXAMPLE, steps=1)
+    assert player.render(endless, EXAMPLE, steps=1, length=1.0).seconds == 1.0
+
+
 def test_a_length_that_ends_before_the_first_note_is_refused(player: Timbrel) -> None:
     late = NOTES.shift(3.0)
     with pytest.raises(InputError, match=r"begins at 3\.00 s, and length is 3 s"):

@@ -147,6 +147,13 @@ class Audio:
         start = int(np.argmax(energy[length:] - energy[: len(energy) - length]))
         return Audio(self.samples[:, start : start + length], self.rate)
 
+    def faded_out(self, seconds: float) -> "Audio":
+        """Without a click at the end."""
+        count = min(round(seconds * self.rate), self.samples.shape[1])
+        gain = np.ones(self.samples.shape[1], np.float32)
+        gain[len(gain) - count :] = np.linspace(1, 0, count)
+        return Audio(self.samples * gain, self.rate)
+
     def resample(self, rate: int) -> "Audio":
         """The same sound at another rate (Hz)."""
         if rate == self.rate:

@@ -173,8 +173,13 @@ class Timbrel:
         else:
             between, end = self._structure_of_audio(structure)
         seconds = end + TAIL_SECONDS if length is None else length
+        if seconds > LONGEST:
+            raise InputError(
+                f"{_name(structure)} lasts {seconds / 3600:.1f} hours, and a day at most is "
+                "rendered; cut it, or give a length"
+            )
         audio = self._play(between, self._timbre(example), seconds, sampling, progress)
-        return (audio if length is None else _faded(audio)).with_loudness(LOUDNESS)
+        return (audio if length is None else audio.faded_out(FADE_SECONDS)).with_loudness(LOUDNESS)
 
     def timbre(self, example: Example, keep_noise: bool = False) -> Timbre:
         """The sound of an example: one vector, and a memory of its notes."""
@@ -382,14 +387,6 @@ def drums_left_out(notes: Notes) -> int:
 def _name(structure: Structure) -> str:
     """How to call the structure in a message."""
     return str(structure) if isinstance(structure, str | Path) else "the structure"
-
-
-def _faded(audio: Audio) -> Audio:
-    """Without a click at the end."""
-    count = min(round(FADE_SECONDS * audio.rate), audio.samples.shape[1])
-    gain = np.ones(audio.samples.shape[1], np.float32)
-    gain[len(gain) - count :] = np.linspace(1, 0, count)
-    return Audio(audio.samples * gain, audio.rate)
 
 
 def _levelled(audio: Audio) -> Audio:
