@@ -49,6 +49,15 @@ def test_a_recording_is_played_in_its_length_and_another_gives_another_result(
     assert player.render(MELODY, EXAMPLE, steps=1, length=1.0).samples.shape == (1, RATE)
 
 
+def test_a_quiet_recording_has_the_structure_of_a_loud_one(player: Timbrel) -> None:
+    with torch.no_grad():
+        loud, quiet = (
+            player._structure_of_audio(Audio(level * MELODY.samples, RATE))[0](0, 60).code
+            for level in (1.0, 0.01)
+        )
+    torch.testing.assert_close(quiet, loud, atol=1e-4, rtol=0)
+
+
 def test_structure_of_a_window_is_that_of_the_whole_piece(player: Timbrel) -> None:
     samples = torch.from_numpy(MELODY.samples)
     between = structure_of_audio(player.network, samples)
