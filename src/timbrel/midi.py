@@ -93,7 +93,7 @@ def _bytes(path: str | Path, limit: int = -1) -> bytes:
         if path.is_dir():
             raise InputError(f"{path} is a folder; give a file")
         if not path.exists():
-            raise InputError(f"{path} does not exist")
+            raise InputError(f"{path} does not exist; check its name")
         if not path.is_file():
             raise InputError(f"{path} is a pipe or a device; save it to a file, and give that")
         with open(path, "rb") as file:
@@ -101,7 +101,7 @@ def _bytes(path: str | Path, limit: int = -1) -> bytes:
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
     if not data:
-        raise InputError(f"{path} is empty")
+        raise InputError(f"{path} is empty; export or copy it again")
     return data
 
 

@@ -15,6 +15,7 @@ from command_line import ENVIRONMENT, timbrel
 from sounds import RATE, tone
 from timbrel.ablation.study import study_names
 from timbrel.audio import Audio
+from timbrel.cli import main
 from timbrel.data.store import Store
 from timbrel.notes import Notes, Track
 from timbrel.serialize import load_codec
@@ -199,6 +200,16 @@ def test_info_of_nothing_known_is_refused(tmp_path: Path) -> None:
 def test_debug_shows_where_an_error_came_from(tmp_path: Path) -> None:
     done = timbrel("--debug", "info", tmp_path)
     assert "Traceback" in done.stderr
+
+
+def test_ctrl_c_before_a_command_begins_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(**_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(main, "app", interrupted)
+    with pytest.raises(SystemExit) as end:
+        main.main()
+    assert end.value.code == 130
 
 
 def test_help_does_not_wait_for_torch() -> None:

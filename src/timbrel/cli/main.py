@@ -57,6 +57,8 @@ def main() -> None:
             sys.stderr.flush()
             os._exit(0)
         raise
+    except KeyboardInterrupt:  # while commands are still read; later typer ends them alike
+        sys.exit(130)
     except TimbrelError as error:
         if debug:
             raise
