@@ -155,6 +155,7 @@ def test_answers_are_stored_by_system_and_join_the_report(
         given = {token: marks[system] for token, system in trial.stimuli.items()}
         answer = {"listener": "ann", "trial": index, "ratings": dict.fromkeys(QUESTIONS, given)}
         assert get(running, "/answers", answer)[0] == 200
+    assert get(running, "/answers", answer | {"trial": -1})[0] == 400  # though it fits the last
     assert ratings(report)["timbre"][TRUTH][0] == 90
     assert ratings(report)["notes"][FILTERED][0] == 20
     write_report(report)

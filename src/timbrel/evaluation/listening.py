@@ -108,7 +108,7 @@ class ListeningTest:
             InputError: anything else.
         """
         try:
-            trial = self.trials[int(values["trial"])]
+            trial = dict(enumerate(self.trials))[int(values["trial"])]
             listener = str(values["listener"])[:80]
             ratings = {
                 question: {
@@ -117,7 +117,7 @@ class ListeningTest:
                 }
                 for question in QUESTIONS
             }
-        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(
                 f"the answer cannot be read ({error}); if the test was started anew, load the page "
                 "again"
