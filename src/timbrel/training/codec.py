@@ -21,7 +21,7 @@ from timbrel.data.store import Store
 from timbrel.errors import TrainingError
 from timbrel.serialize import CodecConfig, build_codec, describe_codec, save_codec
 from timbrel.training.codec_objective import CodecTraining, Step, objective_of, risen
-from timbrel.training.course import Course, Descent
+from timbrel.training.course import Course, Descent, Ema
 from timbrel.training.diagnostics import (
     Watch,
     dead_channels,
@@ -31,7 +31,7 @@ from timbrel.training.diagnostics import (
 )
 from timbrel.training.excerpts import excerpts_of
 from timbrel.training.optimiser import Optimiser
-from timbrel.training.run import Budget, Ema, Run, generator, restore, torch_generator
+from timbrel.training.run import Budget, Run, generator, restore, torch_generator
 
 LOG_EVERY = 50  # steps
 

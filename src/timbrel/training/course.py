@@ -8,11 +8,12 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from timbrel.errors import TrainingError
 from timbrel.training.optimiser import Optimiser
-from timbrel.training.run import Budget, Ema, Run
+from timbrel.training.run import Budget, Run
 
 LARGEST_GRADIENT = 1.0  # norm; larger ones are scaled down
 
@@ -74,6 +75,25 @@ class Course:
 
     def _shared(self) -> float:
         return self.run.ranks.shared(self.budget.progress(self.step, self.seconds))
+
+
+class Ema:
+    """Exponential moving average of a module's parameters, with a warm start."""
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.shadow = {k: v.detach().clone() for k, v in module.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, module: nn.Module, step: int) -> None:
+        """Move towards the module's weights; early steps forget faster."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        moving = {k: v for k, v in module.state_dict().items() if v.dtype.is_floating_point}
+        # all at once: a GPU waits for each operation to be called
+        torch._foreach_lerp_([self.shadow[name] for name in moving], [*moving.values()], 1 - decay)
+        for name, value in module.state_dict().items():
+            if name not in moving:
+                self.shadow[name].copy_(value)
 
 
 class Descent:

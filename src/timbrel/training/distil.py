@@ -27,13 +27,13 @@ from timbrel.diffusion.unet import Conditions, Shortcut
 from timbrel.errors import TrainingError
 from timbrel.network import Network, check_codec
 from timbrel.serialize import save_network
-from timbrel.training.course import Course, Descent
+from timbrel.training.course import Course, Descent, Ema
 from timbrel.training.draws import Draws, workers_for
 from timbrel.training.finite import check_finite
 from timbrel.training.model import pairs_of
 from timbrel.training.objective import Objective
 from timbrel.training.optimiser import Optimiser
-from timbrel.training.run import Budget, Ema, Run, restore
+from timbrel.training.run import Budget, Run, restore
 from timbrel.training.settings import ModelTraining
 
 

@@ -18,7 +18,7 @@ from timbrel.data.store import Store
 from timbrel.errors import DataError, TrainingError
 from timbrel.network import ModelConfig, Network
 from timbrel.serialize import save_network
-from timbrel.training.course import Course, Descent
+from timbrel.training.course import Course, Descent, Ema
 from timbrel.training.derived import spectra_id
 from timbrel.training.draws import Alteration, Draw, Draws, workers_for
 from timbrel.training.equaliser import Equaliser
@@ -30,7 +30,6 @@ from timbrel.training.probe import ProbeSet
 from timbrel.training.rivalry import Rivalry
 from timbrel.training.run import (
     Budget,
-    Ema,
     Run,
     differences,
     restore,

@@ -68,25 +68,6 @@ def torch_generator(rng: np.random.Generator, device: torch.device) -> torch.Gen
     return source
 
 
-class Ema:
-    """Exponential moving average of a module's parameters, with a warm start."""
-
-    def __init__(self, module: nn.Module, decay: float) -> None:
-        self.decay = decay
-        self.shadow = {k: v.detach().clone() for k, v in module.state_dict().items()}
-
-    @torch.no_grad()
-    def update(self, module: nn.Module, step: int) -> None:
-        """Move towards the module's weights; early steps forget faster."""
-        decay = min(self.decay, (1 + step) / (10 + step))
-        moving = {k: v for k, v in module.state_dict().items() if v.dtype.is_floating_point}
-        # all at once: a GPU waits for each operation to be called
-        torch._foreach_lerp_([self.shadow[name] for name in moving], [*moving.values()], 1 - decay)
-        for name, value in module.state_dict().items():
-            if name not in moving:
-                self.shadow[name].copy_(value)
-
-
 class Run:
     """Folder of a training run.
 
