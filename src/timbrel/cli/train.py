@@ -249,6 +249,14 @@ def model(
         typer.Option(help="fp32, or bf16: faster on GPUs and on processors that have it."),
     ] = None,
     workers: Workers = None,
+    shard: Annotated[
+        bool,
+        typer.Option(
+            "--shard",
+            help="Cut the denoiser's weights between the processes of torchrun, for a model that "
+            "one GPU cannot hold.",
+        ),
+    ] = False,
     trust: Trust = False,
     seed: Annotated[int | None, typer.Option(min=0, help="Of all draws.")] = None,
     device: Device = "auto",
@@ -300,6 +308,7 @@ def model(
         pick_device(device),
         start,
         workers=workers,
+        shard=shard,
     )
     print(f"{output / 'model'}: model saved")
 

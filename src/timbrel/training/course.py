@@ -9,11 +9,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from timbrel.errors import TrainingError
 from timbrel.training.optimiser import Optimiser
 from timbrel.training.run import Budget, Run
+from timbrel.training.sharding import assembled, own, part
 
 LARGEST_GRADIENT = 1.0  # norm; larger ones are scaled down
 
@@ -78,7 +81,11 @@ class Course:
 
 
 class Ema:
-    """Exponential moving average of a module's parameters, with a warm start."""
+    """Exponential moving average of a module's parameters, with a warm start.
+
+    Attributes:
+        shadow: the averages by name, cut as the parameters are.
+    """
 
     def __init__(self, module: nn.Module, decay: float) -> None:
         self.decay = decay
@@ -90,7 +97,8 @@ class Ema:
         decay = min(self.decay, (1 + step) / (10 + step))
         moving = {k: v for k, v in module.state_dict().items() if v.dtype.is_floating_point}
         # all at once: a GPU waits for each operation to be called
-        torch._foreach_lerp_([self.shadow[name] for name in moving], [*moving.values()], 1 - decay)
+        means, weights = [own(self.shadow[k]) for k in moving], [own(v) for v in moving.values()]
+        torch._foreach_lerp_(means, weights, 1 - decay)
         for name, value in module.state_dict().items():
             if name not in moving:
                 self.shadow[name].copy_(value)
@@ -130,7 +138,7 @@ class Descent:
         """
         learning = learning or self.module
         course.run.ranks.average_gradients(learning)
-        norm = nn.utils.clip_grad_norm_(learning.parameters(), LARGEST_GRADIENT)
+        norm = clip(learning, LARGEST_GRADIENT)
         self.optimiser.step(learning_rate(course.step, course.progress, self.peak_rate))
         self.ema.update(self.module, course.step)
         self.module.zero_grad()
@@ -138,13 +146,44 @@ class Descent:
 
     def state_dict(self) -> dict[str, Any]:
         """Optimiser and average, for a checkpoint; the weights are the module's own."""
-        return {"optimiser": self.optimiser.state_dict(), "ema": self.ema.shadow}
+        return {"optimiser": self.optimiser.state_dict(), "ema": assembled(self.ema.shadow)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """The inverse of `state_dict`."""
         self.optimiser.load_state_dict(state["optimiser"])
-        device = next(self.module.parameters()).device
-        self.ema.shadow = {name: value.to(device) for name, value in state["ema"].items()}
+        for name, value in state["ema"].items():
+            own(self.ema.shadow[name]).copy_(part(value, self.ema.shadow[name]))
+
+
+@torch.no_grad()
+def clip(module: nn.Module, largest: float) -> Tensor:
+    """Scale gradients down to a largest norm, over all that processes keep of them.
+
+    The norm is summed in double precision, so it does not tell how gradients are cut.
+
+    Returns:
+        Their norm before.
+    """
+    gradients = [p.grad for p in module.parameters() if p.grad is not None]
+    if not gradients:
+        return torch.zeros(())
+    total = _squares([g for g in gradients if not isinstance(g, DTensor)])
+    parted = [own(g) for g in gradients if isinstance(g, DTensor)]
+    if parted:
+        squares = _squares(parted)
+        dist.all_reduce(squares)
+        total = total + squares
+    norm = total.sqrt().float()
+    scale = (largest / (norm + 1e-6)).clamp_max(1.0)
+    torch._foreach_mul_([own(g) for g in gradients], scale)
+    return norm
+
+
+def _squares(tensors: list[Tensor]) -> Tensor:
+    """Sum of all entries' squares, in double precision."""
+    if not tensors:
+        return torch.zeros((), dtype=torch.float64)
+    return torch.stack(torch._foreach_norm(tensors, 2, dtype=torch.float64)).square().sum()
 
 
 def learning_rate(step: int, progress: float, peak: float, warmup: int = 200) -> float:

@@ -27,6 +27,7 @@ from timbrel.training.latents import latent_deviation
 from timbrel.training.objective import Objective
 from timbrel.training.optimiser import Optimiser
 from timbrel.training.probe import ProbeSet
+from timbrel.training.ranks import Ranks
 from timbrel.training.rivalry import Rivalry
 from timbrel.training.run import (
     Budget,
@@ -36,6 +37,7 @@ from timbrel.training.run import (
     settings_of,
 )
 from timbrel.training.settings import ModelTraining
+from timbrel.training.sharding import assembled, check_several, cut, whole
 from timbrel.training.transposition import Transposition
 from timbrel.training.validation import Validation
 
@@ -54,6 +56,7 @@ def train_model(
     start_from: Network | None = None,
     on_step: Callable[[int, float], None] | None = None,
     workers: int | None = None,
+    shard: bool = False,
 ) -> Network:
     """Train a model; resumes the run in `folder` if there is one.
 
@@ -69,16 +72,20 @@ def train_model(
         start_from: weights to start a new run from.
         on_step: called after each step with the step and the share of the budget used.
         workers: processes that draw items ahead; None: as fits the device.
+        shard: whether each of several processes keeps but a part of the denoiser's weights. A run
+            may go on with it or without.
 
     Returns:
         The network with its averaged weights, also saved in `folder/model`.
 
     Raises:
         TrainingError: the loss is not finite (the last good checkpoint is kept, the batch
-            saved), `start_from` is of another configuration or codec, or there is no part of
-            the name that alone is to learn.
+            saved), `start_from` is of another configuration or codec, there is no part of the
+            name that alone is to learn, or one process to `shard` for.
         DataError: a store without latents of this codec, or without pairs.
     """
+    if shard:
+        check_several(Ranks())
     for data in (store, valid):
         if data is not None:
             data.check("latents", codec.latent_id)
@@ -119,6 +126,8 @@ def train_model(
             network.begin_from(start_from)
         if training.only:
             learn_only(network, training.only)
+        if shard:
+            cut(network.denoiser, run.ranks)
         optimiser = Optimiser(network, training.optimiser, ranks=run.ranks)
         descent = Descent(network, optimiser, training.peak_rate, 0.999)
         rivalry = Rivalry(network, training, run.ranks)
@@ -133,14 +142,15 @@ def train_model(
         def save() -> None:
             watch.settle()
             weights = {
-                "network": network.state_dict(),
+                "network": assembled(network.state_dict()),
                 "best": validation.best,
                 "drawn": drawn,
             }
             parts = (weights, descent.state_dict(), rivalry.state_dict(), course.state_dict())
             run.save(course.step, {name: value for part in parts for name, value in part.items()})
+            result = averaged(network, descent.ema)  # by all processes
             if run.ranks.first:
-                save_network(averaged(network, descent.ema), folder / "model")
+                save_network(result, folder / "model")
 
         # ---- the loop -------------------------------------------------------------------
         draws = Draws(pairs, training.batch, run.ranks.rank, 3, alterations)
@@ -176,10 +186,11 @@ def train_model(
                     values["confusion"] = rivalry.confusion(values)
                     loss = loss + rivalry.weight(progress) * values["confusion"]
                 parts.append((draw, loss.detach()))
-                idle = 0 if loss.requires_grad else idle + 1
-                check_learned(idle, training)
                 if loss.requires_grad:
                     (loss / training.accumulate).backward()
+                learned = any(weight.grad is not None for weight in network.parameters())
+                idle = 0 if learned else idle + 1
+                check_learned(idle, training)
             # step
             if not alone:
                 values["gradient"] = descent.move(course)
@@ -375,7 +386,9 @@ def check_start(network: Network, start_from: Network) -> None:
 
 
 def averaged(network: Network, ema: Ema) -> Network:
-    """A copy of the network with its averaged weights."""
+    """A copy of the network with its averaged weights; of cut ones, all processes must ask."""
     copy = Network(network.config).to(next(network.parameters()).device)
-    copy.load_state_dict(ema.shadow)
+    with torch.no_grad():
+        for name, value in copy.state_dict().items():
+            value.copy_(whole(ema.shadow[name]))
     return copy.eval()

@@ -6,7 +6,8 @@ a matrix from (channels in x frames) to channels out. Steps are scaled to the si
 (Liu et al., 2025), so both take the same learning rate (docs/decisions/0016).
 
 Of several processes each moves a share of the matrices, keeps the momentum of that share
-alone, and sends the others what came of it (docs/decisions/0020).
+alone, and sends the others what came of it (docs/decisions/0020). Of matrices that are cut
+(`sharding`), it is sent the gradient, and sends back of the change what each process keeps.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,9 +16,11 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from timbrel.errors import TrainingError
 from timbrel.training.ranks import Ranks
+from timbrel.training.sharding import Dealing, assembled, empty, like, own, part
 
 OPTIMISERS = ("muon", "adamw")
 # Matrices with fewer rows or columns have little to make orthogonal.
@@ -40,27 +43,44 @@ class Muon:
 
     def __init__(self, weights: Sequence[Tensor], weight_decay: float) -> None:
         self.weights, self.weight_decay = list(weights), weight_decay
-        self.momentum = [torch.zeros_like(weight) for weight in weights]
+        self.momentum = [empty(weight).zero_() for weight in weights]
         self.shapes: dict[tuple[int, int], list[int]] = {}
         for k, weight in enumerate(weights):
-            self.shapes.setdefault((len(weight), weight[0].numel()), []).append(k)
+            self.shapes.setdefault(sides(weight), []).append(k)
 
     @torch.no_grad()
     def step(self, rate: float) -> None:
         """Move the weights by their gradients; one without a gradient stays."""
-        for shape, members in self.shapes.items():
-            moved = {k: g for k in members if (g := self.weights[k].grad) is not None}
-            if not moved:
+        gradients = {k: w.grad for k, w in enumerate(self.weights) if w.grad is not None}
+        for members, changes in self.changes(gradients, rate):
+            self.move([self.weights[k] for k in members], changes, rate)
+
+    @torch.no_grad()
+    def changes(
+        self, gradients: Mapping[int, Tensor], rate: float
+    ) -> Iterator[tuple[list[int], list[Tensor]]]:
+        """What is to be added to weights, by their gradients: numbers of some, and of each that.
+
+        Args:
+            gradients: whole, by the weights' numbers.
+            rate: learning rate.
+        """
+        for shape, all_members in self.shapes.items():
+            members = [k for k in all_members if k in gradients]
+            if not members:
                 continue
-            weights, momentum = ([them[k] for k in moved] for them in (self.weights, self.momentum))
-            gradients = list(moved.values())
-            torch._foreach_lerp_(momentum, gradients, 1 - MOMENTUM)
-            ahead = torch._foreach_lerp(gradients, momentum, MOMENTUM)  # Nesterov's
+            momentum, found = ([them[k] for k in members] for them in (self.momentum, gradients))
+            torch._foreach_lerp_(momentum, found, 1 - MOMENTUM)
+            ahead = torch._foreach_lerp(found, momentum, MOMENTUM)  # Nesterov's
             change = orthogonal(torch.stack([one.reshape(shape) for one in ahead]))
-            torch._foreach_mul_(weights, 1 - rate * self.weight_decay)
             scaled = change.float() * (-rate * ADAMW_SIZE * max(shape) ** 0.5)
-            changes = [one.reshape(w.shape) for one, w in zip(scaled, weights, strict=True)]
-            torch._foreach_add_(weights, changes)
+            whole = [self.weights[k].shape for k in members]
+            yield members, [c.reshape(s) for c, s in zip(scaled, whole, strict=True)]
+
+    def move(self, weights: list[Tensor], changes: list[Tensor], rate: float) -> None:
+        """Let weights decay, and change them."""
+        torch._foreach_mul_(weights, 1 - rate * self.weight_decay)
+        torch._foreach_add_(weights, changes)
 
 
 def orthogonal(matrices: Tensor) -> Tensor:
@@ -110,33 +130,86 @@ class Optimiser:
         self.owners = shares(self.matrices, self.ranks.world)
         self.own = [k for k, owner in enumerate(self.owners) if owner == self.ranks.rank]
         moved = {id(weight) for weight in self.matrices}
-        rest = [p for p in module.parameters() if p.requires_grad and id(p) not in moved]
+        self.rest: list[Tensor] = [
+            p for p in module.parameters() if p.requires_grad and id(p) not in moved
+        ]
+        self.kept = [own(weight) for weight in self.rest]
         self.adamw: torch.optim.Optimizer | None = None
-        if rest:
-            self.adamw = torch.optim.AdamW(rest, betas=betas, weight_decay=weight_decay, fused=True)
+        if self.rest:
+            self.adamw = torch.optim.AdamW(
+                self.kept, betas=betas, weight_decay=weight_decay, fused=True
+            )
         self.muon = Muon([self.matrices[k] for k in self.own], weight_decay)
 
     @torch.no_grad()
     def step(self, rate: float) -> None:
         """Move the weights by their gradients, at a learning rate."""
         if self.adamw is not None:
-            for group in self.adamw.param_groups:
-                group["lr"] = rate
-            self.adamw.step()
-        self.muon.step(rate)
-        self._exchange(self.matrices)
+            self._step_rest(self.adamw, rate)
+        learned = [k for k, weight in enumerate(self.matrices) if weight.grad is not None]
+        cut_ones = [k for k in learned if isinstance(self.matrices[k], DTensor)]
+        if cut_ones:
+            self._step_cut(cut_ones, rate)
+        else:
+            self.muon.step(rate)
+        for weight, owner in zip(self.matrices, self.owners, strict=True):
+            if not isinstance(weight, DTensor):
+                self._broadcast(weight, owner)
+
+    def _step_rest(self, adamw: torch.optim.Optimizer, rate: float) -> None:
+        """Move what AdamW moves: rows of those weights that are cut."""
+        for group in adamw.param_groups:
+            group["lr"] = rate
+        cut = [(k, w) for k, w in zip(self.kept, self.rest, strict=True) if isinstance(w, DTensor)]
+        for kept, weight in cut:
+            kept.data = own(weight)  # FSDP may have laid them elsewhere
+            kept.grad = None if weight.grad is None else own(weight.grad)
+        adamw.step()
+        for kept, _ in cut:
+            kept.grad = None  # who forgets the weight's forgets all
+
+    def _step_cut(self, numbers: Sequence[int], rate: float) -> None:
+        """Move this process's matrices, and its part of those that are cut.
+
+        Args:
+            numbers: of matrices that are cut and have a gradient.
+            rate: learning rate.
+        """
+        cut = [self.matrices[k] for k in numbers]
+        dealing = Dealing(cut, [self.owners[k] for k in numbers], self.ranks)
+        wholes = dealing.gather([own(w.grad) for w in cut if w.grad is not None])
+        gathered = dict(zip((numbers[i] for i in dealing.mine), wholes, strict=True))
+        gradients = {j: gathered.get(k, self.matrices[k].grad) for j, k in enumerate(self.own)}
+        known = {j: gradient for j, gradient in gradients.items() if gradient is not None}
+        changed: dict[int, Tensor] = {}
+        for members, changes in self.muon.changes(known, rate):
+            for j, change in zip(members, changes, strict=True):
+                if self.own[j] in gathered:
+                    changed[self.own[j]] = change
+                else:
+                    self.muon.move([self.muon.weights[j]], [change], rate)
+        rows = dealing.scatter([changed[k] for k in gathered])
+        self.muon.move([own(weight) for weight in cut], rows, rate)
 
     def state_dict(self) -> dict[str, Any]:
-        """For a checkpoint: the whole momentum, on every process, however many there are."""
+        """For a checkpoint: all that is remembered, on every process, however many there are.
+
+        What is not this process's own is in the host's memory.
+        """
         state: dict[str, Any] = {}
         if self.adamw is not None:
             state["adamw"] = self.adamw.state_dict()
+            state["adamw"]["state"] = {
+                k: assembled({n: like(v, self.rest[k]) if v.ndim else v for n, v in one.items()})
+                for k, one in state["adamw"]["state"].items()
+            }
         if self.matrices:
-            momentum = [torch.zeros_like(weight) for weight in self.matrices]
-            for k, own in zip(self.own, self.muon.momentum, strict=True):
-                momentum[k].copy_(own)
-            self._exchange(momentum)
-            state["muon"] = momentum
+            mine = dict(zip(self.own, self.muon.momentum, strict=True))
+            state["muon"] = []
+            for k, (weight, owner) in enumerate(zip(self.matrices, self.owners, strict=True)):
+                momentum = mine[k] if k in mine else empty(weight)
+                self._broadcast(momentum, owner)
+                state["muon"].append(momentum if k in mine else momentum.cpu())
         return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -153,15 +226,18 @@ class Optimiser:
                 "a new run with --from its weights"
             )
         if self.adamw is not None:
-            self.adamw.load_state_dict(state["adamw"])
-        for k, own in zip(self.own, self.muon.momentum, strict=True):
-            own.copy_(state["muon"][k])
+            kept = {
+                k: {n: part(v, self.rest[k]) if v.ndim else v for n, v in one.items()}
+                for k, one in state["adamw"]["state"].items()
+            }
+            self.adamw.load_state_dict({**state["adamw"], "state": kept})
+        for k, momentum in zip(self.own, self.muon.momentum, strict=True):
+            momentum.copy_(state["muon"][k])
 
-    def _exchange(self, tensors: Sequence[Tensor]) -> None:
-        """Fill every tensor with what its owner has of it."""
-        for tensor, owner in zip(tensors, self.owners, strict=True):
-            if self.ranks.world > 1:
-                dist.broadcast(tensor, owner)
+    def _broadcast(self, tensor: Tensor, owner: int) -> None:
+        """Fill a tensor with what its owner has of it."""
+        if self.ranks.world > 1:
+            dist.broadcast(tensor, owner)
 
 
 def matrices(module: nn.Module) -> Iterator[Tensor]:
@@ -171,9 +247,14 @@ def matrices(module: nn.Module) -> Iterator[Tensor]:
             continue
         depthwise = not isinstance(layer, nn.Linear) and layer.groups > 1
         weight = layer.weight
-        wide = min(len(weight), weight[0].numel()) >= SMALLEST
+        wide = min(sides(weight)) >= SMALLEST
         if weight.requires_grad and wide and not depthwise:
             yield weight
+
+
+def sides(weight: Tensor) -> tuple[int, int]:
+    """Rows and columns of a matrix, cut or not; dimensions after the first count as one."""
+    return len(weight), weight.numel() // len(weight)
 
 
 def shares(weights: Sequence[Tensor], world: int) -> list[int]:
@@ -182,7 +263,7 @@ def shares(weights: Sequence[Tensor], world: int) -> list[int]:
     The largest goes first, each to the process with the least so far; an iteration of
     Muon multiplies a matrix by itself, so its work is entries times the smaller side.
     """
-    work = [w.numel() * min(len(w), w[0].numel()) for w in weights]
+    work = [w.numel() * min(sides(w)) for w in weights]
     load, owners = [0] * world, [0] * len(weights)
     for k in sorted(range(len(weights)), key=lambda k: -work[k]):
         owners[k] = load.index(min(load))

@@ -6,6 +6,7 @@ import os
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.distributed.tensor import DTensor
 
 from timbrel.errors import TrainingError
 
@@ -28,14 +29,15 @@ class Ranks:
         return self.rank == 0
 
     def average_gradients(self, module: nn.Module) -> None:
-        """Average gradients over processes.
+        """Average gradients over processes; those that are cut between them are so already.
 
         One that is absent on some counts as zero there; one that is absent everywhere stays so,
         as an optimiser moves what has a gradient of zero, by its momentum.
         """
         if self.world == 1:
             return
-        parameters = [p for p in module.parameters() if p.requires_grad]
+        learning = (p for p in module.parameters() if p.requires_grad)
+        parameters = [p for p in learning if not isinstance(p, DTensor)]
         present = torch.tensor([float(p.grad is not None) for p in parameters])
         dist.all_reduce(present, op=dist.ReduceOp.MAX)
         for parameter, there in zip(parameters, present.tolist(), strict=True):
