@@ -1,10 +1,13 @@
-"""What does it cost one of several processes to move the weights, and what does it have to keep?
+"""What does a step cost one of several processes, and what does it have to keep?
 
     python benchmarks/processes.py base
     python -m torch.distributed.run --nproc-per-node 2 benchmarks/processes.py base
+    python -m torch.distributed.run --nproc-per-node 2 benchmarks/processes.py base --shard
 
-Gradients are noise; the median of five steps. "State" is what training keeps of a preset beside
-the activations: weights, gradients, their running mean, and what the optimiser remembers.
+"Passes" are the denoiser's, of two items of 128 frames, forwards and backwards, with what processes
+send each other; "moves" are the optimiser's, by gradients of noise. Medians of five. "State" is
+what training keeps of a preset beside the activations: weights, gradients, their running mean, and
+what the optimiser remembers.
 """
 
 import argparse
@@ -14,19 +17,40 @@ import time
 import torch
 from torch import nn
 
+from timbrel.diffusion.unet import Conditions
 from timbrel.network import PRESETS, Network
 from timbrel.training.optimiser import Optimiser
 from timbrel.training.ranks import Ranks
+from timbrel.training.sharding import check_several, cut, own
 
 STEPS = 5
+ITEMS, FRAMES = 2, 128  # of a process's batch
 
 
 def seconds(module: nn.Module, optimiser: Optimiser) -> float:
     """Of one step."""
     for parameter in module.parameters():
-        parameter.grad = 1e-3 * torch.randn_like(parameter)
+        parameter.grad = torch.zeros_like(parameter)
+        own(parameter.grad).normal_(std=1e-3)
     begun = time.perf_counter()
     optimiser.step(1e-4)
+    return time.perf_counter() - begun
+
+
+def passes(network: Network, ranks: Ranks) -> float:
+    """Seconds of the denoiser, forwards and backwards, and of the average of its gradients."""
+    config, channels = network.config, network.config.codec.channels
+    conditions = Conditions(
+        torch.randn(ITEMS, config.structure.dim, FRAMES),
+        torch.randn(ITEMS, config.timbre.dim),
+        torch.randn(ITEMS, channels, FRAMES),
+        torch.ones(ITEMS, channels, 1),
+    )
+    noisy, context = torch.randn(ITEMS, channels, FRAMES), torch.zeros(ITEMS, 1, FRAMES)
+    begun = time.perf_counter()
+    network.denoiser(noisy, torch.rand(ITEMS), conditions, context).square().mean().backward()
+    ranks.average_gradients(network.denoiser)
+    network.zero_grad()
     return time.perf_counter() - begun
 
 
@@ -41,17 +65,25 @@ def main() -> None:
     """Print a row."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("preset", choices=PRESETS)
-    network, ranks = Network(PRESETS[parser.parse_args().preset]()), Ranks()
-    optimiser = Optimiser(network, ranks=ranks)
-    median = statistics.median(seconds(network, optimiser) for _ in range(STEPS))
+    parser.add_argument("--shard", action="store_true", help="cut the denoiser's weights")
+    given = parser.parse_args()
+    network, ranks = Network(PRESETS[given.preset]()), Ranks()
     count = sum(parameter.numel() for parameter in network.parameters())
-    state = 4 * (3 * count + remembered(optimiser)) / 2**20
+    if given.shard:
+        check_several(ranks)
+        cut(network.denoiser, ranks)
+    optimiser = Optimiser(network, ranks=ranks)
+    passing = statistics.median(passes(network, ranks) for _ in range(STEPS))
+    moving = statistics.median(seconds(network, optimiser) for _ in range(STEPS))
+    kept = sum(own(parameter).numel() for parameter in network.parameters())
+    state = 4 * (3 * kept + remembered(optimiser)) / 2**20
     if ranks.first:
-        print("| processes | parameters | seconds a step | optimiser's state | state in all |")
-        print("|---|---|---|---|---|")
-        own = 4 * remembered(optimiser) / 2**20
+        print("| processes | parameters | passes | moves | optimiser's state | state in all |")
+        print("|---|---|---|---|---|---|")
+        optimisers = 4 * remembered(optimiser) / 2**20
         size = f"{count / 1e6:.1f} M"
-        print(f"| {ranks.world} | {size} | {median:.2f} | {own:.0f} MiB | {state:.0f} MiB |")
+        times = f"{passing:.2f} s | {moving:.2f} s"
+        print(f"| {ranks.world} | {size} | {times} | {optimisers:.0f} MiB | {state:.0f} MiB |")
 
 
 if __name__ == "__main__":
