@@ -180,10 +180,11 @@ def clip(module: nn.Module, largest: float) -> Tensor:
 
 
 def _squares(tensors: list[Tensor]) -> Tensor:
-    """Sum of all entries' squares, in double precision."""
+    """Sum of all entries' squares, in double precision where there is such."""
     if not tensors:
         return torch.zeros((), dtype=torch.float64)
-    return torch.stack(torch._foreach_norm(tensors, 2, dtype=torch.float64)).square().sum()
+    precise = torch.float32 if tensors[0].device.type == "mps" else torch.float64  # it has no other
+    return torch.stack(torch._foreach_norm(tensors, 2, dtype=precise)).square().sum()
 
 
 def learning_rate(step: int, progress: float, peak: float, warmup: int = 200) -> float:
