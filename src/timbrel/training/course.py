@@ -165,8 +165,8 @@ def clip(module: nn.Module, largest: float) -> Tensor:
         Their norm before.
     """
     gradients = [p.grad for p in module.parameters() if p.grad is not None]
-    if not gradients:
-        return torch.zeros(())
+    if not gradients:  # beside those of other steps, so where these are
+        return torch.zeros((), device=next(module.parameters()).device)
     total = _squares([g for g in gradients if not isinstance(g, DTensor)])
     parted = [own(g) for g in gradients if isinstance(g, DTensor)]
     if parted:
