@@ -52,7 +52,8 @@ held, move = {}, Descent.move
 def watched(self, course, learning=None):
     denoiser = self.module.denoiser
     held["weights"] = sum(own(p).numel() for p in denoiser.parameters())
-    held["gradients"] = sum(own(p.grad).numel() for p in denoiser.parameters() if p.requires_grad)
+    gradients = [p.grad for p in denoiser.parameters() if p.grad is not None]
+    held["gradients"] = sum(own(g).numel() for g in gradients)
     held["ema"] = sum(own(v).numel() for k, v in self.ema.shadow.items() if k[:9] == "denoiser.")
     norm = move(self, course, learning)
     states = self.optimiser.adamw.state.values() if self.optimiser.adamw else []
@@ -92,6 +93,11 @@ alone = {"only": "recall", "batch": 1, "drop_structure": 0.5}
 alone["start_from"] = load_network(folder / "whole" / "model")
 found["whole alone"] = train("whole alone", False, **alone)
 found["cut alone"] = train("cut alone", True, **alone)
+# half of its steps without structure, and a denoiser that learns nothing as it is not called
+staged, unused = {"stage_one": 0.5, "precision": "bf16"}, {"flow": 0.0}
+for name, changes in (("staged", staged), ("unused", unused)):
+    found[f"whole {name}"] = train(f"whole {name}", False, **changes)
+    found[f"cut {name}"] = train(f"cut {name}", True, **changes)
 found["whole twice"] = train("whole twice", False, accumulate=2)
 found["cut twice"] = train("cut twice", True, accumulate=2)
 torch.save(found, folder / f"{ranks.rank}.pt")
@@ -133,6 +139,8 @@ def found(folder: Path, rank: int = 0) -> dict[str, dict[str, torch.Tensor]]:
         ("whole", "whole first"),
         ("whole adamw", "cut adamw"),
         ("whole alone", "cut alone"),
+        ("whole staged", "cut staged"),
+        ("whole unused", "cut unused"),
     ],
 )
 def test_cut_weights_learn_to_the_same_bits(trained: Path, one: str, other: str) -> None:
