@@ -249,7 +249,7 @@ def missing_share(path: Path) -> float:
 
 
 def _missing_share_of_mp3(path: Path) -> float:
-    """Likewise of an MP3 that counts its bytes, as all do but streams, in a header of Xing's."""
+    """Likewise of an MP3 that counts its bytes, as those of usual encoders do, in Xing's header."""
     with open(path, "rb") as file:
         tag, start = file.read(10), 0
         if tag[:3] == b"ID3":  # its size is in 7 bits of each byte
