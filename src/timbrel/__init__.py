@@ -5,7 +5,14 @@
 >>> t.render("melody.mid", timbre="flute.wav").write("out.wav")
 """
 
+import os
 from typing import TYPE_CHECKING, Any
+
+# Read when torch is loaded. Its threads wait for each other at every layer, by turning round and
+# round for some 10 ms before they sleep; where another program needs a core, that takes from the
+# very thread that is waited for, and rendering is many times slower (docs/decisions/0036).
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 __version__ = "0.1.0"
 __all__ = ["Audio", "Notes", "Timbrel", "__version__", "load"]
