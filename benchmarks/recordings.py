@@ -34,7 +34,7 @@ from timbrel.errors import TimbrelError
 from timbrel.evaluation.job import Job
 from timbrel.evaluation.report import write_report
 from timbrel.evaluation.run import Record, evaluate, read_records
-from timbrel.evaluation.tables import recall_all, systems_of, vectors
+from timbrel.evaluation.tables import number, recall_all, systems_of, vectors
 from timbrel.model import Timbrel
 from timbrel.notes import Notes
 
@@ -75,11 +75,11 @@ Row = dict[str, Any]
 def play_examples(player: Timbrel, recordings: Path, folder: Path) -> Path:
     """Two scores for each recording, and the manifest that lists them."""
     rows = []
-    for number, name in enumerate(TONAL):
+    for place, name in enumerate(TONAL):
         example = (recordings / f"{name}.flac").resolve()
         for voices in (1, 3):
             case = f"{name}-{voices}"
-            rng = np.random.default_rng([9, number, voices])
+            rng = np.random.default_rng([9, place, voices])
             notes = draw_score(rng, SECONDS - 1, 45, 81, voices)
             notes.write(folder / f"{case}.mid")
             audio = player.render(notes, example, length=SECONDS)
@@ -106,23 +106,23 @@ def reach(name: str) -> tuple[int, int]:
 
 def any_pieces() -> Iterator[Piece]:
     """Two melodies and two duets of each recorded note, in the sound of any recordings."""
-    for number, name in enumerate(PITCHED):
+    for place, name in enumerate(PITCHED):
         others = [other for other in TONAL if other != name]
         for part, voices in enumerate((1, 1, 2, 2)):
-            rng = np.random.default_rng([10, number, part])
+            rng = np.random.default_rng([10, place, part])
             notes = draw_score(rng, SECONDS - 1, *reach(name), voices)
-            example = others[(4 * number + part) % len(others)]
+            example = others[(4 * place + part) % len(others)]
             yield Piece(f"{name}-{part}", name, example, notes)
 
 
 def known_pieces() -> Iterator[Piece]:
     """A melody or a duet for each pair of recorded notes that both reach an octave."""
-    for number, (source, example) in enumerate(permutations(PITCHED, 2)):
+    for place, (source, example) in enumerate(permutations(PITCHED, 2)):
         lows, highs = zip(reach(source), reach(example), strict=True)
         low, high = max(lows), min(highs)
         if high - low >= OCTAVE:
-            rng = np.random.default_rng([11, number])
-            notes = draw_score(rng, SECONDS - 1, low, high, 1 + number % 2)
+            rng = np.random.default_rng([11, place])
+            notes = draw_score(rng, SECONDS - 1, low, high, 1 + place % 2)
             shown = draw_score(rng, SECONDS - 1, *reach(example), 1)
             yield Piece(f"{source}-{example}", source, example, notes, shown)
 
@@ -194,8 +194,8 @@ def judged(path: Path) -> dict[str, list[Record]]:
 
 
 def mean(records: list[Record], score: str) -> str:
-    """Of a score."""
-    return f"{np.mean([r.scores[score] for r in records]):.2f}"
+    """Of a score; a dash where there is no right answer."""
+    return number(float(np.mean([r.scores[score] for r in records])))
 
 
 def say_examples(path: Path) -> None:

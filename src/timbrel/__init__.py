@@ -8,9 +8,9 @@
 import os
 from typing import TYPE_CHECKING, Any
 
-# Read when torch is loaded. Its threads wait for each other at every layer, by turning round and
-# round for some 10 ms before they sleep; where another program needs a core, that takes from the
-# very thread that is waited for, and rendering is many times slower (docs/decisions/0036).
+# Read when torch is loaded. Its threads wait for each other at every layer, and turn round 300000
+# times before they sleep; where another program needs a core, that takes from the very thread that
+# is waited for, and rendering is many times slower (docs/decisions/0036).
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
