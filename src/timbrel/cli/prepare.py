@@ -63,6 +63,15 @@ def render(
             "larger, or two in unison.",
         ),
     ] = 0.5,
+    modelled: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Share of the pitched timbres that are modelled instruments: strings, tubes, "
+            "bars, voices and others with bodies, no two notes alike.",
+        ),
+    ] = 0.0,
     workers: Workers = 1,
     engine: EngineName = "local",
 ) -> None:
@@ -95,6 +104,7 @@ def render(
             progress=lambda share: bar.update(task, completed=share),
             recorded=recorded,
             hybrids=hybrids,
+            modelled=modelled,
         )
     print(f"{output}: {count} renditions")
 

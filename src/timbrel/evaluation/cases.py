@@ -15,7 +15,6 @@ from timbrel.audio import Audio
 from timbrel.data.render.inspection import usable
 from timbrel.data.render.scores import draw_score
 from timbrel.data.render.soundfont import SoundFont
-from timbrel.data.render.synth import Patch
 from timbrel.data.render.timbres import HELD_OUT, Timbre, draw_timbres
 from timbrel.errors import DataError
 from timbrel.evaluation.protocol import Protocol, Setting
@@ -123,7 +122,7 @@ def case_name(level: str, number: int) -> str:
 
 
 def _fits(timbre: Timbre, split: str, instrument: str, recording: str) -> bool:
-    if isinstance(timbre.source, Patch):
+    if not isinstance(timbre.source, tuple):
         return split == "train" or (instrument, recording) == ("unseen", "unseen")
     font, preset = timbre.source
     known = preset.program not in HELD_OUT, font.free

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from timbrel.data.render.instruments import Instrument
 from timbrel.data.render.soundfont import Preset, SoundFont
 from timbrel.data.render.synth import Patch
 
-Source = Patch | tuple[SoundFont, Preset]
+Source = Patch | Instrument | tuple[SoundFont, Preset]
 
 LARGEST = 6  # semitones by which resonances are moved
 LAYERED = 0.5  # share of hybrids that are two sounds

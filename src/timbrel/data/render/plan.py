@@ -146,6 +146,7 @@ def draw_plan(
     recorded: float = 0.0,
     expressive_share: float = EXPRESSIVE_SHARE,
     hybrids: float = 0.0,
+    modelled: float = 0.0,
 ) -> Plan:
     """Draw who plays.
 
@@ -160,13 +161,24 @@ def draw_plan(
         recorded: share of the timbres that is heard through a recording chain.
         expressive_share: of the timbres that can bend notes, those whose players do.
         hybrids: share of the timbres that is made another instrument (`Hybrid`).
+        modelled: share of the pitched timbres that is a modelled instrument (`Instrument`).
 
     Raises:
         DataError: there is no such split, or nobody for a role of an ensemble.
     """
     needed = timbres_needed(count - mixes)
     most = max(needed, POOL) if mixes else needed
-    drawn = draw_timbres(seed, most, split, fonts, synth_share, recorded, expressive_share, hybrids)
+    drawn = draw_timbres(
+        seed,
+        most,
+        split,
+        fonts,
+        synth_share,
+        recorded,
+        expressive_share,
+        hybrids,
+        modelled=modelled,
+    )
     timbres = drawn[:needed]
     drums = [t for t in timbres if t.drums]
     if len(drums) == 1 and len(timbres) > 2:  # it would have no partner

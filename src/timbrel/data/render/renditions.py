@@ -55,6 +55,7 @@ def render_store(
     expressive_share: float = EXPRESSIVE_SHARE,
     hybrids: float = 0.0,
     progress: Callable[[float], None] | None = None,
+    modelled: float = 0.0,
 ) -> None:
     """Render a store, or continue one: finished shards are kept.
 
@@ -72,6 +73,7 @@ def render_store(
         expressive_share: of the timbres that can bend notes, those whose players do.
         hybrids: share of the timbres that is made another instrument (`Hybrid`).
         progress: called with the share that is done.
+        modelled: share of the pitched timbres that is a modelled instrument (`Instrument`).
 
     Raises:
         DataError: the folder holds something else or is in use, a font cannot be read, or a
@@ -89,13 +91,24 @@ def render_store(
         ("expressive timbres", expressive_share),
         ("recorded timbres", recorded),
         ("hybrids", hybrids),
+        ("modelled timbres", modelled),
     ):
         if not 0 <= share <= 1:
             raise DataError(f"the share of {name} must be between 0 and 1, not {share:g}")
     mixes = round(mix_share * count)
     fonts = [usable(font) for font in fonts]
     plan = draw_plan(
-        seed, count, split, fonts, synth_share, seconds, mixes, recorded, expressive_share, hybrids
+        seed,
+        count,
+        split,
+        fonts,
+        synth_share,
+        seconds,
+        mixes,
+        recorded,
+        expressive_share,
+        hybrids,
+        modelled,
     )
     samples = round(seconds * RATE)
     per_shard = max(1, min(PER_SHARD, LARGEST_SHARD // (2 * samples)))
@@ -115,6 +128,8 @@ def render_store(
         "hybrids": hybrids,
         "per_shard": per_shard,
     }
+    if modelled:  # stores from before there were any can be continued
+        options["modelled"] = modelled
     shards = [range(k, min(k + per_shard, count)) for k in range(0, count, per_shard)]
     path.mkdir(parents=True, exist_ok=True)
     with locked(path):

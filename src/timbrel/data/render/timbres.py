@@ -14,6 +14,9 @@ import numpy as np
 from timbrel.data.render.effects import Effects
 from timbrel.data.render.expression import Manner
 from timbrel.data.render.hybrids import Hybrid, Source
+from timbrel.data.render.instruments import RANGES as INSTRUMENT_RANGES
+from timbrel.data.render.instruments import Instrument
+from timbrel.data.render.modelled import render_instrument
 from timbrel.data.render.phrases import KITS
 from timbrel.data.render.recording import Recording, replay
 from timbrel.data.render.soundfont import Preset, SoundFont
@@ -86,7 +89,7 @@ class Timbre:
     """A sound that can play notes.
 
     Attributes:
-        source: a synthesiser patch, or a font with a preset.
+        source: a synthesiser patch, a modelled instrument, or a font with a preset.
         effects: room, equaliser, drive: part of the sound.
         identity: unique name.
         family: of recordings; families never cross splits.
@@ -115,14 +118,14 @@ class Timbre:
     @property
     def playable(self) -> tuple[int, int]:
         """Lowest and highest pitch that sound at all, however unusual."""
-        if isinstance(self.source, Patch):
+        if not isinstance(self.source, tuple):
             return 0, 127
         moved = self._transposition
         return self.source[1].low - moved, self.source[1].high - moved
 
     def sounding(self, pitches: Iterable[int]) -> list[bool]:
         """Whether each of some pitches sounds: within its range, a preset may lack some."""
-        if isinstance(self.source, Patch):
+        if not isinstance(self.source, tuple):
             return [True for _ in pitches]
         return [pitch + self._transposition in self.source[1].keys for pitch in pitches]
 
@@ -133,6 +136,8 @@ class Timbre:
             return "drums"
         if isinstance(self.source, Patch):
             return f"synth {self.source.kind}"
+        if isinstance(self.source, Instrument):
+            return f"modelled {self.source.kind}"
         return self.source[1].name
 
     @property
@@ -142,6 +147,8 @@ class Timbre:
             return False
         if isinstance(self.source, Patch):
             return self.source.kind not in ("bell", "organ")
+        if isinstance(self.source, Instrument):
+            return self.source.bendable
         return self.group in BENDABLE
 
     @property
@@ -178,9 +185,11 @@ class Timbre:
         self, source: Source, notes: Notes, seconds: float, rate: int, cents: np.ndarray | None
     ) -> np.ndarray:
         """(2, samples) of one source."""
-        if not isinstance(source, Patch):
+        if isinstance(source, tuple):
             font, preset = source
             return font.render(preset, notes, seconds, rate, cents)
+        if isinstance(source, Instrument):
+            return render_instrument(source, notes, seconds, rate, cents)
         if self.drums:
             return render_kit(source, notes, seconds, rate)
         return render_patch(source, notes, seconds, rate, cents)
@@ -228,6 +237,7 @@ def draw_timbres(
     expressive_share: float = 0.0,
     hybrids: float = 0.0,
     percussive: bool = True,
+    modelled: float = 0.0,
 ) -> list[Timbre]:
     """Draw timbres of a split, the same ones for the same arguments.
 
@@ -242,6 +252,8 @@ def draw_timbres(
         expressive_share: of the timbres that can bend notes, those whose players do.
         hybrids: share that is made another instrument (`Hybrid`).
         percussive: whether there is percussion with pitches; judges of notes mean little there.
+        modelled: share of those that are no drums, whatever they were, that is a modelled
+            instrument (`Instrument`); the others do not depend on it.
 
     Raises:
         DataError: there is no such split.
@@ -266,6 +278,9 @@ def draw_timbres(
         else:
             timbre = _from_patch(rng, split, number, drums)
         # streams of their own: the shares change nothing else
+        builder = np.random.default_rng([seed, SPLITS[split], number, 85])
+        if not timbre.drums and builder.random() < modelled:
+            timbre = _modelled(timbre, builder, split, number)
         if chain.random() < recorded:
             timbre = replace(timbre, recording=Recording.draw(chain))
         player = np.random.default_rng([seed, SPLITS[split], number, 83])
@@ -275,7 +290,10 @@ def draw_timbres(
         if maker.random() < hybrids:
             other = maker.random() >= synth_share and choices
             layer = choices[int(maker.integers(len(choices)))] if other else None
-            timbre = _hybrid(timbre, maker, layer or Patch.draw(maker, split))
+            second: Source = layer or Patch.draw(maker, split)
+            if not timbre.drums and builder.random() < modelled:
+                second = Instrument.draw(builder, split)
+            timbre = _hybrid(timbre, maker, second)
         timbres.append(timbre)
     return timbres
 
@@ -291,7 +309,7 @@ def _hybrid(timbre: Timbre, rng: np.random.Generator, other: Source) -> Timbre:
 def _manner(timbre: Timbre, rng: np.random.Generator) -> Manner:
     """How somebody plays it; a sound that sways by itself is given no second vibrato."""
     manner = Manner.draw(rng)
-    if isinstance(timbre.source, Patch) and timbre.source.vibrato_cents:
+    if not isinstance(timbre.source, tuple) and timbre.source.vibrato_cents:
         manner = replace(manner, vibrato_cents=0.0)
     return manner
 
@@ -331,4 +349,23 @@ def _from_patch(rng: np.random.Generator, split: str, number: int, drums: bool) 
         high=min(108, centre + 24),
         voices=int(rng.choice([1, 3, 5])),
         drums=drums,
+    )
+
+
+def _modelled(timbre: Timbre, rng: np.random.Generator, split: str, number: int) -> Timbre:
+    """A modelled instrument with the effects of another timbre; it has a part of its range."""
+    own = Instrument.draw(rng, split)
+    lowest, highest, voices = INSTRUMENT_RANGES[own.kind]
+    width = int(rng.integers(30, 49))
+    low = int(rng.integers(lowest, max(lowest, highest - width) + 1))
+    return replace(
+        timbre,
+        source=own,
+        identity=f"{number}-{own.name}",
+        family=f"modelled-{split}",
+        licence="own",
+        low=low,
+        high=min(highest, low + width),
+        voices=int(rng.choice(voices)),
+        group=-1,
     )
