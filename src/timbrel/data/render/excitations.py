@@ -61,12 +61,12 @@ def _struck(own: Instrument, stroke: Stroke) -> np.ndarray:
     amplitude = 10 ** (level[: len(stroke.hz)] / 20) * stroke.softened(stroke.cutoff_hz)
     gain = own.body.gain(stroke.hz)
     # the pitch is that of the first: no other may drown it
-    most = 0.5 * gain[0] / gain
+    most = 0.4 * gain[0] / gain
     amplitude = np.minimum(
         amplitude / max(amplitude[0], 1e-6), np.where(stroke.order == 1, 1, most)
     )
     fade = (
-        own.decay * (260 / stroke.hz[0]) ** 0.5 / (stroke.hz / stroke.hz[0]) ** (0.3 + own.damping)
+        own.decay * (260 / stroke.hz[0]) ** 0.5 / (stroke.hz / stroke.hz[0]) ** (0.5 + own.damping)
     )
     lasting = own.trait(3).uniform(0.3, 0.9, count)[: len(fade)]
     motor = 1 + 0.5 * own.movement * (own.position > 0.35) * np.sin(
@@ -139,7 +139,7 @@ def _analogue(own: Instrument, stroke: Stroke) -> np.ndarray:
         voices = sum(np.exp(2j * np.pi * beat * turn[:, [k]]) for k in range(7))
         amplitude = amplitude * (1.5 + voices)
     opened = own.sweep * np.exp(-stroke.time / own.pace)
-    cutoff = np.clip(stroke.cutoff_hz * 2 ** (opened * (0.5 + 0.5 * own.damping)), 150, 18_000)
+    cutoff = np.clip(stroke.cutoff_hz * 2**opened, 150, 18_000)
     ratio = stroke.hz / np.maximum(cutoff, 0.8 * stroke.hz[0])
     low_pass = 1 / np.sqrt((1 - ratio**2) ** 2 + (ratio / own.resonance) ** 2)
     return amplitude * low_pass * _contour(own, stroke, stroke.rise(own.attack))

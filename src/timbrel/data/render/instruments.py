@@ -102,7 +102,7 @@ class Instrument:
             cutoff_hz=log(800, 14_000),
             follow=uniform(0.1, 0.9),
             sensitivity=uniform(1.2, 4.5),
-            resonance=log(0.6, 8),
+            resonance=log(0.6, 5),
             sweep=uniform(0, 4) if rng.random() < 0.7 else uniform(-2, 0),
             movement=uniform(0.1, 1),
             pace=log(0.08, 2.5),

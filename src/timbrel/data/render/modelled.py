@@ -18,6 +18,7 @@ from timbrel.notes import Notes
 
 NOISE_SECONDS = 3.0  # of an instrument's noise, which each note enters elsewhere
 LEVELLED = 0.8  # share (dB) of the body's differences between notes that a player evens out
+SLOPE = 0.12  # of a spectrum over frequency: by velocity, for an octave of sensitivity
 PEAK = 0.9
 
 
@@ -86,6 +87,8 @@ def _note(
     cutoff = own.cutoff_hz * effort * (hz[0] / 260) ** own.follow
     stroke = Stroke(hz, np.arange(1, len(hz) + 1), time, max(cutoff, 0.7 * hz[0]), rng)
     envelopes = EXCITATIONS[own.kind](own, stroke)
+    # force steepens or flattens all of the spectrum, whatever a cutoff does
+    envelopes = envelopes * (hz / hz[0]) ** (SLOPE * own.sensitivity * (velocity - 0.7))
     shimmer = own.shimmer_db * (
         _wander(rng, steps, hop / rate, 1) + 0.7 * _wander(rng, steps, hop / rate, len(hz))
     )
