@@ -74,10 +74,14 @@ def reading(folder: Path) -> None:
 def rendering() -> None:
     """Sources alone, then all that a store's renditions go through."""
     fonts = [usable(SoundFont(path)) for path in find_fonts()]
-    for name, share in (("the synthesiser", 1.0), ("sound fonts", 0.0)):
+    for name, share, modelled in (
+        ("the synthesiser", 1.0, 0.0),
+        ("sound fonts", 0.0, 0.0),
+        ("modelled instruments", 1.0, 1.0),
+    ):
         if share == 0 and not fonts:
             continue
-        plan = draw_plan(0, 60, "train", fonts, share, recorded=RECORDED)
+        plan = draw_plan(0, 60, "train", fonts, share, recorded=RECORDED, modelled=modelled)
         pitched = [timbre for timbre in plan.timbres if not timbre.drums]
         plain = [replace(t, effects=Effects(), manner=Manner(), recording=None) for t in pitched]
         notes = [draw_score(np.random.default_rng(k), 11.0, 48, 80, 3) for k in range(len(plain))]

@@ -48,24 +48,26 @@ class Body:
         )
 
     def gain(self, hz: np.ndarray) -> np.ndarray:
-        """Amplitude of its response at some frequencies, same shape."""
-        grid = LOWEST_HZ * (HIGHEST_HZ / LOWEST_HZ) ** np.linspace(0, 1, 400)
-        mean = np.mean(10 ** (self._decibels(grid) / 10))
-        shape: np.ndarray = 10 ** (self._decibels(np.maximum(hz, 1.0)) / 20)
-        return shape / np.sqrt(mean)
+        """Amplitude of its response at some frequencies (n,), same shape."""
+        gain: np.ndarray = 10 ** (self._decibels(np.maximum(hz, 1.0)) / 20) / _level(self)
+        return gain
 
     def _decibels(self, hz: np.ndarray) -> np.ndarray:
-        octaves = np.log(hz / LOWEST_HZ) / np.log(HIGHEST_HZ / LOWEST_HZ)
-        place = np.clip(octaves, 0, 1)
-        db = sum(c * np.cos(np.pi * (k + 1) * place) for k, c in enumerate(self.curve))
-        db = (
-            db
-            - 10 * np.log10(1 + (self.low_hz / hz) ** 4)
-            - 10 * np.log10(1 + (hz / self.high_hz) ** 2)
-        )
+        """Before its power is brought to one."""
+        place = np.log(hz / LOWEST_HZ) / np.log(HIGHEST_HZ / LOWEST_HZ)
+        db = -10 * np.log10((1 + (self.low_hz / hz) ** 4) * (1 + (hz / self.high_hz) ** 2))
+        for k, depth in enumerate(self.curve):
+            db += depth * np.cos(np.pi * (k + 1) * np.clip(place, 0, 1))
         for centre, gain, quality in self.resonances:
-            db = db + gain / (1 + (quality * (hz / centre - centre / hz)) ** 2)
+            db += gain / (1 + (quality * (hz / centre - centre / hz)) ** 2)
         return np.maximum(db, FLOOR_DB)
+
+
+@lru_cache(maxsize=64)
+def _level(body: Body) -> float:
+    """Root of the mean power over the octaves."""
+    octaves = np.geomspace(LOWEST_HZ, HIGHEST_HZ, 400)
+    return float(np.sqrt(np.mean(10 ** (body._decibels(octaves) / 10))))
 
 
 @lru_cache(maxsize=64)

@@ -61,12 +61,12 @@ def _struck(own: Instrument, stroke: Stroke) -> np.ndarray:
     amplitude = 10 ** (level[: len(stroke.hz)] / 20) * stroke.softened(stroke.cutoff_hz)
     gain = own.body.gain(stroke.hz)
     # the pitch is that of the first: no other may drown it
-    most = 0.4 * gain[0] / gain
+    most = 0.3 * gain[0] / gain
     amplitude = np.minimum(
         amplitude / max(amplitude[0], 1e-6), np.where(stroke.order == 1, 1, most)
     )
     fade = (
-        own.decay * (260 / stroke.hz[0]) ** 0.5 / (stroke.hz / stroke.hz[0]) ** (0.5 + own.damping)
+        own.decay * (260 / stroke.hz[0]) ** 0.5 / (stroke.hz / stroke.hz[0]) ** (0.8 + own.damping)
     )
     lasting = own.trait(3).uniform(0.3, 0.9, count)[: len(fade)]
     motor = 1 + 0.5 * own.movement * (own.position > 0.35) * np.sin(
