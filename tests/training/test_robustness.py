@@ -26,11 +26,12 @@ from timbrel.data.store import Store
 from timbrel.errors import DataError, InputError, TrainingError
 from timbrel.network import Network, tiny
 from timbrel.serialize import save_codec
+from timbrel.training.checks import MOST_IDLE, check_start
 from timbrel.training.course import Course, Descent, Ema
 from timbrel.training.distil import student_of
 from timbrel.training.draws import Draw, Draws
 from timbrel.training.latents import attach_latents
-from timbrel.training.model import MOST_IDLE, check_start, train_model
+from timbrel.training.model import train_model
 from timbrel.training.probe import ProbeSet, probe
 from timbrel.training.run import Budget, Run, checkpoints_of, settings_of
 from timbrel.training.settings import ModelTraining

@@ -12,7 +12,7 @@ from timbrel.data.batch import Batch
 from timbrel.errors import TrainingError
 from timbrel.network import tiny
 from timbrel.serialize import load_codec
-from timbrel.training.model import check_parts
+from timbrel.training.checks import check_parts
 from timbrel.training.settings import ModelTraining
 from timbrel.training.transposition import LARGEST, Transposition, transposed
 
