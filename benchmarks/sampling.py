@@ -1,12 +1,12 @@
 """What does sampling do to what the conditions say, and at which guidance and temperature?
 
-    python benchmarks/sampling.py default --ask 1.75,1.75,1 --ask 1.75,1.75,0.7
+    python benchmarks/sampling.py default --ask 1.75,1.75,1 --ask 1.5,1.75,0.7,1.4
 
 Cases of `midi-to-audio` with a seed of their own, so that what is chosen by them can be judged by
 the protocol's. Rows: the codec's copy of the truth; the first guess (outline and recall), and
 that moved towards the truth; samples with the model's steps in one window, at every guidance of
-structure and timbre and temperature asked for. "Jitter": change of the latent from frame to frame,
-as a share of the truth's.
+structure and timbre, temperature and texture (1 if it is left out) asked for. "Jitter": change of
+the latent from frame to frame, as a share of the truth's.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from timbrel.audio import Audio
 from timbrel.conditions.structure import Structure
 from timbrel.conditions.timbre import Timbre
 from timbrel.diffusion.guidance import Guidance
+from timbrel.diffusion.noise import SPAN, tempered
 from timbrel.diffusion.samplers import SAMPLERS
 from timbrel.evaluation.cases import Case, draw_cases
 from timbrel.evaluation.frechet import frechet_distance
@@ -89,17 +90,20 @@ def guess(player: Timbrel, question: Question, towards: float = 0.0) -> Tensor:
     return torch.lerp(told.guess, question.latent, towards)
 
 
-def sampled(player: Timbrel, guidance: Guidance, temperature: float, question: Question) -> Tensor:
+def sampled(
+    player: Timbrel, guidance: Guidance, temperature: float, texture: float, question: Question
+) -> Tensor:
     """What the model makes, in one window."""
     structure, timbre = conditions(player, question)
     shape = question.latent.shape
-    noise = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    longer = (*shape[:2], SPAN - 1 + shape[2])
+    noise = torch.randn(longer, generator=torch.Generator().manual_seed(0))
     context = torch.zeros(1, 1, shape[2])
     velocity = guided_velocity(player.network, structure, timbre, context, guidance)
     chosen = player.sampling()
     return SAMPLERS[chosen.sampler](
         velocity,
-        temperature * noise,
+        tempered(noise, temperature, texture),
         torch.zeros(shape),
         context,
         player.network.objective.schedule,
@@ -151,7 +155,7 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("--cases", type=int, default=16, help="of each level")
     parser.add_argument(
-        "--ask", action="append", default=[], help="guidance, guidance, temperature"
+        "--ask", action="append", default=[], help="guidance, guidance, temperature, texture"
     )
     arguments = parser.parse_args()
     player = load(arguments.model, "cpu")
@@ -163,9 +167,10 @@ def main() -> None:
         "0.6 of the way": lambda q: guess(player, q, 0.6),
     }
     for text in arguments.ask:
-        structure, timbre, temperature = map(float, text.split(","))
-        rows[f"guidance {structure:g} and {timbre:g}, temperature {temperature:g}"] = partial(
-            sampled, player, Guidance(structure, timbre), temperature
+        structure, timbre, temperature, texture = map(float, [*text.split(","), "1"][:4])
+        name = f"guidance {structure:g} and {timbre:g}, temperature {temperature:g}"
+        rows[name if texture == 1 else f"{name}, texture {texture:g}"] = partial(
+            sampled, player, Guidance(structure, timbre), temperature, texture
         )
     print(f"| latent | {' | '.join(COLUMNS)} |")
     print("|---" * 8 + "|")

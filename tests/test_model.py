@@ -185,12 +185,30 @@ def test_less_temperature_leaves_less_to_chance(player: Timbrel) -> None:
     np.testing.assert_array_equal(still.samples, other.samples)
 
 
+def test_more_texture_brings_quicker_changes_and_spares_what_lasts(player: Timbrel) -> None:
+    timbre = player.timbre(EXAMPLE)
+    silence = structure_of_rolls(player.network, lambda a, b: torch.zeros(3, 128, b - a))
+
+    def apart(texture: float, frames: int) -> float:
+        """Of two seeds, means over so many frames."""
+        one, other = (
+            torch.cat([*generate(player.network, silence, 200, timbre, sampling)], 2)
+            for sampling in (Sampling(2, seed=seed, texture=texture) for seed in (0, 1))
+        )
+        return float(torch.nn.functional.avg_pool1d(one - other, frames).abs().mean())
+
+    assert apart(0, 1) < 0.7 * apart(1, 1)
+    assert apart(1.8, 1) > 1.2 * apart(1, 1)
+    assert abs(apart(1.8, 25) / apart(0.2, 25) - 1) < 0.2
+
+
 def test_options_out_of_range_are_refused(player: Timbrel) -> None:
     for words, options in (
         ("steps is 0", {"steps": 0}),
         ("guidance-timbre is nan", {"guidance_timbre": float("nan")}),
         ("guidance-structure is -1", {"guidance_structure": -1.0}),
         ("temperature is 3", {"temperature": 3.0}),
+        ("texture is -1", {"texture": -1.0}),
         ("octave is 'up'", {"octave": "up"}),
         ("length is -2", {"length": -2.0}),
         ("seed is -1", {"seed": -1}),

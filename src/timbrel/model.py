@@ -120,6 +120,7 @@ class Timbrel:
         seed: int = 0,
         sampler: str | None = None,
         temperature: float | None = None,
+        texture: float | None = None,
         octave: str = "keep",
         keep_noise: bool = False,
         length: float | None = None,
@@ -137,6 +138,8 @@ class Timbrel:
             sampler: "euler", "heun" or "multistep"; None: the model's own.
             temperature: how much chance there is, from 0 to 2; 1 as trained. Less is clearer
                 and nearer to the example, more is livelier (docs/decisions/0018).
+            texture: how many times as much chance there is in what changes within 0.1 s, from 0
+                to 2; less is duller, more is rougher (docs/decisions/0037).
             octave: "keep" plays notes where they are written, "fit" moves them by whole
                 octaves towards the register heard in the example.
             keep_noise: whether steady noise in the example is part of its sound, and played.
@@ -150,7 +153,7 @@ class Timbrel:
             InputError: a file or an option that cannot be used.
         """
         sampling = self.sampling(
-            steps, guidance_structure, guidance_timbre, seed, sampler, temperature
+            steps, guidance_structure, guidance_timbre, seed, sampler, temperature, texture
         )
         if octave not in ("keep", "fit"):
             raise InputError(f"octave is '{octave}'; it can be keep or fit")
@@ -240,6 +243,7 @@ class Timbrel:
         seed: int = 0,
         sampler: str | None = None,
         temperature: float | None = None,
+        texture: float | None = None,
     ) -> Sampling:
         """The options of `render` with the model's defaults filled in.
 
@@ -252,6 +256,7 @@ class Timbrel:
             "timbre": guidance_timbre,
             "sampler": sampler,
             "temperature": temperature,
+            "texture": texture,
         }
         chosen = {name: value for name, value in given.items() if value is not None}
         few_step = self.network.config.denoiser.few_step

@@ -161,6 +161,8 @@ def test_a_bad_timbre_is_refused_alike(kind: str, song: Path, tmp_path: Path) ->
         (["-o", "{tmp}/a.wav", "--steps", "0"], "steps is 0"),
         (["-o", "{tmp}/a.wav", "--guidance-timbre", "nan"], "--guidance-timbre is nan"),
         (["-o", "{tmp}/a.wav", "--temperature", "-1"], "temperature is -1"),
+        (["-o", "{tmp}/a.wav", "--texture", "2.5"], "texture is 2.5"),
+        (["-o", "{tmp}/a.wav", "--texture", "nan"], "--texture is nan"),
         (["-o", "{tmp}/a.wav", "--length", "inf"], "--length is inf"),
         (["-o", "{tmp}/a.wav", "--octave", "up"], "octave is 'up'"),
         (["-o", "{tmp}/a.wav", "--model", "{tmp}/nomodel"], "no model at"),
@@ -247,7 +249,7 @@ def test_from_nothing_to_a_rendered_piece_by_the_documented_commands(
          "--recipe", "heard-notes", "--steps", 3, "--batch", 2],
         ["train", "assemble", "--codec", codec / "codec", "--network", model / "model",
          "--network", tmp_path / "tuned" / "model", "-o", tmp_path / "mean"],
-        ["train", "assemble", "--codec", tmp_path / "mine", "--temperature", 0.8,
+        ["train", "assemble", "--codec", tmp_path / "mine", "--temperature", 0.8, "--texture", 1.5,
          "--network", tmp_path / "tuned" / "model", "-o", tmp_path / "tuned" / "assembled"],
         # and the paper's way, from audio
         ["prepare", "spectra", store],
@@ -265,7 +267,7 @@ def test_from_nothing_to_a_rendered_piece_by_the_documented_commands(
     assert (tmp_path / "b.wav").exists()
     # what was tuned is sampled as what it began from, but for what was said
     about = json.loads((tmp_path / "tuned" / "assembled" / "config.json").read_text())["about"]
-    assert about["sampling"] == {"sampler": "multistep", "temperature": 0.8}
+    assert about["sampling"] == {"sampler": "multistep", "temperature": 0.8, "texture": 1.5}
     # one of another objective is not sampled as what its codec is from
     done = timbrel("train", "assemble", "--codec", tmp_path / "mine", "--network",
                    tmp_path / "paper" / "model", "-o", tmp_path / "again")  # fmt: skip

@@ -37,6 +37,7 @@ def assemble(
     guidance_structure: Annotated[float | None, typer.Option(help=AS_CODEC)] = None,
     guidance_timbre: Annotated[float | None, typer.Option(help=AS_CODEC)] = None,
     temperature: Annotated[float | None, typer.Option(help=AS_CODEC)] = None,
+    texture: Annotated[float | None, typer.Option(help=AS_CODEC)] = None,
     card: Annotated[
         Path | None, typer.Option(help="Model card (Markdown) to put beside it.")
     ] = None,
@@ -60,6 +61,7 @@ def assemble(
         "structure": guidance_structure,
         "timbre": guidance_timbre,
         "temperature": temperature,
+        "texture": texture,
     }
     mean = mean_of([load_network(folder_of(folder)) for folder in network])
     few_step = mean.config.denoiser.few_step

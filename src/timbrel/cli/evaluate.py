@@ -44,6 +44,7 @@ def evaluate(
     guidance_structure: Annotated[float | None, typer.Option(help="See render.")] = None,
     guidance_timbre: Annotated[float | None, typer.Option(help="See render.")] = None,
     temperature: Annotated[float | None, typer.Option(help="See render.")] = None,
+    texture: Annotated[float | None, typer.Option(help="See render.")] = None,
     font: Annotated[
         list[Path] | None, typer.Option(help="Sound font; may be repeated. Default: all found.")
     ] = None,
@@ -75,6 +76,7 @@ def evaluate(
         "guidance_structure": guidance_structure,
         "guidance_timbre": guidance_timbre,
         "temperature": temperature,
+        "texture": texture,
     }
     chosen = [name for name, value in sampling.items() if value is not None]
     if chosen and model is None:

@@ -28,6 +28,10 @@ def render(
     temperature: Annotated[
         float | None, typer.Option(help="How much chance, 0 to 2; less is nearer to the sound.")
     ] = None,
+    texture: Annotated[
+        float | None,
+        typer.Option(help="How much of the chance is in quick changes, 0 to 2; more is rougher."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same file.")] = 0,
     sampler: Annotated[
         str | None, typer.Option(help="euler, heun or multistep; default: the model's own.")
@@ -49,6 +53,7 @@ def render(
         ("--guidance-structure", guidance_structure),
         ("--guidance-timbre", guidance_timbre),
         ("--temperature", temperature),
+        ("--texture", texture),
         ("--length", length),
     ):
         if value is not None and not math.isfinite(value):
@@ -77,6 +82,7 @@ def render(
             seed=seed,
             sampler=sampler,
             temperature=temperature,
+            texture=texture,
             octave=octave,
             keep_noise=keep_noise,
             length=length,

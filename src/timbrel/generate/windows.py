@@ -17,6 +17,7 @@ from torch import Tensor
 from timbrel.conditions.structure import CqtEncoder, RollEncoder, Structure
 from timbrel.conditions.timbre import Timbre
 from timbrel.diffusion.guidance import FEW_STEP_GUIDANCE, Guidance, combine
+from timbrel.diffusion.noise import SPAN, tempered
 from timbrel.diffusion.samplers import SAMPLERS, Velocity
 from timbrel.diffusion.unet import Shortcut
 from timbrel.errors import InputError
@@ -39,14 +40,15 @@ class Sampling:
     seed: int = 0
     sampler: str = "euler"  # one of SAMPLERS
     temperature: float = 1.0  # of the noise; below 1 outputs stay nearer to what is expected
+    texture: float = 1.0  # how many times as much noise there is in what changes fast
 
 
 def sampling_of(options: Mapping[str, Any], few_step: bool, seed: int = 0) -> Sampling:
     """How to sample a model.
 
     Args:
-        options: steps, sampler, structure and timbre (guidance scales), temperature; those that are
-            not given have defaults.
+        options: steps, sampler, structure and timbre (guidance scales), temperature, texture; those
+            that are not given have defaults.
         few_step: whether the denoiser answers for whole steps; then the sampler is Euler's, which
             takes the answer as it is.
         seed: of the noise.
@@ -76,10 +78,12 @@ def sampling_of(options: Mapping[str, Any], few_step: bool, seed: int = 0) -> Sa
     sampler = options.get("sampler", Sampling.sampler)
     if sampler not in samplers:
         raise InputError(f"sampler is '{sampler}'; this model takes {', '.join(samplers)}")
-    temperature = float(options.get("temperature", Sampling.temperature))
-    if not 0 <= temperature <= 2:
-        raise InputError(f"temperature is {temperature}; give a number from 0 to 2")
-    return Sampling(steps, guidance, seed, sampler, temperature)
+    noise = {}
+    for name in ("temperature", "texture"):
+        noise[name] = float(options.get(name, getattr(Sampling, name)))
+        if not 0 <= noise[name] <= 2:
+            raise InputError(f"{name} is {noise[name]}; give a number from 0 to 2")
+    return Sampling(steps, guidance, seed, sampler, **noise)
 
 
 def _whole(name: str, value: Any) -> int:
@@ -223,7 +227,7 @@ def generate(
             and `structure_of_audio`.
         frames: length of the piece.
         timbre: of one example.
-        sampling: steps, guidance, seed, temperature.
+        sampling: steps, guidance, seed, temperature, texture.
 
     Yields:
         (1, latent_channels, n): consecutive frames, `frames` in all.
@@ -232,15 +236,15 @@ def generate(
     config = network.config
     channels = config.codec.channels
     source = torch.Generator(device="cpu").manual_seed(sampling.seed)
-    noise_tail = torch.zeros(1, channels, 0)
+    # frame f of the piece gets the same noise however the windows fall
+    drawn = torch.randn(1, SPAN - 1, channels, generator=source).transpose(1, 2)
     made = torch.zeros(1, channels, 0, device=device)
     for start, given, stop in windows(frames, config.window, config.context):
         structure = structure_between(start, stop)
         length = stop - start
-        # frame f of the piece gets the same noise however the windows fall
         fresh = torch.randn(1, length - given, channels, generator=source).transpose(1, 2)
-        noise = torch.cat([noise_tail[:, :, noise_tail.shape[2] - given :], fresh], 2)
-        noise_tail = noise
+        drawn = torch.cat([drawn[:, :, drawn.shape[2] - given - SPAN + 1 :], fresh], 2)
+        noise = tempered(drawn, sampling.temperature, sampling.texture)
         context = torch.zeros(1, 1, length, device=device)
         context[:, :, :given] = 1
         before = torch.zeros(1, channels, length, device=device)
@@ -248,7 +252,7 @@ def generate(
         velocity = guided_velocity(network, structure, timbre, context, sampling.guidance)
         made = SAMPLERS[sampling.sampler](
             velocity,
-            sampling.temperature * noise.to(device),
+            noise.to(device),
             before,
             context,
             network.objective.schedule,
