@@ -1,9 +1,15 @@
-"""Structure of windows: what is played, and when."""
+"""Windows: what is played in them, and by which noise."""
+
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 
-from timbrel.generate.windows import structure_of_notes
+from timbrel.conditions.timbre import Timbre
+from timbrel.diffusion.noise import SPAN
+from timbrel.diffusion.samplers import SAMPLERS
+from timbrel.generate.windows import Sampling, generate, structure_of_notes, windows
 from timbrel.network import Network, tiny
 from timbrel.notes import Notes, Track
 
@@ -52,3 +58,35 @@ def test_drums_are_told_to_the_encoder_unless_there_is_something_else(network: N
         told = structure_of_notes(network, notes, FRAME_RATE)(0, 4).drums
         assert told is not None
         assert told.tolist() == [drums]
+
+
+@pytest.mark.parametrize("channels", [32, 20])  # draws are of 16 numbers at once
+@pytest.mark.parametrize(("window", "context"), [(64, 16), (41, SPAN - 3), (23, 0)])
+def test_a_frame_gets_the_same_noise_however_the_windows_fall(
+    window: int, context: int, channels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[torch.Tensor] = []
+
+    def sampled(velocity: Any, noise: torch.Tensor, *rest: Any) -> torch.Tensor:
+        seen.append(noise)
+        return noise
+
+    monkeypatch.setitem(SAMPLERS, "euler", sampled)
+    monkeypatch.setattr("timbrel.generate.windows.guided_velocity", lambda *_: None)
+    codec = replace(tiny().codec, channels=channels)
+    sampling = Sampling(temperature=0.7, texture=1.5)
+    timbre = Timbre(torch.zeros(1, tiny().timbre.dim))
+
+    def noises(window: int, context: int) -> list[torch.Tensor]:
+        seen.clear()
+        network = Network(replace(tiny(), codec=codec, window=window, context=context))
+        between = structure_of_notes(network, Notes.from_rows([]), FRAME_RATE)
+        list(generate(network, between, 130, timbre, sampling))
+        return list(seen)
+
+    (whole,) = noises(130, 0)
+    assert float(whole.std()) > 0.5
+    parts = noises(window, context)
+    places = windows(130, window, context)
+    for part, (start, _, stop) in zip(parts, places, strict=True):
+        torch.testing.assert_close(part, whole[:, :, start:stop])

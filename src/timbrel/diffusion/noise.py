@@ -1,7 +1,8 @@
 """The noise that sampling begins with: how much of it lasts, and how much is texture."""
 
+import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Generator, Tensor
 
 SPAN = 5  # frames (0.12 s of the default codec) over whose mean a noise lasts
 
@@ -24,3 +25,16 @@ def tempered(noise: Tensor, temperature: float, texture: float) -> Tensor:
     """
     lasting = F.avg_pool1d(noise, SPAN, 1)
     return temperature * (lasting + texture * (noise[:, :, SPAN - 1 :] - lasting))
+
+
+def white(channels: int, frames: int, source: Generator) -> Tensor:
+    """The next frames of a white noise, the same however many are asked for at once.
+
+    Torch draws sixteen numbers at a time, so of frames of another size, drawn together, the last
+    would depend on how many there are.
+
+    Returns:
+        (1, channels, frames), on the processor.
+    """
+    drawn = [torch.randn(channels, generator=source) for _ in range(frames)]
+    return torch.stack(drawn, 1)[None]

@@ -17,7 +17,7 @@ from torch import Tensor
 from timbrel.conditions.structure import CqtEncoder, RollEncoder, Structure
 from timbrel.conditions.timbre import Timbre
 from timbrel.diffusion.guidance import FEW_STEP_GUIDANCE, Guidance, combine
-from timbrel.diffusion.noise import SPAN, tempered
+from timbrel.diffusion.noise import SPAN, tempered, white
 from timbrel.diffusion.samplers import SAMPLERS, Velocity
 from timbrel.diffusion.unet import Shortcut
 from timbrel.errors import InputError
@@ -237,12 +237,12 @@ def generate(
     channels = config.codec.channels
     source = torch.Generator(device="cpu").manual_seed(sampling.seed)
     # frame f of the piece gets the same noise however the windows fall
-    drawn = torch.randn(1, SPAN - 1, channels, generator=source).transpose(1, 2)
+    drawn = white(channels, SPAN - 1, source)
     made = torch.zeros(1, channels, 0, device=device)
     for start, given, stop in windows(frames, config.window, config.context):
         structure = structure_between(start, stop)
         length = stop - start
-        fresh = torch.randn(1, length - given, channels, generator=source).transpose(1, 2)
+        fresh = white(channels, length - given, source)
         drawn = torch.cat([drawn[:, :, drawn.shape[2] - given - SPAN + 1 :], fresh], 2)
         noise = tempered(drawn, sampling.temperature, sampling.texture)
         context = torch.zeros(1, 1, length, device=device)
