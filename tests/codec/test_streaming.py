@@ -9,7 +9,7 @@ from timbrel.codec.codec import Codec, Late, Windowed
 from timbrel.codec.filterbank import Filterbank
 
 FRAMES = 30
-SIZES = [[1] * 30, [7, 1, 20, 2], [30], [4] * 7 + [2], [8, 8, 8, 6], [2] * 15]
+SIZES = [[1] * 30, [7, 1, 20, 2], [30], [4] * 7 + [2], [8, 8, 8, 6], [2] * 15, [0, 9, 0, 21, 0]]
 
 
 @pytest.fixture(scope="module", params=DESIGNS)
@@ -50,6 +50,18 @@ def test_streamed_and_offline_encoding_are_equal(codec: Codec, samples: int, siz
         streamed = torch.cat([*parts, stream.end()], 2)
     assert whole.shape == (2, codec.channels, -(-samples // codec.hop))
     torch.testing.assert_close(streamed, whole, atol=1e-3, rtol=1e-3)
+
+
+def test_what_encoding_completes_can_be_decoded_at_once_though_it_is_nothing(codec: Codec) -> None:
+    audio = 0.1 * torch.randn(1, 1, 5_000)
+    with torch.inference_mode():
+        encoder, decoder = codec.start_encoding(1), codec.start_stream(1)
+        latents = [*(encoder.push(piece) for piece in audio.split(300, 2)), encoder.end()]
+        parts = [*(decoder.push(latent) for latent in latents), decoder.end()]
+        whole = codec.decode(codec.encode(audio))
+        assert codec.decode(latents[0]).shape == (1, 1, 0)
+    assert latents[0].shape == (1, codec.channels, 0)
+    torch.testing.assert_close(torch.cat(parts, 2)[:, :, codec.delay :], whole, atol=5e-4, rtol=0)
 
 
 def test_decoding_sees_no_future_frame(codec: Codec) -> None:

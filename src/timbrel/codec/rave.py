@@ -342,6 +342,8 @@ class _Decoding(CodecStream):
         self.frame = 0
 
     def push(self, piece: Tensor) -> Tensor:
+        if piece.shape[2] == 0:  # an encoder's stream gives no frame before one is complete
+            return piece.new_zeros(len(piece), 1, 0)
         bands = self.codec.decoder(piece, self.frame, self.layers)
         self.frame += piece.shape[2]
         sounds = ((piece - self.silence).abs() > ALIKE).any(1, keepdim=True)

@@ -186,6 +186,8 @@ class DecoderStream(CodecStream):
     def push(self, piece: Tensor) -> Tensor:
         """(batch, channels, frames) -> (batch, 1, frames * hop)."""
         codec = self.codec
+        if piece.shape[2] == 0:  # an encoder's stream gives no frame before one is complete
+            return piece.new_zeros(len(piece), 1, 0)
         log_magnitude = codec.log_magnitude(piece, self.layers)
         phase, self.phase = codec.phase(log_magnitude.detach(), self.phase)
         pieces = codec.frames_of_audio(log_magnitude, phase)
