@@ -7,6 +7,7 @@ from torch import Tensor
 from designs import DESIGNS
 from timbrel.codec.codec import Codec, Late, Windowed
 from timbrel.codec.filterbank import Filterbank
+from timbrel.errors import ShapeError
 
 FRAMES = 30
 SIZES = [[1] * 30, [7, 1, 20, 2], [30], [4] * 7 + [2], [8, 8, 8, 6], [2] * 15, [0, 9, 0, 21, 0]]
@@ -62,6 +63,11 @@ def test_what_encoding_completes_can_be_decoded_at_once_though_it_is_nothing(cod
         assert codec.decode(latents[0]).shape == (1, 1, 0)
     assert latents[0].shape == (1, codec.channels, 0)
     torch.testing.assert_close(torch.cat(parts, 2)[:, :, codec.delay :], whole, atol=5e-4, rtol=0)
+
+
+def test_a_stream_refuses_more_channels_as_the_whole_does(codec: Codec) -> None:
+    with pytest.raises(ShapeError, match=r"\(1, 2, "):
+        codec.start_encoding(1).push(torch.zeros(1, 2, 5_000))
 
 
 def test_decoding_sees_no_future_frame(codec: Codec) -> None:

@@ -273,7 +273,6 @@ class RaveCodec(Codec):
 
     def encode(self, audio: Tensor) -> Tensor:
         """See `Codec`; a frame sees nothing beyond its end."""
-        check_mono(audio)
         stream = self.start_encoding(len(audio))
         return torch.cat([stream.push(audio), stream.end()], 2)
 
@@ -313,6 +312,7 @@ class _Encoding(CodecStream):
         self.quiet: Tensor | None = None  # (batch, 1): whether the frame before is
 
     def push(self, piece: Tensor) -> Tensor:
+        check_mono(piece)
         codec = self.codec
         held = piece if self.held is None else torch.cat([self.held, piece], 2)
         size = held.shape[2] // codec.hop * codec.hop
