@@ -17,6 +17,7 @@ from sounds import RATE, estimate_hz, pitch_hz
 from timbrel.cli.main import app
 from timbrel.data.render import renditions
 from timbrel.data.render.bodies import HIGHEST_HZ, LOWEST_HZ, Body, impulse_response
+from timbrel.data.render.excitations import EXCITATIONS, Stroke
 from timbrel.data.render.expression import CONTROL_HZ
 from timbrel.data.render.inspection import HELD, SECONDS, _mistuning, _octaves
 from timbrel.data.render.instruments import KINDS, RANGES, Instrument
@@ -140,6 +141,21 @@ def test_bends_are_followed(kind: str) -> None:
         before, after = samples[: RATE // 2], samples[round(0.55 * RATE) : round(1.15 * RATE)]
         hz = [estimate_hz(part, 230, 320) for part in (before, after)]
         assert 1_200 * np.log2(hz[1] / hz[0]) == pytest.approx(150, abs=15)
+
+
+def test_partials_of_a_bar_keep_their_levels_where_others_are_too_high_to_be_played() -> None:
+    for own in drawn("struck"):
+        bare = replace(own, body=Body((), (0.0,), 1.0, 1e9))
+        heard = []
+        for pitch in (48, 100):
+            order, hz = bare.partials(pitch, RATE)
+            stroke = Stroke(hz, order, np.array([[1e-5]]), 1e9, np.random.default_rng(0))
+            levels = np.abs(EXCITATIONS["struck"](bare, stroke))[0]
+            heard.append(dict(zip(order.tolist(), levels / levels[0], strict=True)))
+        low, high = heard
+        assert len(high) < len(low)
+        for order, level in high.items():
+            assert level == pytest.approx(low[order], rel=0.1)
 
 
 def test_formants_of_a_body_stay_when_the_pitch_moves() -> None:

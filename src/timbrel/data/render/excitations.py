@@ -58,7 +58,7 @@ def _struck(own: Instrument, stroke: Stroke) -> np.ndarray:
     """A bar, plate or membrane: few modes, which a hard mallet brings out."""
     count = len(MODES[0]) + 10
     level = own.trait(2).uniform(-10, 0, count) - 14 * (np.arange(count) >= len(MODES[0]))
-    amplitude = 10 ** (level[: len(stroke.hz)] / 20) * stroke.softened(stroke.cutoff_hz)
+    amplitude = 10 ** (level[stroke.order - 1] / 20) * stroke.softened(stroke.cutoff_hz)
     gain = own.body.gain(stroke.hz)
     # the pitch is that of the first: no other may drown it
     most = 0.3 * gain[0] / gain
@@ -68,7 +68,7 @@ def _struck(own: Instrument, stroke: Stroke) -> np.ndarray:
     fade = (
         own.decay * (260 / stroke.hz[0]) ** 0.5 / (stroke.hz / stroke.hz[0]) ** (0.8 + own.damping)
     )
-    lasting = own.trait(3).uniform(0.3, 0.9, count)[: len(fade)]
+    lasting = own.trait(3).uniform(0.3, 0.9, count)[stroke.order - 1]
     motor = 1 + 0.5 * own.movement * (own.position > 0.35) * np.sin(
         2 * np.pi * own.vibrato_hz * stroke.time + stroke.rng.uniform(0, 2 * np.pi)
     )

@@ -137,8 +137,11 @@ class Instrument:
         """A stream for what is the same in all its notes."""
         return np.random.default_rng([self.seed, number])
 
-    def partials(self, pitch: float, rate: int) -> np.ndarray:
-        """Frequencies (Hz) below `HIGHEST` of the rate; the first is as written."""
+    def partials(self, pitch: float, rate: int) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers, from 1, and frequencies (Hz) of those below `HIGHEST` of the rate.
+
+        The first is as written. Of bars some between others may be too high.
+        """
         f0 = 440 * 2 ** ((pitch - 69) / 12)
         h = np.arange(1, MOST_PARTIALS + 1, dtype=np.float64)
         if self.kind == "struck":
@@ -150,4 +153,5 @@ class Instrument:
         else:
             # stretched back, so that the first is where it is written
             hz = f0 * h * np.sqrt((1 + self.stiffness * h**2) / (1 + self.stiffness))
-        return hz[hz < max(HIGHEST * rate, 1.01 * f0)]
+        played = hz < max(HIGHEST * rate, 1.01 * f0)
+        return np.flatnonzero(played) + 1, hz[played]

@@ -82,10 +82,10 @@ def _note(
     # the oscillators run in steady time, which the player's clock then reads
     steps = int(turned[-1] * rate / hop) + 3
     time = np.arange(steps)[:, None] * (hop / rate)
-    hz = own.partials(pitch, rate)
+    order, hz = own.partials(pitch, rate)
     effort = 2 ** (own.sensitivity * (velocity - 0.7) + rng.normal(0, 0.12))
     cutoff = own.cutoff_hz * effort * (hz[0] / 260) ** own.follow
-    stroke = Stroke(hz, np.arange(1, len(hz) + 1), time, max(cutoff, 0.7 * hz[0]), rng)
+    stroke = Stroke(hz, order, time, max(cutoff, 0.7 * hz[0]), rng)
     envelopes = EXCITATIONS[own.kind](own, stroke)
     # force steepens or flattens all of the spectrum, whatever a cutoff does
     envelopes = envelopes * (hz / hz[0]) ** (SLOPE * own.sensitivity * (velocity - 0.7))
