@@ -416,6 +416,17 @@ def write_manifest(folder: Path) -> Path:
     return path
 
 
+def test_an_option_that_older_versions_did_not_have_and_nobody_asks_for_is_no_other_question(
+    tmp_path: Path,
+) -> None:
+    older, newer = (("steps", None), ("temperature", 0.5)), (("texture", None),)
+    claim(tmp_path, Job(None, sampling=older).settings())
+    claim(tmp_path, Job(None, sampling=older + newer).settings())
+    for other in ((*older, ("texture", 1.5)), older[:1] + newer):
+        with pytest.raises(InputError, match="other settings"):
+            claim(tmp_path, Job(None, sampling=other).settings())
+
+
 def test_files_of_anybody_are_judged_and_missing_ones_count_as_failures(tmp_path: Path) -> None:
     manifest = write_manifest(tmp_path)
     folder = tmp_path / "report"

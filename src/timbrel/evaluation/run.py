@@ -148,7 +148,7 @@ def claim(folder: Path, settings: Mapping[str, Any]) -> None:
     asked = {**settings, "judges": judges_id()}
     text = json.dumps(asked, indent=1, ensure_ascii=False) + "\n"
     if path.is_file():
-        if path.read_text() != text:
+        if _question(read_settings(folder)) != _question(json.loads(text)):
             raise InputError(
                 f"{folder} holds an evaluation with other settings, or by the judges of another "
                 "version of timbrel; give another folder for -o"
@@ -157,6 +157,16 @@ def claim(folder: Path, settings: Mapping[str, Any]) -> None:
         raise InputError(f"{folder} holds something else; give an empty or new folder for -o")
     else:
         write_text(path, text)
+
+
+def _question(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings without the options of sampling that were left to the model.
+
+    A version may have options that the one before had not: where nobody gives them, nothing
+    else is asked.
+    """
+    chosen = [option for option in settings.get("sampling", []) if option[1] is not None]
+    return settings | {"sampling": chosen}
 
 
 def _work(
