@@ -207,6 +207,50 @@ def test_an_mp3_cut_short_is_refused(tmp_path: Path, mode: str, tag: bytes) -> N
     assert Audio.read(path).seconds == pytest.approx(6.0, abs=0.1)
 
 
+def ogg(path: Path, subtype: str) -> tuple[bytes, list[int]]:
+    """A file of 6 s with a little noise, and where its pages begin."""
+    noise = 0.05 * np.random.default_rng(0).standard_normal(6 * 48_000)
+    sound = tone(440, 6.0, 48_000) + noise.astype(np.float32)
+    soundfile.write(path, sound, 48_000, subtype, format="OGG")
+    whole, starts = path.read_bytes(), [0]
+    while starts[-1] < len(whole):
+        page = whole[starts[-1] :]
+        starts.append(starts[-1] + 27 + page[26] + sum(page[27 : 27 + page[26]]))
+    return whole, starts[:-1]
+
+
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+def test_an_ogg_cut_amid_a_page_is_refused(tmp_path: Path, subtype: str) -> None:
+    path = tmp_path / "x.ogg"
+    whole, starts = ogg(path, subtype)
+    last = starts[-1]
+    cuts = [len(whole) // 2, len(whole) // 3, starts[-2] - 1, len(whole) - 1]
+    for cut in [*cuts, *(last + more for more in (1, 2, 3, 4, 5, 6, 26, 27, 28, 60))]:
+        path.write_bytes(whole[:cut])
+        with pytest.raises(InputError, match="is cut short: it ends amid an Ogg page; copy it"):
+            Audio.read(path)
+    path.write_bytes(whole[: starts[2] + 9])  # no sound is left
+    with pytest.raises(InputError, match="cut short"):
+        Audio.read(path)
+    path.write_bytes(whole + whole[: starts[1] + 60])  # another stream follows, and is cut
+    with pytest.raises(InputError, match="cut short"):
+        Audio.read(path)
+
+
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+def test_an_ogg_of_whole_pages_is_read(tmp_path: Path, subtype: str) -> None:
+    path = tmp_path / "x.ogg"
+    whole, starts = ogg(path, subtype)
+    tags = [b"TAG" + bytes(125), b"\n", b"O my", bytes(200_000)]
+    for after in [b"", whole, *tags]:
+        path.write_bytes(whole + after)
+        assert Audio.read(path).seconds == 6.0
+    path.write_bytes(whole[: starts[-1]])  # as of a live stream, whose end nobody marks
+    assert 5.0 < Audio.read(path).seconds < 6.0
+    path.write_bytes(whole[: starts[-1]] + tags[0])
+    assert 5.0 < Audio.read(path).seconds < 6.0
+
+
 @pytest.mark.skipif(os.name == "nt", reason="names are text there")
 def test_names_that_are_no_text_are_read_and_written(tmp_path: Path) -> None:
     folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/lat\xe9"))

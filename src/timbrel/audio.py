@@ -20,6 +20,7 @@ SILENCE = 1e-5  # peak below which audio counts as silent, -100 dBFS
 UNKNOWN_LENGTH = 2**62  # frames: a FLAC that was written to a pipe claims more, and its end is lost
 UNKNOWN_BYTES = 2**31 - 2**16  # of a WAV that was written to a pipe: it claims this or more
 LONGEST_WAV = 2**32 - 2**16  # bytes of samples
+LONGEST_PAGE = 27 + 255 + 255 * 255  # bytes of Ogg
 CANCELLED = 0.01  # power of a mean of channels over that of the loudest, below which they cancel
 # What libsndfile, and soundfile around it, raise at damaged files.
 UNREADABLE = (soundfile.LibsndfileError, OSError, RuntimeError, ValueError, TypeError, MemoryError)
@@ -221,6 +222,8 @@ def check_whole(path: Path, frames: int) -> None:
         raise InputError(f"{path} does not say how long it is; save it anew")
     if missing := missing_share(path) or _missing_share_of_mp3(path):
         raise InputError(f"{path} is cut short: {missing:.0%} of it is missing; copy it again")
+    if ends_amid_page(path):
+        raise InputError(f"{path} is cut short: it ends amid an Ogg page; copy it again")
 
 
 def missing_share(path: Path) -> float:
@@ -246,6 +249,34 @@ def missing_share(path: Path) -> float:
                 return lost if lost > 0.01 else 0.0
             file.seek(start + size + size % 2)
     return 0.0
+
+
+def ends_amid_page(path: Path) -> bool:
+    """Whether an Ogg file (Vorbis, Opus, FLAC) has lost its end; False of other files.
+
+    libsndfile takes the whole pages that are there for all of it. Encoders write whole pages, so a
+    last page that promises more bytes than follow (RFC 3533, section 6) has lost some. Other bytes
+    may follow a whole page, as tags of other formats do. Whether the last page is marked as the end
+    of its stream says nothing: recorders of live streams never mark one, and players take such
+    files for whole. So a file that was cut exactly between two pages is not found, nor one whose
+    lost end is filled with zeros.
+    """
+    with open(path, "rb") as file:
+        if file.read(4) != b"OggS":
+            return False
+        # a whole page and one that is cut fit in there
+        file.seek(max(0, path.stat().st_size - 2 * LONGEST_PAGE))
+        tail = file.read()
+    starts = [found.start() for found in re.finditer(rb"OggS(?:\0|\Z)", tail)]
+    if not starts:  # more than that follows the last page
+        return False
+    page = tail[starts[-1] :]
+    if len(page) < 27:
+        return True
+    lacing = page[27 : 27 + page[26]]  # the sizes of what it holds
+    rest = page[27 + page[26] + sum(lacing) :]
+    lost = 27 + page[26] + sum(lacing) > len(page)
+    return lost or rest in (b"O", b"Og", b"Ogg")  # of the next page's first bytes
 
 
 def _missing_share_of_mp3(path: Path) -> float:

@@ -168,6 +168,8 @@ def test_faults_of_files_are_reported(layout: Callable[[str], Path], tmp_path: P
     soundfile.write(root / "nan.wav", np.full(90_000, np.nan), 44_100, subtype="FLOAT")
     soundfile.write(root / "blip.wav", piece(0)[0][0][:9_000], 22_050)
     (root / "flac as.wav").write_bytes((root / "Björk 日本" / "alone.flac").read_bytes()[:-9_000])
+    soundfile.write(root / "ogg.ogg", piece(0)[0][0], 22_050)
+    (root / "ogg.ogg").write_bytes((root / "ogg.ogg").read_bytes()[:-9])
     (root / "text.wav").write_text("not audio")
     shutil.copy(good, root / "photo.jpg")
     shutil.copy(good, root / "copy.wav")
@@ -190,6 +192,7 @@ def test_faults_of_files_are_reported(layout: Callable[[str], Path], tmp_path: P
         "nan.wav": "not numbers",
         "blip.wav": "too short",
         "flac as.wav": "cut short",
+        "ogg.ogg": "ogg.ogg is damaged after",
         "text.wav": "cannot be decoded",
         "\udcff.wav": "the same file as silent.wav",
         "photo.jpg": "of no audio format",

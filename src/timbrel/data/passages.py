@@ -12,7 +12,14 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from timbrel.audio import UNKNOWN_LENGTH, UNREADABLE, Audio, missing_share, native
+from timbrel.audio import (
+    UNKNOWN_LENGTH,
+    UNREADABLE,
+    Audio,
+    ends_amid_page,
+    missing_share,
+    native,
+)
 from timbrel.data.sources.files import fetched
 from timbrel.data.sources.recording import Recording, Skipped
 from timbrel.data.variation import Variation
@@ -141,7 +148,7 @@ def _read(path: Path, seconds: float, speed: float = 1.0) -> Iterator[np.ndarray
                 yield samples
                 if len(block) < frames:  # the end, or what a damaged file gives for it
                     break
-            if position < file.frames or missing_share(local):
+            if position < file.frames or missing_share(local) or ends_amid_page(local):
                 raise DataError(f"{path.name} is damaged after {position / rate:.1f} s")
     except UNREADABLE as error:
         raise DataError(f"{path.name} cannot be decoded as audio, or is cut short") from error
