@@ -11,6 +11,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ def test_trials_are_blind_and_every_sound_is_there(
     server: tuple[ThreadingHTTPServer, ListeningTest],
 ) -> None:
     running, _ = server
-    status, body = get(running, "/trials")
+    status, body = get(running, "/trials?listener=ann")
     assert status == 200
     for name in (TRUTH, SOURCE, FILTERED, "random"):
         assert name.encode() not in body
@@ -72,10 +73,54 @@ def test_trials_are_blind_and_every_sound_is_there(
 
 def test_every_listener_hears_versions_in_an_order_of_their_own(report: Path) -> None:
     test = ListeningTest(report)
-    drawn = [[tuple(t["stimuli"]) for t in test.public()["trials"]] for _ in range(20)]
+    drawn = [[tuple(t["stimuli"]) for t in test.public(f"é{k}")["trials"]] for k in range(20)]
     for trial, orders in zip(test.trials, zip(*drawn, strict=True), strict=True):
         assert len(set(orders)) > 1
         assert all(set(order) == set(trial.stimuli) for order in orders)
+    assert test.public("é7") == test.public("é7")
+    others = ListeningTest(report)  # draws anew which version stands where
+    assert others.public("é7") != test.public("é7")
+
+
+def test_who_comes_back_is_not_asked_again_and_answers_once(
+    server: tuple[ThreadingHTTPServer, ListeningTest], tmp_path: Path
+) -> None:
+    running, test = server
+    test.folder = tmp_path
+    name = "Ann & Børge " + "x" * 90
+
+    def asked(listener: str) -> list[Any]:
+        query = urllib.parse.urlencode({"listener": listener})
+        trials: list[Any] = json.loads(get(running, f"/trials?{query}")[1])["trials"]
+        return trials
+
+    before = asked(name)
+    assert [t["answered"] for t in before] == [False, False]
+    answer = {"listener": name, "trial": 1}
+    for mark, stored in ((50, True), (60, False)):
+        given = dict.fromkeys(before[1]["stimuli"], mark)
+        status, body = get(
+            running, "/answers", answer | {"ratings": dict.fromkeys(QUESTIONS, given)}
+        )
+        assert (status, json.loads(body)) == (200, {"stored": stored})
+    assert asked(name) == [before[0], before[1] | {"answered": True}]
+    assert not any(t["answered"] for t in asked("Bea"))
+    (mine,) = [json.loads(line) for line in (tmp_path / ANSWERS).read_text().splitlines()]
+    assert (mine["listener"], mine["case"]) == (name[:80], test.trials[1].case)
+    assert set(mine["ratings"]["notes"].values()) == {50}
+
+
+def test_an_answer_that_is_sent_many_times_at_once_is_stored_once(
+    report: Path, tmp_path: Path
+) -> None:
+    test = ListeningTest(report)
+    test.folder = tmp_path
+    ratings = dict.fromkeys(QUESTIONS, dict.fromkeys(test.trials[0].stimuli, 50))
+    answer = {"listener": "hasty", "trial": 0, "ratings": ratings}
+    with ThreadPoolExecutor(8) as pool:
+        stored = list(pool.map(test.answer, [answer] * 40))
+    assert sum(stored) == 1
+    assert len((tmp_path / ANSWERS).read_text().splitlines()) == 1
 
 
 def test_a_sound_is_sent_in_parts_so_that_a_browser_can_seek(
@@ -133,6 +178,8 @@ def test_an_answer_that_cannot_be_stored_is_said_to_the_listener(
     status, body = get(running, "/answers", answer)
     assert status == 500
     assert b"cannot be stored (No space left on device)" in body
+    (tmp_path / ANSWERS).unlink()
+    assert json.loads(get(running, "/answers", answer)[1]) == {"stored": True}
 
 
 def test_cases_whose_sounds_are_gone_are_not_asked(report: Path, tmp_path: Path) -> None:
@@ -270,6 +317,61 @@ const wait = found => new Promise(done => {
 })();
 """
 
+# A page that is left in its second trial and loaded again, twice: sliders that stay at 50 are
+# pressed or given a space, and one mark of the trial at hand is kept.
+RELOAD = """
+const wait = found => new Promise(done => {
+  const timer = setInterval(() => { if (found()) { clearInterval(timer); done(); } }, 50);
+});
+const sliders = () => [...document.querySelectorAll("input[type=range]")];
+const says = text => wait(() => document.getElementById("trial").textContent.includes(text));
+const press = id => document.querySelector(`#${id} button`).click();
+const order = () => [...document.querySelectorAll("audio")].map(sound => sound.src).join();
+const rate = () => {
+  for (const slider of sliders()) {
+    slider.closest("label").querySelector("span").click();
+    slider.dispatchEvent(new KeyboardEvent("keydown", { key: "Tab" }));
+    if (slider.dataset.mark) throw "rated by what is no rating";
+    slider.dispatchEvent(slider.dataset.question === "notes" ?
+      new PointerEvent("pointerup") : new KeyboardEvent("keydown", { key: " " }));
+  }
+};
+(async () => {
+  const visit = sessionStorage.visit = Number(sessionStorage.visit ?? 0) + 1;
+  if (visit === 1) {
+    document.getElementById("listener").value = "back & again";
+    press("begin");
+    await says("Trial 1 of 2");
+    rate();
+    press("trial");
+    await says("Trial 2 of 2");
+    sliders()[0].value = 42;
+    sliders()[0].oninput();
+    sessionStorage.order = order();
+    location.reload();
+  } else if (visit === 2) {
+    await says("Trial 2 of 2");
+    const same = order() === sessionStorage.order;
+    const found = sliders().map(slider => slider.dataset.mark ?? "").join("");
+    sessionStorage.found = [same, found, sliders()[0].value];
+    press("trial");
+    await wait(() => document.getElementById("error").textContent.includes("not rated"));
+    delete sliders()[0].dataset.mark;
+    sliders()[0].value = 50;
+    rate();
+    press("trial");
+    await says("Thank you");
+    location.reload();
+  } else {
+    const empty = document.getElementById("listener").value === "" && !test;
+    document.getElementById("listener").value = "back & again";
+    press("begin");
+    await says("Thank you");
+    new Image().src = "/done?" + [sessionStorage.found, empty];
+  }
+})();
+"""
+
 
 def browse(page: str, script: str, tmp_path: Path, test: ListeningTest | None = None) -> str:
     """Open a page in a browser with a script at its end; what it reports as done."""
@@ -341,3 +443,18 @@ def test_a_listener_seeks_hears_one_sound_at_a_time_and_is_told_of_a_lost_server
 ) -> None:
     said = browse(PAGE.read_text(), CONTROLS, tmp_path, ListeningTest(report))
     assert urllib.parse.unquote(said) == "3,false,Trial 1 of 2"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no browser installed")
+def test_a_page_that_is_loaded_again_goes_on_and_fifty_can_be_said(
+    report: Path, tmp_path: Path
+) -> None:
+    test = ListeningTest(report)
+    test.folder = tmp_path
+    said = browse(PAGE.read_text(), RELOAD, tmp_path, test)
+    assert urllib.parse.unquote(said) == "true,42,42,true"
+    mine = [json.loads(line) for line in (tmp_path / ANSWERS).read_text().splitlines()]
+    assert len({answer["case"] for answer in mine}) == len(mine) == 2
+    marks = [by for answer in mine for given in answer["ratings"].values() for by in given.values()]
+    assert marks == [50] * 12

@@ -1,13 +1,16 @@
 """A blind listening test over a report, in the browser; answers join the report.
 
 After MUSHRA (ITU-R BS.1534): in each trial every system plays the same case in an order
-drawn anew, among them the hidden ground truth and the equalised source as anchor; the
-listener rates each from 0 to 100 against the open reference.
+drawn for each listener, among them the hidden ground truth and the equalised source as
+anchor; the listener rates each from 0 to 100 against the open reference. A listener is known
+by the name given: who comes back under it, as after loading the page again, goes on where the
+answers end, and hears the rest in the same order. A test that is started anew asks anew.
 """
 
 import json
 import re
 import secrets
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +18,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 
@@ -32,6 +36,7 @@ QUESTIONS = {
 }
 LEFT_OUT = (SOURCE, EXAMPLE, CODEC)
 LARGEST_BODY = 100_000  # bytes of an answer
+LONGEST_NAME = 80  # of a listener
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,9 @@ class ListeningTest:
             raise InputError(f"{folder} holds no report with sounds to rate; run timbrel evaluate")
         chosen = np.random.default_rng().permutation(list(usable))[:trials]
         self.trials = [self._trial(str(case), usable[str(case)]) for case in chosen]
+        self._seed = secrets.randbits(64)
+        self._answered: set[tuple[str, int]] = set()  # listener, trial
+        self._storing = threading.Lock()
 
     def _trial(self, case: str, mine: Sequence[Record]) -> Trial:
         stimuli = {self._token(case, system): system for system in _systems(mine)}
@@ -83,9 +91,14 @@ class ListeningTest:
         self.sounds[token] = audio_path(self.folder, case, name)
         return token
 
-    def public(self) -> dict[str, Any]:
-        """What one listener's page is told, in an order drawn anew: nothing that names a system."""
-        rng = np.random.default_rng()
+    def public(self, listener: str) -> dict[str, Any]:
+        """What one listener's page is told, in an order of their own: nothing that names a system.
+
+        Args:
+            listener: the name given; the same name is told the same order.
+        """
+        listener = listener[:LONGEST_NAME]
+        rng = np.random.default_rng([self._seed, *map(ord, listener)])
         return {
             "questions": QUESTIONS,
             "trials": [
@@ -93,23 +106,28 @@ class ListeningTest:
                     "example": t.example,
                     "reference": t.reference,
                     "stimuli": rng.permutation(list(t.stimuli)).tolist(),
+                    "answered": (listener, index) in self._answered,
                 }
-                for t in self.trials
+                for index, t in enumerate(self.trials)
             ],
         }
 
-    def answer(self, values: Any) -> None:
-        """Store one listener's answer to one trial.
+    def answer(self, values: Any) -> bool:
+        """Store one listener's answer to one trial, once: the first holds.
 
         Args:
             values: {"listener": name, "trial": index, "ratings": {question: {token: 0 to 100}}}.
+
+        Returns:
+            False if this trial was answered before, as by a page whose reply was lost.
 
         Raises:
             InputError: anything else.
         """
         try:
-            trial = dict(enumerate(self.trials))[int(values["trial"])]
-            listener = str(values["listener"])[:80]
+            index = int(values["trial"])
+            trial = dict(enumerate(self.trials))[index]
+            listener = str(values["listener"])[:LONGEST_NAME]
             ratings = {
                 question: {
                     trial.stimuli[token]: float(rating)
@@ -128,9 +146,14 @@ class ListeningTest:
             if not all(0 <= mark <= 100 for mark in marks.values()):
                 raise InputError("a rating is outside 0 to 100")
         row = {"listener": listener, "case": trial.case, "ratings": ratings}
-        with open(self.folder / ANSWERS, "a+", encoding="utf-8") as file:
-            begin_line(file)
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        with self._storing:
+            if (listener, index) in self._answered:
+                return False
+            with open(self.folder / ANSWERS, "a+", encoding="utf-8") as file:
+                begin_line(file)
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            self._answered.add((listener, index))
+        return True
 
 
 def _systems(records: Sequence[Record]) -> list[str]:
@@ -183,11 +206,13 @@ def serve(test: ListeningTest, port: int = 0) -> ThreadingHTTPServer:
                 super().handle()
 
         def do_GET(self) -> None:
-            token = self.path.removeprefix("/sound/")
-            if self.path == "/":
+            asked = urlsplit(self.path)
+            token = asked.path.removeprefix("/sound/")
+            if asked.path == "/":
                 self._send(HTTPStatus.OK, "text/html; charset=utf-8", PAGE.read_bytes())
-            elif self.path == "/trials":
-                self._send_json(HTTPStatus.OK, test.public())
+            elif asked.path == "/trials":
+                listener = parse_qs(asked.query).get("listener", [""])[0]
+                self._send_json(HTTPStatus.OK, test.public(listener))
             elif token in test.sounds and test.sounds[token].is_file():
                 self._send_sound(test.sounds[token].read_bytes())
             else:
@@ -198,7 +223,7 @@ def serve(test: ListeningTest, port: int = 0) -> ThreadingHTTPServer:
                 length = int(self.headers.get("Content-Length") or 0)
                 if self.path != "/answers" or not 0 < length <= LARGEST_BODY:
                     raise InputError("answers go to /answers")
-                test.answer(json.loads(self.rfile.read(length)))
+                stored = test.answer(json.loads(self.rfile.read(length)))
             except (InputError, ValueError, RecursionError) as error:
                 self._send_json(HTTPStatus.BAD_REQUEST, {"error": str(error)})
             except OSError as error:
@@ -207,7 +232,7 @@ def serve(test: ListeningTest, port: int = 0) -> ThreadingHTTPServer:
                 )
                 self._send_json(HTTPStatus.INTERNAL_SERVER_ERROR, {"error": said})
             else:
-                self._send_json(HTTPStatus.OK, {"stored": True})
+                self._send_json(HTTPStatus.OK, {"stored": stored})
 
         def _send_sound(self, body: bytes) -> None:
             """All of it, or the part asked for: a browser that gets no parts cannot seek."""
