@@ -1,13 +1,15 @@
 """What keeps outputs from the ground truth, as Fréchet distances see it?
 
-    python benchmarks/frechet.py runs/report/midi-to-audio
+    python benchmarks/frechet.py runs/report/midi-to-audio [MORE ...]
 
 Takes something from each ground truth into the output of its case, its loudness for instance, and
 asks how far outputs are then. What shrinks the distance most is what outputs lack. Spectra are of
-2048 samples every 512; a band is a third of an octave.
+2048 samples every 512; a band is a third of an octave. Cases of several evaluations of one model
+are taken together.
 """
 
 import argparse
+import itertools
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -66,19 +68,25 @@ def exchanges(rate: int) -> dict[str, Callable[[Pair], np.ndarray]]:
     }
 
 
-def main() -> None:
-    """Read an evaluation's sounds, print a table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path, help="of an evaluation of one model")
-    folder: Path = parser.parse_args().folder
+def cases_of(folder: Path) -> list[tuple[Path, str, str]]:
+    """Folder, case and the system that is judged, for every case of an evaluation."""
     records = [r for r in read_records(folder) if not r.failure]
     systems = {r.system for r in records} - set(REFERENCES)
     if len(systems) != 1:
         sys.exit(f"{folder} holds outputs of {len(systems)} systems; give an evaluation of one")
     [system] = systems
+    cases = dict.fromkeys(r.case for r in records if r.system == system)
+    return [(folder, case, system) for case in cases]
+
+
+def main() -> None:
+    """Read evaluations' sounds, print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folders", nargs="+", type=Path, help="of evaluations of one model")
+    folders: list[Path] = parser.parse_args().folders
     embed = embedder("musicnn")
     found: dict[str, list[np.ndarray]] = {}
-    for case in dict.fromkeys(r.case for r in records if r.system == system):
+    for folder, case, system in itertools.chain(*map(cases_of, folders)):
         truth, codec, own = (
             Audio.read(audio_path(folder, case, name)).mono() for name in (TRUTH, CODEC, system)
         )

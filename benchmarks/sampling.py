@@ -1,11 +1,11 @@
 """What does sampling do to what the conditions say, and at which guidance and temperature?
 
-    python benchmarks/sampling.py default --ask 1.75,1.75,1 --ask 1.5,1.75,0.7,1.4
+    python benchmarks/sampling.py default --ask 1.75,1.75,1 --ask 1.5,1.5,0.7,1.05
 
 Cases of `midi-to-audio` with a seed of their own, so that what is chosen by them can be judged by
 the protocol's. Rows: the codec's copy of the truth; the first guess (outline and recall), and
 that moved towards the truth; samples with the model's steps in one window, at every guidance of
-structure and timbre, temperature and texture (1 if it is left out) asked for. "Jitter": change of
+structure and timbre, temperature and texture (as it if left out) asked for. "Jitter": change of
 the latent from frame to frame, as a share of the truth's.
 """
 
@@ -167,9 +167,11 @@ def main() -> None:
         "0.6 of the way": lambda q: guess(player, q, 0.6),
     }
     for text in arguments.ask:
-        structure, timbre, temperature, texture = map(float, [*text.split(","), "1"][:4])
+        structure, timbre, temperature, texture = map(
+            float, [*text.split(","), text.split(",")[-1]][:4]
+        )
         name = f"guidance {structure:g} and {timbre:g}, temperature {temperature:g}"
-        rows[name if texture == 1 else f"{name}, texture {texture:g}"] = partial(
+        rows[name if texture == temperature else f"{name}, texture {texture:g}"] = partial(
             sampled, player, Guidance(structure, timbre), temperature, texture
         )
     print(f"| latent | {' | '.join(COLUMNS)} |")

@@ -26,11 +26,14 @@ def render(
         float | None, typer.Option(help="How strongly the sound steers; 1 as trained.")
     ] = None,
     temperature: Annotated[
-        float | None, typer.Option(help="How much chance, 0 to 2; less is nearer to the sound.")
+        float | None,
+        typer.Option(help="How much chance in what lasts, 0 to 2; less is nearer to the sound."),
     ] = None,
     texture: Annotated[
         float | None,
-        typer.Option(help="How much of the chance is in quick changes, 0 to 2; more is rougher."),
+        typer.Option(
+            help="How much chance in quick changes, 0 to 2; less is duller, more rougher."
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same file.")] = 0,
     sampler: Annotated[

@@ -17,14 +17,14 @@ def tempered(noise: Tensor, temperature: float, texture: float) -> Tensor:
 
     Args:
         noise: (batch, channels, SPAN - 1 + frames), of unit variance.
-        temperature: of what lasts, the mean over a frame and those before it.
-        texture: how many times as much of the rest there is.
+        temperature: scale of what lasts, the mean over a frame and those before it.
+        texture: scale of the rest.
 
     Returns:
         (batch, channels, frames).
     """
     lasting = F.avg_pool1d(noise, SPAN, 1)
-    return temperature * (lasting + texture * (noise[:, :, SPAN - 1 :] - lasting))
+    return temperature * lasting + texture * (noise[:, :, SPAN - 1 :] - lasting)
 
 
 def white(channels: int, frames: int, source: Generator) -> Tensor:

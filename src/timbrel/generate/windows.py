@@ -40,7 +40,7 @@ class Sampling:
     seed: int = 0
     sampler: str = "euler"  # one of SAMPLERS
     temperature: float = 1.0  # of the noise; below 1 outputs stay nearer to what is expected
-    texture: float = 1.0  # how many times as much noise there is in what changes fast
+    texture: float | None = None  # of the noise that changes fast; None: as the temperature
 
 
 def sampling_of(options: Mapping[str, Any], few_step: bool, seed: int = 0) -> Sampling:
@@ -78,12 +78,12 @@ def sampling_of(options: Mapping[str, Any], few_step: bool, seed: int = 0) -> Sa
     sampler = options.get("sampler", Sampling.sampler)
     if sampler not in samplers:
         raise InputError(f"sampler is '{sampler}'; this model takes {', '.join(samplers)}")
-    noise = {}
-    for name in ("temperature", "texture"):
-        noise[name] = float(options.get(name, getattr(Sampling, name)))
-        if not 0 <= noise[name] <= 2:
-            raise InputError(f"{name} is {noise[name]}; give a number from 0 to 2")
-    return Sampling(steps, guidance, seed, sampler, **noise)
+    temperature = float(options.get("temperature", Sampling.temperature))
+    texture = float(options.get("texture", temperature))
+    for name, value in (("temperature", temperature), ("texture", texture)):
+        if not 0 <= value <= 2:
+            raise InputError(f"{name} is {value}; give a number from 0 to 2")
+    return Sampling(steps, guidance, seed, sampler, temperature, texture)
 
 
 def _whole(name: str, value: Any) -> int:
@@ -236,6 +236,8 @@ def generate(
     config = network.config
     channels = config.codec.channels
     source = torch.Generator(device="cpu").manual_seed(sampling.seed)
+    temperature = sampling.temperature
+    texture = temperature if sampling.texture is None else sampling.texture
     # frame f of the piece gets the same noise however the windows fall
     drawn = white(channels, SPAN - 1, source)
     made = torch.zeros(1, channels, 0, device=device)
@@ -244,7 +246,7 @@ def generate(
         length = stop - start
         fresh = white(channels, length - given, source)
         drawn = torch.cat([drawn[:, :, drawn.shape[2] - given - SPAN + 1 :], fresh], 2)
-        noise = tempered(drawn, sampling.temperature, sampling.texture)
+        noise = tempered(drawn, temperature, texture)
         context = torch.zeros(1, 1, length, device=device)
         context[:, :, :given] = 1
         before = torch.zeros(1, channels, length, device=device)
