@@ -83,10 +83,12 @@ def main() -> None:
     """Read evaluations' sounds, print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", nargs="+", type=Path, help="of evaluations of one model")
-    folders: list[Path] = parser.parse_args().folders
+    cases = list(itertools.chain(*map(cases_of, parser.parse_args().folders)))
+    if len(systems := {system for _, _, system in cases}) != 1:
+        sys.exit(f"these are evaluations of {len(systems)} systems: {', '.join(sorted(systems))}")
     embed = embedder("musicnn")
     found: dict[str, list[np.ndarray]] = {}
-    for folder, case, system in itertools.chain(*map(cases_of, folders)):
+    for folder, case, system in cases:
         truth, codec, own = (
             Audio.read(audio_path(folder, case, name)).mono() for name in (TRUTH, CODEC, system)
         )

@@ -18,7 +18,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 import numpy as np
 
@@ -206,12 +206,12 @@ def serve(test: ListeningTest, port: int = 0) -> ThreadingHTTPServer:
                 super().handle()
 
         def do_GET(self) -> None:
-            asked = urlsplit(self.path)
-            token = asked.path.removeprefix("/sound/")
-            if asked.path == "/":
+            path, _, query = self.path.partition("?")
+            token = path.removeprefix("/sound/")
+            if path == "/":
                 self._send(HTTPStatus.OK, "text/html; charset=utf-8", PAGE.read_bytes())
-            elif asked.path == "/trials":
-                listener = parse_qs(asked.query).get("listener", [""])[0]
+            elif path == "/trials":
+                listener = parse_qs(query).get("listener", [""])[0]
                 self._send_json(HTTPStatus.OK, test.public(listener))
             elif token in test.sounds and test.sounds[token].is_file():
                 self._send_sound(test.sounds[token].read_bytes())

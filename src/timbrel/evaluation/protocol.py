@@ -46,7 +46,7 @@ class Setting:
         steps: evaluations of the denoiser; None: as asked or as the model prefers.
         guidance_structure: how strongly the notes steer; None: likewise.
         guidance_timbre: how strongly the example steers; None: likewise.
-        temperature: how much chance there is; None: likewise.
+        temperature: how much chance there is in what lasts; None: likewise.
         example_seconds: length of the example that is rendered.
         example_part: share of it that is given, where it is loudest.
         example_noise: dB by which the example given is louder than white noise in it.

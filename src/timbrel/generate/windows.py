@@ -39,7 +39,9 @@ class Sampling:
     guidance: Guidance = field(default_factory=Guidance)
     seed: int = 0
     sampler: str = "euler"  # one of SAMPLERS
-    temperature: float = 1.0  # of the noise; below 1 outputs stay nearer to what is expected
+    temperature: float = (
+        1.0  # of the noise that lasts; below 1 outputs are nearer to what is expected
+    )
     texture: float | None = None  # of the noise that changes fast; None: as the temperature
 
 
