@@ -138,9 +138,7 @@ class Timbrel:
             sampler: "euler", "heun" or "multistep"; None: the model's own.
             temperature: how much chance there is in what lasts, from 0 to 2; 1 as trained. Less
                 is clearer and nearer to the example, more is livelier (docs/decisions/0018).
-            texture: how much there is in what changes within 0.1 s, from 0 to 2; 1 as trained.
-                Less is duller, more is rougher (docs/decisions/0037). Of models that say none it
-                is as the temperature.
+            texture: likewise in what changes within 0.1 s; less is duller, more rougher (0037).
             octave: "keep" plays notes where they are written, "fit" moves them by whole
                 octaves towards the register heard in the example.
             keep_noise: whether steady noise in the example is part of its sound, and played.
