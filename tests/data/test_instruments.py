@@ -21,9 +21,9 @@ from timbrel.data.render.excitations import EXCITATIONS, Stroke
 from timbrel.data.render.expression import CONTROL_HZ
 from timbrel.data.render.inspection import HELD, SECONDS, _mistuning, _octaves
 from timbrel.data.render.instruments import KINDS, RANGES, Instrument
-from timbrel.data.render.modelled import PEAK, render_instrument
+from timbrel.data.render.modelled import render_instrument
 from timbrel.data.render.renditions import render_store
-from timbrel.data.render.synth import REGIONS
+from timbrel.data.render.synth import PEAK, REGIONS
 from timbrel.data.render.timbres import SPLITS, Timbre, draw_timbres
 from timbrel.data.store import Store
 from timbrel.errors import DataError

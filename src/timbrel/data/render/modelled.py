@@ -14,12 +14,12 @@ from timbrel.data.render.bodies import impulse_response
 from timbrel.data.render.excitations import CONTROL, EXCITATIONS, Stroke
 from timbrel.data.render.expression import CONTROL_HZ, advanced
 from timbrel.data.render.instruments import Instrument
+from timbrel.data.render.synth import finished
 from timbrel.notes import Notes
 
 NOISE_SECONDS = 3.0  # of an instrument's noise, which each note enters elsewhere
 LEVELLED = 0.8  # share (dB) of the body's differences between notes that a player evens out
 SLOPE = 0.12  # of a spectrum over frequency: by velocity, for an octave of sensitivity
-PEAK = 0.9
 
 
 def render_instrument(
@@ -39,7 +39,7 @@ def render_instrument(
         cents: deviation from the written pitches, at `CONTROL_HZ` points per second.
 
     Returns:
-        (2, samples) float32, peak at most `PEAK`.
+        (2, samples) float32, peak at most 0.9.
     """
     total = round(seconds * rate)
     out = np.zeros(total, np.float32)
@@ -58,9 +58,7 @@ def render_instrument(
         out[start : start + len(note)] += note
     if len(notes):
         out = signal.oaconvolve(out, impulse_response(own.body, rate))[:total]
-    peak = float(np.abs(out).max(initial=0))
-    out = out * np.float32(PEAK / max(peak, PEAK))
-    return np.stack([out, out]).astype(np.float32)
+    return finished(out)
 
 
 def _note(

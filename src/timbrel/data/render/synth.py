@@ -20,6 +20,7 @@ KINDS = ("additive", "plucked", "hollow", "bell", "fm", "bowed", "organ")
 REGIONS = {"train": (0.0, 0.8), "valid": (0.82, 0.9), "test": (0.92, 1.0)}
 MOST_PARTIALS = 32
 ATTACK_FLOOR = 0.002  # seconds; a shorter rise clicks
+PEAK = 0.9  # of what is played
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ def render_patch(
         cents: deviation from the written pitches, at `CONTROL_HZ` points per second.
 
     Returns:
-        (2, samples) float32, peak at most 0.9.
+        (2, samples) float32, peak at most `PEAK`.
     """
     total = round(seconds * rate)
     out = np.zeros(total, np.float32)
@@ -151,14 +152,14 @@ def render_patch(
             note = seen[key]
         note = note[: total - start]
         out[start : start + len(note)] += note
-    return _finish(out)
+    return finished(out)
 
 
-def _finish(out: np.ndarray) -> np.ndarray:
-    """Mono to stereo, peak at most 0.9."""
+def finished(out: np.ndarray) -> np.ndarray:
+    """Mono (samples,) to stereo (2, samples) float32, peak at most `PEAK`."""
     peak = float(np.abs(out).max(initial=0))
-    if peak > 0.9:
-        out = out * np.float32(0.9 / peak)
+    if peak > PEAK:
+        out = out * np.float32(PEAK / peak)
     return np.stack([out, out]).astype(np.float32)
 
 
@@ -253,7 +254,7 @@ def render_kit(patch: Patch, notes: Notes, seconds: float, rate: int = 44_100) -
             hits[int(pitch)] = _hit(patch, int(pitch), rng, rate)
         hit = hits[int(pitch)][: total - start] * np.float32((velocity / 127) ** 1.4)
         out[start : start + len(hit)] += hit
-    return _finish(out)
+    return finished(out)
 
 
 def _hit(patch: Patch, pitch: int, rng: np.random.Generator, rate: int) -> np.ndarray:
