@@ -220,6 +220,11 @@ def test_help_does_not_wait_for_torch() -> None:
     assert "render" in timbrel("--help").stdout
 
 
+def test_a_model_loads_without_what_only_rendering_needs() -> None:
+    code = "import sys, timbrel; timbrel.load(device='cpu'); sys.exit('scipy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 def test_help_names_every_study() -> None:
     said = timbrel("ablate", "--help").stdout
     assert all(name in said for name in study_names())

@@ -14,7 +14,6 @@ import math
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
 
 from timbrel.nn.causal import Stream
@@ -65,6 +64,8 @@ def _float(array: np.ndarray) -> Tensor:
 
 def prototype(bands: int, taps: int) -> np.ndarray:
     """(taps,) float64: the low-pass of half a band whose copies add up to a flat response."""
+    from scipy.optimize import minimize_scalar  # slow to import, and few models need it
+
     time = np.arange(taps) - (taps - 1) / 2
     window = np.kaiser(taps, 0.1102 * (ATTENUATION_DB - 8.7))
 

@@ -10,7 +10,6 @@ and stays, and so does an example that is a drone or noise itself.
 """
 
 import numpy as np
-from scipy import ndimage, signal
 
 WINDOW_SECONDS, OVERLAP = 0.046, 4  # of a spectrum
 SMOOTH = 9  # frames, of which a power is the mean: 105 ms
@@ -39,6 +38,8 @@ def without_background(samples: np.ndarray, rate: int) -> np.ndarray:
         (n,) float32; `samples` themselves if they hold no steady noise that is heard, or little
         else.
     """
+    from scipy import signal  # half a second, which a model should not take to load
+
     window = signal.windows.hann(round(WINDOW_SECONDS * rate / OVERLAP) * OVERLAP, sym=False)
     transform = signal.ShortTimeFFT(window, len(window) // OVERLAP, rate)
     spectrum = transform.stft(samples.astype(np.float64))
@@ -61,7 +62,9 @@ def steady_noise(power: np.ndarray, rate: int) -> np.ndarray | None:
         (frequencies,), or None: there is no such noise, none that is heard, or hardly anything
         else.
     """
-    smooth = ndimage.uniform_filter1d(power, SMOOTH, axis=1)[:, SMOOTH // 2 : -(SMOOTH // 2)]
+    from scipy.ndimage import uniform_filter1d
+
+    smooth = uniform_filter1d(power, SMOOTH, axis=1)[:, SMOOTH // 2 : -(SMOOTH // 2)]
     smooth = np.maximum(smooth, TINY)  # running sums can round below 0
     noise = BIAS * _median_nearby(np.quantile(smooth, QUIETEST, axis=1))
     near = np.abs(10 * np.log10(smooth / noise[:, None])) < NEAR_DB

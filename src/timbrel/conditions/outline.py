@@ -234,15 +234,16 @@ def partial_lobes(bank: Tensor, codec: SpectralConfig) -> Tensor:
         (len(RATIOS), 128, bands); zero for partials above half the sampling rate.
     """
     hz = 440 * 2 ** ((torch.arange(128, dtype=torch.float64) - 69) / 12)
-    bins = torch.arange(codec.n_fft // 2 + 1, dtype=torch.float64)
-    lobes = []
-    for ratio in RATIOS:
-        centre = (ratio * hz * codec.n_fft / codec.rate)[:, None]
-        distance = bins - centre
-        # transform of a Hann window, relative to its peak
-        lobe = torch.sinc(distance) / (1 - distance.square()).where(
-            (distance.square() - 1).abs() > 1e-6, torch.tensor(2.0, dtype=torch.float64)
-        )
-        inside = (distance.abs() < 2) & (centre < len(bins))
-        lobes.append(torch.where(inside, lobe.abs(), 0.0).float() @ bank.T)
-    return LEVEL * torch.stack(lobes)
+    ratios = torch.tensor(RATIOS, dtype=torch.float64)
+    centre = (ratios[:, None] * hz * codec.n_fft / codec.rate)[..., None]
+    bins = centre.floor() + torch.arange(-1, 3)  # the main lobe is less than two bins to each side
+    distance = bins - centre
+    # transform of a Hann window, relative to its peak
+    lobe = torch.sinc(distance) / (1 - distance.square()).where(
+        (distance.square() - 1).abs() > 1e-6, torch.tensor(2.0, dtype=torch.float64)
+    )
+    last = codec.n_fft // 2
+    inside = (distance.abs() < 2) & (bins >= 0) & (bins <= last) & (centre < last + 1)
+    heights = torch.where(inside, lobe.abs(), 0.0).float()
+    weights = bank.T[bins.clamp(0, last).long()]  # (ratios, 128, 4, bands)
+    return LEVEL * torch.einsum("rpk,rpkb->rpb", heights, weights)
