@@ -11,6 +11,7 @@ from timbrel.codec.losses import (
     LogMagnitudeLoss,
     MelLoss,
     MultiResolutionStftLoss,
+    StatisticsLoss,
     k_weight,
 )
 from timbrel.codec.phase import PhaseIntegrator
@@ -175,6 +176,7 @@ LOSSES = [
     MultiResolutionStftLoss((1024, 256)),
     MelLoss(RATE, ((1024, 64),)),
     ComplexStftLoss((1024, 256)),
+    StatisticsLoss(RATE, ((1024, 48),)),
 ]
 
 
@@ -195,6 +197,17 @@ def test_only_the_complex_loss_hears_a_turned_phase() -> None:
     for loss in LOSSES:
         turned = float(loss(-audio, audio))
         assert (turned > 0.01) == isinstance(loss, ComplexStftLoss)
+
+
+def test_statistics_need_no_alignment_and_hear_what_is_too_smooth() -> None:
+    loss = StatisticsLoss(RATE, ((1024, 48),))
+    noise = torch.randn(2, 2 * RATE) * 0.1
+    same = loss(noise, torch.randn(2, 2 * RATE) * 0.1)
+    time = torch.arange(2 * RATE) / RATE
+    hum = sum(torch.sin(2 * torch.pi * hz * time + hz) for hz in torch.linspace(50, 20_000, 500))
+    hum = (hum * (0.1 / hum.std())).expand(2, -1)  # as loud, everywhere, and never changes
+    assert same < 0.25 * loss(hum, noise)
+    assert same < 0.25 * loss(noise * 2, noise)
 
 
 def test_log_magnitudes_weigh_more_where_pitch_is_heard() -> None:

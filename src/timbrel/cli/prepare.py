@@ -189,6 +189,31 @@ def heard(
     print(f"{store}: heard notes attached")
 
 
+@app.command()
+def played(
+    store: Annotated[Path, typer.Argument(help="Store to add played latents to.")],
+    model: Annotated[str, typer.Option(help="Model that plays, or 'default'.")],
+    trust: Trust = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
+    workers: Workers = 1,
+) -> None:
+    """Let a model play every item of STORE, to train its decoder on (`train codec --played`)."""
+    from timbrel.data.store import Store
+    from timbrel.model import load
+    from timbrel.training.played import attach_played
+
+    opened = Store.open(store)
+    with Progress(transient=True) as bar:
+        task = bar.add_task("playing", total=1.0)
+        count = attach_played(
+            opened,
+            load(model, device, trust),
+            lambda share: bar.update(task, completed=share),
+            pick_engine("local", workers),
+        )
+    print(f"{store}: {count} of {len(opened)} items played")
+
+
 def _reader(name: str) -> Callable[..., None]:
     """The command that reads one source."""
 

@@ -102,6 +102,13 @@ def codec(
     seed: Seed = 0,
     device: Device = "auto",
     start_from: From = None,
+    played: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Store with what a model plays of it, from `timbrel prepare played`, may be "
+            "repeated: half of each batch is of it. The decoder learns to read a model's latents."
+        ),
+    ] = None,
     trust: Trust = False,
 ) -> None:
     """Train a codec, or, with --from, go on with one, on your own recordings for example."""
@@ -121,6 +128,8 @@ def codec(
         raise InputError("--workers belongs to --data render; of a store nothing is rendered")
     if start_from and (design or preset):
         raise InputError("--from says design and size already; leave out --design and --preset")
+    if played and not start_from:
+        raise InputError("--played needs --from: the codec in whose latent a model has played")
     _choice(design or "spectral", ("spectral", "rave"), "design")
     presets = rave.PRESETS if design == "rave" else spectral.PRESETS
     started = load_codec(folder_of(start_from), trust) if start_from else None
@@ -137,6 +146,7 @@ def codec(
         "adversarial_from": adversarial_from,
         "precision": _choice(precision, PRECISIONS, "precision"),
         "seed": seed,
+        "played": 0.5 if played else None,
     }
     train_codec(
         with_fonts() if rendered else open_all(data, "train", _say),
@@ -147,6 +157,7 @@ def codec(
         pick_device(device),
         started,
         workers=workers or 1,
+        played=open_all(played, "train", _say) if played else None,
     )
     print(f"{output / 'codec'}: codec saved")
 

@@ -88,6 +88,48 @@ class MelLoss(nn.Module):
         return total / len(self.transforms)
 
 
+class StatisticsLoss(nn.Module):
+    """L1 between statistics of two sounds that play the same but are not aligned.
+
+    Of every band of three resolutions: its level and how far that spreads over time, how much it
+    changes from frame to frame, and how peaked the spectrum is within it. (Marginal moments of
+    subband envelopes, after McDermott and Simoncelli, 2011, "Sound texture perception via
+    statistics of the auditory periphery".)
+    """
+
+    weight: Tensor
+
+    def __init__(
+        self, rate: int, scales: tuple[tuple[int, int], ...] = ((4096, 96), (2048, 64), (512, 32))
+    ) -> None:
+        super().__init__()
+        self.transforms: list[Stft] = [Stft(n, n // 4) for n, _ in scales]
+        self.registered = nn.ModuleList(self.transforms)
+        for n, bands in scales:
+            bank = triangular_bands(band_edges(bands, 20.0, 0.98 * rate / 2, 700.0), n, rate)
+            self.register_buffer(f"bank_{n}", bank, persistent=False)
+        # levels follow from the notes' loudness, which nobody can know exactly
+        self.register_buffer("weight", torch.tensor([0.5, 1, 1, 1])[:, None], persistent=False)
+
+    def forward(self, estimate: Tensor, target: Tensor) -> Tensor:
+        """Both (batch, samples). Returns a scalar."""
+        total = estimate.new_zeros(())
+        for stft in self.transforms:
+            mine, right = (self._statistics(x, stft) for x in (estimate, target))
+            total = total + ((mine - right).abs() * self.weight).mean()
+        return total / len(self.transforms)
+
+    def _statistics(self, audio: Tensor, stft: Stft) -> Tensor:
+        """(batch, samples) -> (batch, 4, bands), in nepers."""
+        bank = self.get_buffer(f"bank_{stft.n_fft}")
+        magnitude = stft(audio).abs() * (2 / stft.window.sum())
+        level = torch.log(bank @ magnitude.square() + 1e-9) / 2
+        spread = (level.var(2) + 1e-6).sqrt()  # a constant has no gradient of its deviation
+        change = level.diff(dim=2).abs()
+        peaked = bank @ torch.log(magnitude + 1e-5) - level
+        return torch.stack([level.mean(2), spread, change.mean(2), peaked.mean(2)], 1)
+
+
 class ComplexStftLoss(nn.Module):
     """L1 between complex spectra whose magnitudes are compressed to |X|^0.3.
 

@@ -29,8 +29,9 @@ from timbrel.training.diagnostics import (
     largest_score,
     silent_output,
 )
-from timbrel.training.excerpts import excerpts_of
+from timbrel.training.excerpts import Excerpts, excerpts_of
 from timbrel.training.optimiser import Optimiser
+from timbrel.training.played import PlayedExcerpts
 from timbrel.training.run import Budget, Run, generator, restore, torch_generator
 
 LOG_EVERY = 50  # steps
@@ -46,6 +47,7 @@ def train_codec(
     start_from: Codec | None = None,
     on_step: Callable[[int, float], None] | None = None,
     workers: int = 1,
+    played: Store | None = None,
 ) -> Codec:
     """Train a codec; resumes the run in `folder` if there is one.
 
@@ -59,14 +61,18 @@ def train_codec(
         start_from: weights (and latent) to start a new run from.
         on_step: called after each step with the step and the share of the budget used.
         workers: processes that render ahead; 1: this one does, between steps.
+        played: sounds, with the latents in which a model plays them (`timbrel prepare played`);
+            of them is the share `training.played` of each batch. Spectral codecs only.
 
     Returns:
         The codec with its averaged weights, also saved in `folder/codec`.
 
     Raises:
         TrainingError: the loss is not finite (the last good checkpoint is kept), or
-            `start_from` has another configuration.
-        DataError: no item of the store is long enough, or a process that rendered was killed.
+            `start_from` has another configuration, or sounds were played in a latent that may
+            still move.
+        DataError: no item of the store is long enough, a process that rendered was killed, or
+            sounds were played in another latent.
     """
     torch.manual_seed(training.seed)
     codec = build_codec(config).to(device)
@@ -94,6 +100,7 @@ def train_codec(
             numbers = objective.begin(excerpts)
             if numbers:
                 run.log(0, numbers)
+        theirs = None if played is None else PlayedExcerpts(played, objective)
         optimiser = Optimiser(learning, training.optimiser, (0.8, 0.99), ranks=run.ranks)
         descent = Descent(codec, optimiser, training.peak_rate, 0.999)
         course, watch = Course(run, budget, state), Watch()
@@ -120,14 +127,15 @@ def train_codec(
                 descent.ema = Ema(codec, 0.999)
             # draw
             rng = generator(training.seed, step, run.ranks.rank, purpose=2)
-            audio = excerpts.batch(training.batch, step, run.ranks.rank).to(device)
+            audio, latent = draw(excerpts, theirs, training, step, run.ranks.rank, device)
             source = torch_generator(rng, device)
-            shape = (len(audio), codec.channels, training.frames)
-            level = torch.rand(len(audio), 1, 1, generator=source, device=device)
+            own = len(audio) if latent is None else len(audio) - len(latent)
+            shape = (own, codec.channels, training.frames)
+            level = torch.rand(own, 1, 1, generator=source, device=device)
             noise = torch.randn(shape, generator=source, device=device)
             noise = noise * level * training.latent_noise
             # forward
-            found = objective.step(audio, noise, source, progress)
+            found = objective.step(audio, noise, source, progress, latent)
             loss, values = found.loss, found.values
             if training.judged(progress) and found.output is not None:
                 if step % training.judge_every == 0:
@@ -172,6 +180,23 @@ def train_codec(
                 course.step, "original_then_decoded", heard.flatten().cpu().numpy(), codec.rate
             )
         return result
+
+
+def draw(
+    excerpts: Excerpts,
+    played: PlayedExcerpts | None,
+    training: CodecTraining,
+    step: int,
+    rank: int,
+    device: torch.device,
+) -> tuple[Tensor, Tensor | None]:
+    """Audio of a batch, what was played last, and the latents of that."""
+    if played is None:
+        return excerpts.batch(training.batch, step, rank).to(device), None
+    theirs = round(training.played * training.batch)
+    audio, latent = played.batch(theirs, step, rank)
+    own = excerpts.batch(training.batch - theirs, step, rank)
+    return torch.cat([own, audio]).to(device), latent.to(device)
 
 
 def judge_step(

@@ -17,6 +17,7 @@ from timbrel.codec.losses import (
     LogMagnitudeLoss,
     MelLoss,
     MultiResolutionStftLoss,
+    StatisticsLoss,
 )
 from timbrel.codec.rave import RaveCodec
 from timbrel.codec.spectral import SpectralCodec
@@ -44,13 +45,15 @@ class CodecTraining:
     # spectral design
     waveform_from: float = 0.75  # share of the budget after which the waveform is compared
     waveform_weight: float = 0.5  # of the multi-resolution loss, against 1 for log-magnitudes
+    played: float = 0.0  # share of a batch that a model played: the decoder will read its latents
+    statistics_weight: float = 1.0  # of played sounds; of the codec's own half as much
     # rave design; at the start of a run each weighted term is between 1 and 5
     stft_weight: float = 1.0  # linear and log: peaks and quiet parts at every resolution
     mel_weight: float = 5.0  # in log10, so units are small: pitch and timbre as heard
     complex_weight: float = 10.0  # phase: without it tones of a small codec warble
 
     def __post_init__(self) -> None:
-        for name in ("adversarial_from", "waveform_from"):
+        for name in ("adversarial_from", "waveform_from", "played"):
             if not 0 <= getattr(self, name) <= 1:
                 raise TrainingError(f"{name} is {getattr(self, name)}; give a share from 0 to 1")
         for name in ("batch", "frames", "judge_every"):
@@ -127,14 +130,22 @@ class CodecObjective(ABC):
         """The part of the codec that learns."""
 
     @abstractmethod
-    def step(self, audio: Tensor, noise: Tensor, source: torch.Generator, progress: float) -> Step:
+    def step(
+        self,
+        audio: Tensor,
+        noise: Tensor,
+        source: torch.Generator,
+        progress: float,
+        played: Tensor | None = None,
+    ) -> Step:
         """Losses of one batch.
 
         Args:
             audio: (batch, samples), whole frames.
-            noise: (batch, channels, frames) to add to the latent.
+            noise: (own, channels, frames) to add to the latent of the first `own` sounds.
             source: of more draws.
             progress: share of the budget that is used.
+            played: (batch - own, channels, frames): latents in which a model plays the others.
         """
 
     def freezes(self, progress: float) -> bool:
@@ -159,6 +170,7 @@ class SpectralObjective(CodecObjective):
         self.codec: SpectralCodec = codec
         self.log_loss = LogMagnitudeLoss(codec.stft.bins, codec.rate).to(device)
         self.wave_loss = MultiResolutionStftLoss().to(device)
+        self.statistics = StatisticsLoss(codec.rate).to(device)
 
     def begin(self, excerpts: Excerpts) -> dict[str, float]:
         """Fit the basis."""
@@ -167,25 +179,32 @@ class SpectralObjective(CodecObjective):
 
     def learning(self, progress: float) -> nn.Module:
         """The decoder; until the latent is fixed, the residual too (the basis learns nothing)."""
-        return self.codec if self._moves() else self.codec.decoder
+        return self.codec if self.moves() else self.codec.decoder
 
     def freezes(self, progress: float) -> bool:
         """Once, if there is a residual: when the adversary joins, or in the last three tenths."""
-        return self._moves() and progress >= min(self.training.adversarial_from, 0.7)
+        return self.moves() and progress >= min(self.training.adversarial_from, 0.7)
 
     def freeze(self, excerpts: Excerpts) -> None:
         """The residual stays as it is from now on."""
         assert self.codec.residual is not None
         self.codec.residual.fixed.fill_(True)
 
-    def _moves(self) -> bool:
+    def moves(self) -> bool:
         """Whether the latent may still change."""
         return self.codec.residual is not None and not bool(self.codec.residual.fixed)
 
-    def step(self, audio: Tensor, noise: Tensor, source: torch.Generator, progress: float) -> Step:
+    def step(
+        self,
+        audio: Tensor,
+        noise: Tensor,
+        source: torch.Generator,
+        progress: float,
+        played: Tensor | None = None,
+    ) -> Step:
         """See `CodecObjective`."""
-        codec, training = self.codec, self.training
-        spectral, latent, estimate = self.decoder_loss(audio, noise)
+        codec, training, own = self.codec, self.training, len(noise)
+        spectral, latent, estimate = self.decoder_loss(audio, noise, played)
         found = Step(spectral, {"loss/log_magnitude": spectral}, latent.detach())
         # discriminators hear waveforms
         begin = min(training.waveform_from, training.adversarial_from)
@@ -193,29 +212,48 @@ class SpectralObjective(CodecObjective):
             cut = codec.config.decoder.kernel * codec.hop
             found.output = self.waveform(estimate)[:, cut : audio.shape[1]]
             found.target = audio[:, cut:]
-            compared = self.wave_loss(found.output, found.target)
+            compared = self.wave_loss(found.output[:own], found.target[:own])
             found.values["loss/waveform"] = compared
-            weight = training.waveform_weight * risen(progress, begin)
-            found.loss = found.loss + weight * compared
+            compared = training.waveform_weight * compared
+            if played is not None:
+                compared = compared + training.statistics_weight * self._statistics(found, own)
+            found.loss = found.loss + risen(progress, begin) * compared
         return found
 
-    def decoder_loss(self, audio: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Log-magnitude loss of a batch (batch, samples), its latent, and the estimate."""
+    def _statistics(self, found: Step, own: int) -> Tensor:
+        """Of what a model played nothing else can be asked: it is not the target's twin."""
+        assert found.output is not None
+        assert found.target is not None
+        mine, theirs = (
+            self.statistics(found.output[part], found.target[part])
+            for part in (slice(own), slice(own, None))
+        )
+        found.values |= {"loss/statistics": mine, "loss/statistics_played": theirs}
+        return 0.5 * mine + theirs
+
+    def decoder_loss(
+        self, audio: Tensor, noise: Tensor, played: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Log-magnitude loss of a batch, its latent, and the estimate; see `step`.
+
+        Only sounds that the codec encodes itself, the first ones, have a loss and a latent.
+        """
         codec = self.codec
-        magnitude = codec.basis.magnitude(audio)
+        magnitude = codec.basis.magnitude(audio[: len(noise)])
         target = torch.log(magnitude + codec.config.floor)
         latent = codec.basis.project(codec.basis.log_bands(magnitude))
         pull = latent.new_zeros(())
         if codec.residual is not None:
-            with torch.set_grad_enabled(self._moves()), self.fast():
+            with torch.set_grad_enabled(self.moves()), self.fast():
                 moved = codec.residual(target - codec.basis.log_magnitude(latent)).float()
             latent, pull = latent + moved, RESIDUAL_PULL * moved.square().mean()
+        read = latent + noise if played is None else torch.cat([latent + noise, played])
         with self.fast():
-            correction = codec.decoder(latent + noise).float()
-        estimate = codec.corrected(latent + noise, correction)
+            correction = codec.decoder(read).float()
+        estimate = codec.corrected(read, correction)
         # causal layers have no past in the first frames of an excerpt
         warm = codec.config.decoder.kernel * codec.config.stack
-        loss = self.log_loss(estimate[..., warm:], target[..., warm:])
+        loss = self.log_loss(estimate[: len(noise), :, warm:], target[..., warm:])
         return loss + pull, latent, estimate
 
     def waveform(self, estimate: Tensor) -> Tensor:
@@ -262,8 +300,16 @@ class RaveObjective(CodecObjective):
                 ]
             )
 
-    def step(self, audio: Tensor, noise: Tensor, source: torch.Generator, progress: float) -> Step:
-        """See `CodecObjective`."""
+    def step(
+        self,
+        audio: Tensor,
+        noise: Tensor,
+        source: torch.Generator,
+        progress: float,
+        played: Tensor | None = None,
+    ) -> Step:
+        """See `CodecObjective`; its latent moves, so nothing can be played in it beforehand."""
+        assert played is None
         codec, training = self.codec, self.training
         split = codec.filterbank.split(audio[:, None])
         with torch.set_grad_enabled(not codec.norm.measured):

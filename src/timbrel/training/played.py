@@ -1,0 +1,153 @@
+"""What a model plays of a store, for a decoder that is to read a model's latents.
+
+A decoder that knows nothing but encoded sounds reads latents in use that it has never seen: they
+are drawn by a denoiser, and err as denoisers do. A vocoder is trained on what the network before it
+predicts for the same reason (Shen et al., 2018, "Natural TTS synthesis by conditioning WaveNet on
+mel spectrogram predictions", section 3.2).
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from timbrel.audio import Audio
+from timbrel.data.engine import Engine, Local
+from timbrel.data.store import Store
+from timbrel.errors import DataError, TrainingError
+from timbrel.generate.windows import generate, structure_of_notes
+from timbrel.model import Timbrel
+from timbrel.training.codec_objective import CodecObjective, SpectralObjective
+from timbrel.training.run import generator
+
+KIND = "played"
+LEAST, MOST = 4.0, 10.0  # seconds of an example
+
+
+def attach_played(
+    store: Store,
+    player: Timbrel,
+    progress: Callable[[float], None] | None = None,
+    engine: Engine | None = None,
+) -> int:
+    """Play every item's notes with the sound of another rendition of its timbre.
+
+    Attached as "played" (frames, channels) float16, beside the item's true audio; NaN where an
+    item cannot be played: drums, no notes, or no other rendition of its timbre.
+
+    Args:
+        store: written to.
+        player: plays, with its own sampling.
+        progress: called with the share that is done.
+        engine: who does it, by default this process.
+
+    Returns:
+        How many were played.
+
+    Raises:
+        DataError: none of them can be, or the store's rate is not the codec's.
+    """
+    if store.items[0].rate != player.codec.rate:
+        raise DataError(
+            f"{store.path} is at {store.items[0].rate} Hz and the model's codec at "
+            f"{player.codec.rate}; prepare the store at that rate"
+        )
+    count = sum(bool(_partners(store, index)) for index in range(len(store)))
+    if count == 0:
+        raise DataError(
+            f"nothing of {store.path} can be played: it holds no two renditions of a timbre with "
+            "notes; render more of each"
+        )
+    found = (engine or Local()).run(_play, (store, player), range(len(store)), False)
+
+    def latents() -> Iterator[np.ndarray]:
+        for number, latent in enumerate(found, 1):
+            yield latent
+            if progress is not None:
+                progress(number / len(store))
+
+    store.attach(KIND, player.codec.latent_id, latents())
+    return count
+
+
+def _partners(store: Store, index: int) -> list[int]:
+    """Other renditions of an item's timbre, if it can be played."""
+    item = store.items[index]
+    if item.drums or item.notes == "none":
+        return []
+    return [i for i in store.by_identity[item.identity] if i != index]
+
+
+@torch.inference_mode()
+def _play(shared: tuple[Store, Timbrel], index: int) -> list[np.ndarray]:
+    """One item, for an engine."""
+    store, player = shared
+    codec, item = player.codec, store.items[index]
+    frames = -(-item.length // codec.hop)
+    partners = _partners(store, index)
+    notes = store.notes(index) if partners else None
+    if notes is None or len(notes) == 0:
+        return [np.full((frames, codec.channels), np.nan, np.float16)]
+    rng = np.random.default_rng(index)
+    partner = partners[int(rng.integers(len(partners)))]
+    whole = store.items[partner].length
+    length = min(whole, int(rng.uniform(LEAST, MOST) * item.rate))
+    start = int(rng.integers(whole - length + 1))
+    example = Audio(store.audio(partner, start, length)[None], item.rate)
+    # users have it taken out or not
+    timbre = player.timbre(example, keep_noise=bool(rng.random() < 0.5))
+    structure = structure_of_notes(player.network, notes, codec.frame_rate)
+    sampling = player.sampling(seed=index)
+    pieces = generate(player.network, structure, frames, timbre, sampling)
+    return [torch.cat(list(pieces), 2)[0].T.half().cpu().numpy()]
+
+
+class PlayedExcerpts:
+    """Random excerpts of sounds and of what a model played of them.
+
+    Args:
+        store: with such latents attached.
+        objective: of the codec that reads them; its training's frames are the excerpts' length,
+            its seed that of all draws.
+
+    Raises:
+        TrainingError: the codec's latent may still move.
+        DataError: it is another one, or no item was played that is long enough.
+    """
+
+    def __init__(self, store: Store, objective: CodecObjective) -> None:
+        codec, training = objective.codec, objective.training
+        if not isinstance(objective, SpectralObjective) or objective.moves():
+            raise TrainingError(
+                "this codec's latent still moves while it learns, so nothing can have been played "
+                "in it; train it without --played first, then go on with --from"
+            )
+        store.check(KIND, codec.latent_id)
+        self.store, self.hop = store, codec.hop
+        self.frames, self.seed = training.frames, training.seed
+        least = training.frames * codec.hop
+        self.items = [
+            i
+            for i, item in enumerate(store.items)
+            if item.length >= least and not np.isnan(store.array(KIND, i)[0, 0])
+        ]
+        if not self.items:
+            raise DataError(f"{store.path} has no played item of at least {least} samples")
+
+    def batch(self, size: int, step: int, rank: int) -> tuple[Tensor, Tensor]:
+        """Audio (size, samples), and latents (size, channels, frames), of the same places."""
+        rng = generator(self.seed, step, rank, purpose=6)
+        sounds: list[np.ndarray] = []
+        latents: list[np.ndarray] = []
+        while len(sounds) < size:
+            index = self.items[int(rng.integers(len(self.items)))]
+            last = self.store.items[index].length // self.hop - self.frames
+            start = int(rng.integers(last + 1))
+            audio = self.store.audio(index, start * self.hop, self.frames * self.hop)
+            # mostly silent excerpts teach little
+            if np.abs(audio).mean() > 1e-4 or rng.random() < 0.05:
+                sounds.append(audio.astype(np.float32))
+                latents.append(self.store.array(KIND, index)[start : start + self.frames])
+        stacked = np.stack(latents).astype(np.float32).transpose(0, 2, 1)
+        return torch.from_numpy(np.stack(sounds)), torch.from_numpy(np.ascontiguousarray(stacked))
