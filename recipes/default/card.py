@@ -24,7 +24,7 @@ LIMITS = (
     "Structure is notes: vibrato, bends, breath and noises of what is played are not carried over.",
     "Drums are pieces of a General MIDI kit. Output is mono.",
 )
-RUNS = ("codec", "listener", "model", "distil")
+RUNS = ("codec", "listener", "model", "distil", "decoder")
 SCORES = (
     ("note_f1", "note F1"),
     ("octave_errors", "octave errors"),

@@ -1,4 +1,4 @@
-"""The default model from nothing: data, codec, listener, model, few steps, evaluation, card.
+"""The default model from nothing: data, codec, listener, model, decoder, evaluation, card.
 
     python recipes/default/make.py recipes/default/two-cores.toml -o runs/default
 
@@ -34,7 +34,7 @@ from timbrel.training.run import Budget, differences, last_line
 
 PATIENCE = 60  # seconds that a stopped stage has to save what it did
 SEEDS = {"train": 1, "valid": 2}
-NEEDED: dict[str, tuple[str, ...]] = {  # and a section [distil], if wanted
+NEEDED: dict[str, tuple[str, ...]] = {  # and sections [distil] and [decoder], if wanted
     "render": ("train", "valid", "synth_share"),
     "codec": (),
     "listener": (),
@@ -102,11 +102,29 @@ def stages(config: dict[str, Any], out: Path) -> Iterator[Stage]:
         network = out / "distil/model"
     # a few-step model answers for whole steps, which only Euler's sampler takes as they are
     sampling = config["sampling"] | ({"sampler": "euler"} if "distil" in config else {})
-    more = arguments(codec=codec, network=network, listener=listener)
+    more = arguments(network=network, listener=listener)
     more += arguments(name="timbrel-small", licence="MIT", **sampling)
-    words = ["train", "assemble", "-o", f"{out / 'timbrel-small'}", *more]
+    words = ["train", "assemble", *more]
     settings = {"sampling": config["sampling"], "distil": "distil" in config}
+    if "decoder" in config:
+        first = [*words, "-o", f"{out / 'first'}", *arguments(codec=codec)]
+        yield Stage("first", [first], settings)
+        yield from decoder(config["decoder"], out, workers)
+        codec = out / "decoder/codec"
+        settings = settings | {"decoder": True}
+    words += ["-o", f"{out / 'timbrel-small'}", *arguments(codec=codec)]
     yield Stage("assemble", [words], settings)
+
+
+def decoder(section: dict[str, Any], out: Path, workers: int) -> Iterator[Stage]:
+    """The model plays, and the codec's decoder learns to read that."""
+    settings, store = dict(section), f"{out / 'train'}"
+    count = settings.pop("played")
+    words = ["prepare", "played", store, *arguments(model=out / "first", count=count)]
+    yield Stage("played", [[*words, *arguments(workers=workers)]], {"played": count})
+    words = ["train", "codec", *arguments(data=store, played=store), "-o", f"{out / 'decoder'}"]
+    words += ["--from", f"{out / 'first'}", *arguments(**settings)]
+    yield Stage("decoder", [words], {"decoder": settings})
 
 
 def training(name: str, config: dict[str, Any], out: Path, *more: str) -> Stage:
@@ -252,6 +270,8 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 def check(config: dict[str, Any], needed: dict[str, tuple[str, ...]], path: Path, see: str) -> None:
     """End the program with a sentence if a section, or what it must say, is missing."""
+    if "decoder" in config:
+        needed = needed | {"decoder": ("played",)}
     for section, names in needed.items():
         if not isinstance(config.get(section), dict):
             refuse(f"{path} lacks the section [{section}]; see {see}")

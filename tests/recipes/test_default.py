@@ -14,11 +14,13 @@ from types import ModuleType
 
 import click
 import pytest
+import torch
 import typer
 
 from timbrel.cli.main import app
 from timbrel.evaluation.compare import Comparison, Verdict
 from timbrel.model import load
+from timbrel.serialize import load_codec
 
 Make = Callable[..., subprocess.CompletedProcess[str]]
 ROOT = Path(__file__).parents[2]
@@ -43,6 +45,11 @@ batch = 2
 [distil]
 steps = 2
 batch = 2
+[decoder]
+played = 4
+steps = 2
+batch = 2
+waveform_from = 0.0
 [sampling]
 steps = 2
 guidance_structure = 2.0
@@ -114,7 +121,7 @@ def go(recipe: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> C
         def train(command: list[str], until: float) -> bool:
             if "--steps" in command and command[1] in recipe.RUNS:
                 step = int(command[command.index("--steps") + 1]) * share
-                folder = tmp_path / "out" / command[1]
+                folder = Path(command[command.index("-o") + 1])
                 folder.mkdir(parents=True, exist_ok=True)
                 (folder / "metrics.jsonl").write_text(json.dumps({"step": step, "seconds": 9.0}))
             return True
@@ -145,6 +152,11 @@ def test_a_recipe_that_was_stopped_goes_on_and_makes_a_model_that_plays(
     card = (out / "timbrel-small/card.md").read_text()
     assert "* **train**: 12 renditions" in card
     assert "| model | 2 |" in card
+    assert "| decoder | 2 |" in card
+    before, after = (load_codec(out / name) for name in ("codec/codec", "timbrel-small"))
+    assert before.latent_id == after.latent_id
+    changed = zip(before.decoder.parameters(), after.decoder.parameters(), strict=True)
+    assert any(not torch.equal(a, b) for a, b in changed)
     assert "timbrel train distil" in card
     assert "Not evaluated" in card
     # what is not done yet may be asked later
@@ -188,8 +200,8 @@ def test_another_configuration_of_what_is_done_is_refused_by_name(
             "[listener]\nsteps = 3",
             r"'listener' .* listener\.steps = 1, not 3",
         ),
-        ("structure = 2.0", "structure = 1.0", r"'assemble' .* sampling\.guidance_structure = 2.0"),
-        ("[distil]", "[no_distil]", r"'assemble' .* distil = True, not False"),
+        ("structure = 2.0", "structure = 1.0", r"'first' .* sampling\.guidance_structure = 2.0"),
+        ("[distil]", "[no_distil]", r"'first' .* distil = True, not False"),
     ):
         with pytest.raises(SystemExit, match=f"make.py: stage {words}"):
             go(text.replace(old, new))

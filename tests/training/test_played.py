@@ -52,6 +52,10 @@ def test_a_model_plays_what_has_notes_and_a_partner(store: Store, tiny_model: Pa
     assert silent == alone | drums
     assert count == len(store) - len(silent) > 0
     assert {latent.shape for latent in played} == {(173, player.codec.channels)}  # 4 s
+    assert attach_played(store, player, count=2) == 2
+    few = [i for i in range(len(store)) if not np.isnan(store.array(KIND, i)).any()]
+    assert len(few) == 2
+    assert all(np.array_equal(played[i], store.array(KIND, i)) for i in few)
     again = attach_played(store, player)
     assert again == count
     assert all(

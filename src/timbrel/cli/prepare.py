@@ -193,6 +193,10 @@ def heard(
 def played(
     store: Annotated[Path, typer.Argument(help="Store to add played latents to.")],
     model: Annotated[str, typer.Option(help="Model that plays, or 'default'.")],
+    count: Annotated[
+        int | None,
+        typer.Option(min=1, help="Items at most, spread over the store. Default: all that can be."),
+    ] = None,
     trust: Trust = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
     workers: Workers = 1,
@@ -208,6 +212,7 @@ def played(
         count = attach_played(
             opened,
             load(model, device, trust),
+            count,
             lambda share: bar.update(task, completed=share),
             pick_engine("local", workers),
         )

@@ -147,6 +147,7 @@ def codec(
         "precision": _choice(precision, PRECISIONS, "precision"),
         "seed": seed,
         "played": 0.5 if played else None,
+        "frames": 48 if played else None,  # statistics need a second
     }
     train_codec(
         with_fonts() if rendered else open_all(data, "train", _say),

@@ -28,17 +28,19 @@ LEAST, MOST = 4.0, 10.0  # seconds of an example
 def attach_played(
     store: Store,
     player: Timbrel,
+    count: int | None = None,
     progress: Callable[[float], None] | None = None,
     engine: Engine | None = None,
 ) -> int:
     """Play every item's notes with the sound of another rendition of its timbre.
 
     Attached as "played" (frames, channels) float16, beside the item's true audio; NaN where an
-    item cannot be played: drums, no notes, or no other rendition of its timbre.
+    item is not played: drums, no notes, no other rendition of its timbre, or more than `count`.
 
     Args:
         store: written to.
         player: plays, with its own sampling.
+        count: how many at most, spread over the store; None: all that can be played.
         progress: called with the share that is done.
         engine: who does it, by default this process.
 
@@ -53,13 +55,16 @@ def attach_played(
             f"{store.path} is at {store.items[0].rate} Hz and the model's codec at "
             f"{player.codec.rate}; prepare the store at that rate"
         )
-    count = sum(bool(_partners(store, index)) for index in range(len(store)))
-    if count == 0:
+    able = [i for i in range(len(store)) if _partners(store, i) and len(store.notes(i))]
+    if not able:
         raise DataError(
             f"nothing of {store.path} can be played: it holds no two renditions of a timbre with "
             "notes; render more of each"
         )
-    found = (engine or Local()).run(_play, (store, player), range(len(store)), False)
+    few = np.linspace(0, len(able) - 1, min(count or len(able), len(able))).round().astype(int)
+    chosen = {able[i] for i in few}
+    items = ((i, i in chosen) for i in range(len(store)))
+    found = (engine or Local()).run(_play, (store, player), items)
 
     def latents() -> Iterator[np.ndarray]:
         for number, latent in enumerate(found, 1):
@@ -68,7 +73,7 @@ def attach_played(
                 progress(number / len(store))
 
     store.attach(KIND, player.codec.latent_id, latents())
-    return count
+    return len(chosen)
 
 
 def _partners(store: Store, index: int) -> list[int]:
@@ -80,16 +85,14 @@ def _partners(store: Store, index: int) -> list[int]:
 
 
 @torch.inference_mode()
-def _play(shared: tuple[Store, Timbrel], index: int) -> list[np.ndarray]:
-    """One item, for an engine."""
-    store, player = shared
+def _play(shared: tuple[Store, Timbrel], asked: tuple[int, bool]) -> list[np.ndarray]:
+    """One item, or that it is not played, for an engine."""
+    (store, player), (index, chosen) = shared, asked
     codec, item = player.codec, store.items[index]
     frames = -(-item.length // codec.hop)
-    partners = _partners(store, index)
-    notes = store.notes(index) if partners else None
-    if notes is None or len(notes) == 0:
+    if not chosen:
         return [np.full((frames, codec.channels), np.nan, np.float16)]
-    rng = np.random.default_rng(index)
+    rng, partners = np.random.default_rng(index), _partners(store, index)
     partner = partners[int(rng.integers(len(partners)))]
     whole = store.items[partner].length
     length = min(whole, int(rng.uniform(LEAST, MOST) * item.rate))
@@ -97,7 +100,7 @@ def _play(shared: tuple[Store, Timbrel], index: int) -> list[np.ndarray]:
     example = Audio(store.audio(partner, start, length)[None], item.rate)
     # users have it taken out or not
     timbre = player.timbre(example, keep_noise=bool(rng.random() < 0.5))
-    structure = structure_of_notes(player.network, notes, codec.frame_rate)
+    structure = structure_of_notes(player.network, store.notes(index), codec.frame_rate)
     sampling = player.sampling(seed=index)
     pieces = generate(player.network, structure, frames, timbre, sampling)
     return [torch.cat(list(pieces), 2)[0].T.half().cpu().numpy()]
