@@ -1,5 +1,6 @@
 """A decoder that learns to read what a model plays."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -118,7 +119,12 @@ def test_only_a_latent_that_stays_can_be_played_in(
     store: Store, tiny_codec: SpectralCodec, tmp_path: Path
 ) -> None:
     store.attach(KIND, tiny_codec.latent_id, iter(encoded(store, tiny_codec)))
+    with pytest.raises(TrainingError, match="larger batch"):
+        CodecTraining(batch=1, played=0.5)
+    moving = replace(tiny_codec.config, residual=8)
     with pytest.raises(TrainingError, match="still moves"):
+        train_codec(store, tmp_path / "c", moving, TRAINING, Budget(1), CPU, played=store)
+    with pytest.raises(TrainingError, match="only a spectral codec"):
         train_codec(
             store, tmp_path / "a", rave.tiny(), rave_training(), Budget(1), CPU, played=store
         )

@@ -193,9 +193,8 @@ def draw(
     """Audio of a batch, what was played last, and the latents of that."""
     if played is None:
         return excerpts.batch(training.batch, step, rank).to(device), None
-    theirs = round(training.played * training.batch)
-    audio, latent = played.batch(theirs, step, rank)
-    own = excerpts.batch(training.batch - theirs, step, rank)
+    audio, latent = played.batch(training.theirs, step, rank)
+    own = excerpts.batch(training.batch - training.theirs, step, rank)
     return torch.cat([own, audio]).to(device), latent.to(device)
 
 

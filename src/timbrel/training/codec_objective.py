@@ -59,6 +59,16 @@ class CodecTraining:
         for name in ("batch", "frames", "judge_every"):
             if getattr(self, name) < 1:
                 raise TrainingError(f"{name} is {getattr(self, name)}; give 1 or more")
+        if self.played and not 0 < self.theirs < self.batch:
+            raise TrainingError(
+                f"of a batch of {self.batch} a share of {self.played} is {self.theirs}, and both "
+                "what a model played and the codec's own sounds must be in it; give a larger batch"
+            )
+
+    @property
+    def theirs(self) -> int:
+        """Excerpts of a batch that a model played."""
+        return round(self.played * self.batch)
 
     def judged(self, progress: float) -> bool:
         """Whether discriminators have joined, at a share of the budget."""

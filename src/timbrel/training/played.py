@@ -115,13 +115,15 @@ class PlayedExcerpts:
             its seed that of all draws.
 
     Raises:
-        TrainingError: the codec's latent may still move.
+        TrainingError: the codec is not spectral, or its latent may still move.
         DataError: it is another one, or no item was played that is long enough.
     """
 
     def __init__(self, store: Store, objective: CodecObjective) -> None:
         codec, training = objective.codec, objective.training
-        if not isinstance(objective, SpectralObjective) or objective.moves():
+        if not isinstance(objective, SpectralObjective):
+            raise TrainingError("only a spectral codec can learn from what a model plays")
+        if objective.moves():
             raise TrainingError(
                 "this codec's latent still moves while it learns, so nothing can have been played "
                 "in it; train it without --played first, then go on with --from"
