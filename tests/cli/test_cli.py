@@ -11,7 +11,7 @@ import pytest
 import soundfile
 import torch
 
-from command_line import ENVIRONMENT, timbrel
+from command_line import ENVIRONMENT, TWO_PROCESSES, timbrel
 from sounds import RATE, tone
 from timbrel.ablation.study import study_names
 from timbrel.audio import Audio
@@ -296,10 +296,9 @@ def test_two_processes_train_one_model(tmp_path: Path) -> None:
         ["prepare", "latents", store, "--codec", codec / "codec"],
     ):
         assert timbrel(*arguments).returncode == 0
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2",
-               "--master-port", "29713", "-m", "timbrel.cli", "train", "model", "--data", store,
-               "--codec", codec / "codec", "-o", tmp_path / "model", "--preset", "tiny",
-               "--steps", "4", "--batch", "2", "--device", "cpu"]  # fmt: skip
+    command = [*TWO_PROCESSES, "-m", "timbrel.cli", "train", "model", "--data", store, "--codec",
+               codec / "codec", "-o", tmp_path / "model", "--preset", "tiny", "--steps", "4",
+               "--batch", "2", "--device", "cpu"]  # fmt: skip
     done = subprocess.run(
         list(map(str, command)),
         capture_output=True,

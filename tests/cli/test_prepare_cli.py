@@ -1,25 +1,16 @@
 """`timbrel prepare SOURCE` and `timbrel info STORE` as users call them."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from command_line import timbrel
 from miniatures import LAYOUTS, piece
 from soundfonts import write_font
 from timbrel.data.store import Store
-
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-
-
-def timbrel(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from timbrel.cli.main import main; main()"]
-    return subprocess.run(
-        [*command, *map(str, arguments)], capture_output=True, text=True, env=ENVIRONMENT
-    )
 
 
 def test_a_data_set_becomes_a_store_that_info_describes(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from command_line import ENVIRONMENT
+from command_line import ENVIRONMENT, TWO_PROCESSES
 from timbrel.codec.spectral import SpectralCodec
 from timbrel.codec.spectral import tiny as tiny_codec_config
 from timbrel.conditions.refinement import RefinementConfig
@@ -368,11 +368,9 @@ def test_a_run_of_two_processes_goes_on_with_one(
         tmp_path / "codec", "-o", tmp_path / "run", "--preset", "tiny", "--batch", "2",
         "--device", "cpu",
     ]  # fmt: skip
-    two = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29717"]
-    for command in ([*two, *arguments, "--steps", "3"], [*arguments, "--steps", "6"]):
-        done = subprocess.run(
-            [sys.executable, *map(str, command)], capture_output=True, text=True, env=ENVIRONMENT
-        )
+    for start, steps in ((TWO_PROCESSES, 3), ([sys.executable], 6)):
+        command = [*start, *map(str, arguments), "--steps", str(steps)]
+        done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
         assert done.returncode == 0, done.stderr[-2000:]
     state = torch.load(sorted((tmp_path / "run" / "checkpoints").iterdir())[-1], weights_only=True)
     assert state["step"] == 6
@@ -421,16 +419,9 @@ def test_two_processes_learn_from_different_items_and_end_with_one_network(
     attach_latents(small_store, tiny_codec, CPU)
     save_codec(tiny_codec, tmp_path / "codec")
     (tmp_path / "together.py").write_text(TOGETHER.format(optimiser=optimiser))
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--nproc-per-node",
-        "2",
-        "--standalone",
-    ]
-    command += [tmp_path / "together.py", small_store.path, tmp_path / "codec", tmp_path]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=ENVIRONMENT)
+    words = [tmp_path / "together.py", small_store.path, tmp_path / "codec", tmp_path]
+    command = [*TWO_PROCESSES, *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
     assert done.returncode == 0, done.stderr[-2000:]
     (first, items), (second, others) = (
         torch.load(tmp_path / f"rank-{rank}.pt", weights_only=True) for rank in (0, 1)

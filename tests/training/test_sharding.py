@@ -1,13 +1,12 @@
 """Weights that are cut between two processes."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from command_line import ENVIRONMENT, timbrel
+from command_line import ENVIRONMENT, TWO_PROCESSES, timbrel
 from timbrel.codec.spectral import SpectralCodec
 from timbrel.data.store import Store
 from timbrel.errors import TrainingError
@@ -20,7 +19,6 @@ from timbrel.training.settings import ModelTraining
 from timbrel.training.sharding import rows_of
 
 CPU = torch.device("cpu")
-TWO = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
 QUICK = ModelTraining(batch=2, frames=24, example_frames=24)
 
 TRAIN = """
@@ -116,7 +114,7 @@ def trained(
     tests = Path(__file__).parent
     path = f"{tests}:{tests.parent}:{ENVIRONMENT.get('PYTHONPATH', '')}"
     done = subprocess.run(
-        [sys.executable, *TWO, folder / "train.py", small_store.path, folder / "codec", folder],
+        [*TWO_PROCESSES, folder / "train.py", small_store.path, folder / "codec", folder],
         capture_output=True,
         text=True,
         env={**ENVIRONMENT, "PYTHONPATH": path},
@@ -210,7 +208,7 @@ def test_the_command_line_cuts_weights(
     assert "torchrun" in alone.stderr
     assert not (tmp_path / "run").exists()
     done = subprocess.run(
-        [sys.executable, *TWO, "-m", "timbrel.cli", *map(str, arguments)],
+        [*TWO_PROCESSES, "-m", "timbrel.cli", *map(str, arguments)],
         capture_output=True,
         text=True,
         env=ENVIRONMENT,

@@ -1,7 +1,5 @@
 import json
-import os
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from command_line import ENVIRONMENT, TWO_PROCESSES
 from conftest import Killed
 from sounds import RATE, pitch_hz
 from timbrel.codec import rave
@@ -143,11 +142,8 @@ def test_processes_train_one_codec_together(small_store: Store, tmp_path: Path) 
         "'--preset', 'tiny', '--steps', '2', '--batch', '1', '--precision', 'bf16']\n"
         "from timbrel.cli.main import main; main()\n"
     )
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    command += [str(script), str(small_store.path), str(tmp_path / "run")]
-    done = subprocess.run(
-        command, capture_output=True, text=True, env={**os.environ, "MASTER_PORT": "0"}
-    )
+    command = [*TWO_PROCESSES, str(script), str(small_store.path), str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
     assert done.returncode == 0, done.stderr
     assert load_codec(tmp_path / "run" / "codec").channels == tiny().channels
 
