@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,6 +34,18 @@ from timbrel.training.run import Budget, Run
 
 # tests that were started in the background ignore Ctrl-C, and so would every command they start
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+MOST_WORKERS = 8  # each trains the session's codec for itself
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> Generator[None, int, int]:
+    """One a core; none, but this process, for files that are named, which start at once so."""
+    cores = yield
+    if cores == 1 or all(Path(word.split("::")[0]).is_file() for word in config.args):
+        return 0
+    return min(cores, MOST_WORKERS)
 
 
 @pytest.fixture
