@@ -11,7 +11,7 @@ import pytest
 import soundfile
 import torch
 
-from command_line import ENVIRONMENT, TWO_PROCESSES, timbrel
+from command_line import timbrel
 from sounds import RATE, tone
 from timbrel.ablation.study import study_names
 from timbrel.audio import Audio
@@ -236,10 +236,11 @@ def test_from_nothing_to_a_rendered_piece_by_the_documented_commands(
 ) -> None:
     store, codec, model = tmp_path / "store", tmp_path / "codec", tmp_path / "model"
     steps: list[list[object]] = [
-        ["prepare", "render", "-o", store, "--count", 24, "--synth-share", 1],
+        ["prepare", "render", "-o", store, "--count", 12, "--synth-share", 1],
         ["train", "codec", "--data", store, "-o", codec, "--preset", "tiny", "--steps", 5],
         ["prepare", "latents", store, "--codec", codec / "codec", "--workers", 2],
-        ["train", "listener", "--data", store, "-o", tmp_path / "listener", "--steps", 2],
+        ["train", "listener", "--data", store, "-o", tmp_path / "listener", "--steps", 2,
+         "--batch", 2],
         ["train", "model", "--data", store, "--codec", codec / "codec", "-o", model,
          "--preset", "tiny", "--steps", 5, "--batch", 2],
         ["train", "assemble", "--codec", codec / "codec", "--network", model / "model",
@@ -285,28 +286,6 @@ def test_from_nothing_to_a_rendered_piece_by_the_documented_commands(
     assert refused.returncode == 2
     assert "cannot be read as text" in refused.stderr
     assert not (tmp_path / "c").exists()
-
-
-@pytest.mark.slow
-def test_two_processes_train_one_model(tmp_path: Path) -> None:
-    store, codec = tmp_path / "store", tmp_path / "codec"
-    for arguments in (
-        ["prepare", "render", "-o", store, "--count", 12, "--synth-share", 1],
-        ["train", "codec", "--data", store, "-o", codec, "--preset", "tiny", "--steps", 2],
-        ["prepare", "latents", store, "--codec", codec / "codec"],
-    ):
-        assert timbrel(*arguments).returncode == 0
-    command = [*TWO_PROCESSES, "-m", "timbrel.cli", "train", "model", "--data", store, "--codec",
-               codec / "codec", "-o", tmp_path / "model", "--preset", "tiny", "--steps", "4",
-               "--batch", "2", "--device", "cpu"]  # fmt: skip
-    done = subprocess.run(
-        list(map(str, command)),
-        capture_output=True,
-        text=True,
-        env=ENVIRONMENT,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert (tmp_path / "model" / "model" / "network.safetensors").exists()
 
 
 def test_what_is_heard_can_be_written_out_as_midi(tiny_model: Path, tmp_path: Path) -> None:

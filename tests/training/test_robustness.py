@@ -372,6 +372,9 @@ def test_a_run_of_two_processes_goes_on_with_one(
         command = [*start, *map(str, arguments), "--steps", str(steps)]
         done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
         assert done.returncode == 0, done.stderr[-2000:]
+        saved = tmp_path / "run" / "model" / "network.safetensors"
+        assert saved.exists()
+        saved.unlink()  # the next one is to write it again
     state = torch.load(sorted((tmp_path / "run" / "checkpoints").iterdir())[-1], weights_only=True)
     assert state["step"] == 6
 

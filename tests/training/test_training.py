@@ -402,10 +402,10 @@ def test_the_pace_and_the_time_that_is_left_are_shown(
 def test_a_tiny_model_learns_to_follow_pitch_and_timbre(
     small_store: Store, tiny_codec: SpectralCodec, tmp_path: Path
 ) -> None:
-    training = ModelTraining(batch=8, frames=48, example_frames=48, peak_rate=2e-3)
+    training = ModelTraining(batch=4, frames=48, example_frames=48, peak_rate=2e-3)
     config = tiny_model()
     network = train_model(
-        small_store, None, tiny_codec, tmp_path, config, training, Budget(steps=450), CPU
+        small_store, None, tiny_codec, tmp_path, config, training, Budget(steps=250), CPU
     )
     course = losses(tmp_path, "flow")
     assert np.mean(course[-2:]) < 0.8 * course[0]
