@@ -2,6 +2,9 @@
 
 import os
 import signal
+import subprocess
+import sys
+import warnings
 from collections.abc import Callable, Generator
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +19,7 @@ import torch
 from miniatures import LAYOUTS
 from sounds import RATE, tone
 from timbrel.audio import Audio
+from timbrel.cli.main import main
 from timbrel.codec.spectral import SpectralCodec, tiny
 from timbrel.conditions.listener import Listener, ListenerConfig
 from timbrel.data.render.renditions import render_store
@@ -82,6 +86,35 @@ def layout(tmp_path: Path) -> Callable[[str], Path]:
 @pytest.fixture(autouse=True)
 def _seed_torch() -> None:
     torch.manual_seed(0)
+
+
+# what a program does not print
+SILENT = (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning)
+
+
+@pytest.fixture
+def timbrel_here(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """What `command_line.timbrel` does, in this process: for the many ways to be refused.
+
+    Another one takes seconds to begin.
+    """
+
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        monkeypatch.setattr(sys, "argv", ["timbrel", *map(str, arguments)])
+        monkeypatch.setenv("COLUMNS", "200")
+        capfd.readouterr()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            for kind in SILENT:
+                warnings.simplefilter("ignore", kind)
+            with pytest.raises(SystemExit) as end:
+                main()
+        said = capfd.readouterr()
+        return subprocess.CompletedProcess(sys.argv, end.value.code, said.out, said.err)
+
+    return run
 
 
 CPU = torch.device("cpu")

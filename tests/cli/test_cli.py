@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,8 @@ from timbrel.data.store import Store
 from timbrel.notes import Notes, Track
 from timbrel.serialize import load_codec
 from timbrel.training.latents import attach_latents
+
+Here = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
@@ -130,10 +133,10 @@ def bad_inputs(tmp_path: Path) -> dict[str, tuple[Path, str]]:
     ],
 )
 def test_a_bad_structure_is_one_sentence_exit_code_2_and_no_file(
-    kind: str, tone_file: Path, tmp_path: Path
+    kind: str, tone_file: Path, tmp_path: Path, timbrel_here: Here
 ) -> None:
     path, words = bad_inputs(tmp_path)[kind]
-    done = timbrel("render", path, "--timbre", tone_file, "-o", tmp_path / "out.wav")
+    done = timbrel_here("render", path, "--timbre", tone_file, "-o", tmp_path / "out.wav")
     assert done.returncode == 2
     assert words in done.stderr
     assert "Traceback" not in done.stderr
@@ -144,9 +147,11 @@ def test_a_bad_structure_is_one_sentence_exit_code_2_and_no_file(
 @pytest.mark.parametrize(
     "kind", ["missing", "folder", "text", "nan", "no samples", "silence", "short"]
 )
-def test_a_bad_timbre_is_refused_alike(kind: str, song: Path, tmp_path: Path) -> None:
+def test_a_bad_timbre_is_refused_alike(
+    kind: str, song: Path, tmp_path: Path, timbrel_here: Here
+) -> None:
     path, words = bad_inputs(tmp_path)[kind]
-    done = timbrel("render", song, "--timbre", path, "-o", tmp_path / "out.wav")
+    done = timbrel_here("render", song, "--timbre", path, "-o", tmp_path / "out.wav")
     assert done.returncode == 2
     assert words in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
@@ -170,10 +175,15 @@ def test_a_bad_timbre_is_refused_alike(kind: str, song: Path, tmp_path: Path) ->
     ],
 )
 def test_bad_options_are_one_sentence_and_exit_code_2(
-    options: list[str], words: str, song: Path, tone_file: Path, tmp_path: Path
+    options: list[str],
+    words: str,
+    song: Path,
+    tone_file: Path,
+    tmp_path: Path,
+    timbrel_here: Here,
 ) -> None:
     filled = [o.replace("{tmp}", str(tmp_path)) for o in options]
-    done = timbrel("render", song, "--timbre", tone_file, *filled)
+    done = timbrel_here("render", song, "--timbre", tone_file, *filled)
     assert done.returncode == 2
     assert words in done.stderr
     assert "Traceback" not in done.stderr

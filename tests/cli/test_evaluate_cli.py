@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -75,10 +76,13 @@ def test_a_folder_of_files_gets_a_report_and_a_comparison(tmp_path: Path) -> Non
     ],
 )
 def test_bad_questions_get_one_sentence_and_leave_nothing_behind(
-    tmp_path: Path, arguments: list[str], words: str
+    tmp_path: Path,
+    arguments: list[str],
+    words: str,
+    timbrel_here: Callable[..., subprocess.CompletedProcess[str]],
 ) -> None:
     output = ["-o", tmp_path / "report"] if arguments[0] == "evaluate" else []
-    done = timbrel(*arguments, *output)
+    done = timbrel_here(*arguments, *output)
     assert done.returncode == 2
     assert words in done.stderr
     assert "Traceback" not in done.stderr
