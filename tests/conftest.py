@@ -52,6 +52,14 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> Generator[None, int,
     return min(cores, MOST_WORKERS)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that share what takes a minute to make come first.
+
+    Workers take over the ends of what others have to do, and two would make it.
+    """
+    items.sort(key=lambda item: "trained" not in getattr(item, "fixturenames", ()))
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)

@@ -53,13 +53,11 @@ def beats_heard(audio: Audio) -> float:
     return float(strength[away < 0.05].max() / max(strength[(away > 0.12) & (away < 0.2)].max(), 1))
 
 
-@pytest.mark.slow
 def test_a_groove_is_played_by_a_kit_on_its_beats(player: Timbrel, kit: Audio) -> None:
     audio = player.render(GROOVE, kit, steps=4, length=3.5)
     assert beats_heard(audio) > 1.5
 
 
-@pytest.mark.slow
 def test_a_groove_is_played_by_a_pitched_sound_and_a_melody_by_a_kit(
     player: Timbrel, kit: Audio, plucked: Audio
 ) -> None:
@@ -70,7 +68,6 @@ def test_a_groove_is_played_by_a_pitched_sound_and_a_melody_by_a_kit(
         assert beats_heard(audio) > 1.2
 
 
-@pytest.mark.slow
 def test_kits_and_pitched_sounds_are_far_apart_as_timbres(
     player: Timbrel, kit: Audio, plucked: Audio
 ) -> None:

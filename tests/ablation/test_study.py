@@ -85,7 +85,6 @@ def test_a_study_trains_judges_goes_on_and_prints_one_table(
     assert f"| {found['structure/instrument']:.2f} | - | - |" in again
 
 
-@pytest.mark.slow
 def test_a_recipe_that_was_stopped_is_not_taken_for_done(
     setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -317,6 +317,7 @@ def test_what_is_heard_can_be_written_out_as_midi(tiny_model: Path, tmp_path: Pa
     assert not (tmp_path / "b.mid").exists()
 
 
+@pytest.mark.slow
 def test_a_probe_prints_what_leaks_and_refuses_what_it_cannot_measure(
     tiny_model: Path, small_store: Store, tmp_path: Path
 ) -> None:

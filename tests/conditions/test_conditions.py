@@ -240,7 +240,6 @@ def test_a_summary_tells_every_key_of_what_sounds_in_others_for_seconds_around()
     assert far[: 50 - 30].max() == far[50 + 31 :].max() == 0
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("more", [{}, {"summary": 32, "after": 2}])
 def test_a_listener_learns_to_hear_pitch(more: dict[str, int]) -> None:
     torch.manual_seed(0)

@@ -120,7 +120,6 @@ def test_drums_beside_notes_are_heard_and_are_no_notes(tmp_path: Path) -> None:
     assert len(Passages(store, HOP, training, drums=True).beside) == 0
 
 
-@pytest.mark.slow
 def test_a_listener_learns_to_hear_drums_and_to_tell_them_from_tones(tmp_path: Path) -> None:
     store = kit_store(tmp_path / "store", kits=8, tones=4)
     training = ListenerTraining(batch=4, frames=64, peak_rate=4e-3, mixture=0.0)
@@ -191,7 +190,6 @@ def test_a_listener_without_drums_or_of_another_size_is_named(tmp_path: Path) ->
         train(SMALL, kit_store(tmp_path / "tones", kits=0, tones=1))
 
 
-@pytest.mark.slow
 def test_a_store_without_drums_leaves_what_hears_them_as_it_is(tmp_path: Path) -> None:
     kit_store(tmp_path / "tones", kits=0, tones=2)
     command = ["train", "listener", "--from", "default", "--data", tmp_path / "tones"]

@@ -194,7 +194,6 @@ def test_a_ctrl_c_that_the_program_handles_is_for_the_program_alone(
         list(Local(2).run(interrupted, None, range(4)))
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="who runs is read from /proc")
 def test_workers_do_not_outlive_a_program_that_was_killed(tmp_path: Path) -> None:
     script = tmp_path / "work.py"

@@ -423,14 +423,12 @@ def browse(page: str, script: str, tmp_path: Path, test: ListeningTest | None = 
                 inner.server_close()
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no browser installed")
 def test_a_browser_plays_an_example_of_the_report(report: Path, tmp_path: Path) -> None:
     seconds = float(browse((report / "index.html").read_text(), PLAY, tmp_path))
     assert seconds == pytest.approx(6.0, abs=0.15)  # MP3 comes in whole frames
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no browser installed")
 def test_a_listener_rates_every_trial_in_a_browser(rated: Path, tmp_path: Path) -> None:
     test = ListeningTest(rated)
@@ -441,7 +439,6 @@ def test_a_listener_rates_every_trial_in_a_browser(rated: Path, tmp_path: Path) 
     assert set(mine[0]["ratings"]["timbre"].values()) == {77}
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no browser installed")
 def test_a_listener_seeks_hears_one_sound_at_a_time_and_is_told_of_a_lost_server(
     report: Path, tmp_path: Path
@@ -450,7 +447,6 @@ def test_a_listener_seeks_hears_one_sound_at_a_time_and_is_told_of_a_lost_server
     assert urllib.parse.unquote(said) == "3,false,Trial 1 of 2"
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no browser installed")
 def test_a_page_that_is_loaded_again_goes_on_and_fifty_can_be_said(
     report: Path, tmp_path: Path

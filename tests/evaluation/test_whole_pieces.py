@@ -146,7 +146,6 @@ def cover(name: str, seconds: float, *levels: str) -> list[Case]:
     return [make() for make in draw_cases(protocol, [], 1)]
 
 
-@pytest.mark.slow
 def test_covers_of_both_levels_are_the_same_piece_and_the_right_answer_has_its_drums(
     tmp_path: Path,
 ) -> None:

@@ -293,12 +293,22 @@ def test_every_stage_is_a_command_that_exists(
     assert count > 15
 
 
-def test_a_wrong_configuration_is_named(make: Make, tmp_path: Path) -> None:
+def test_a_wrong_configuration_is_named(
+    make: Make, recipe: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = [str(tmp_path / "bad.toml"), "-o", str(tmp_path / "out")]
+    monkeypatch.setattr(sys, "argv", ["make.py", *bad])
+    for text, words in (
+        ("[render]\ntrain = 1\nvalid = 1\nsynth_share = 1\n", "lacks the section [codec]"),
+        (TINY.replace("valid = ", "held_out = "), "[render] of"),
+        (TINY.replace("protocols = ", "protocol = "), "lacks protocols"),
+    ):
+        (tmp_path / "bad.toml").write_text(text)
+        with pytest.raises(SystemExit) as end:  # it is printed, and the exit code is 1
+            recipe.main()
+        assert words in str(end.value.code)
     for text, out, words in (
         ("[render", "out", "cannot be read"),
-        ("[render]\ntrain = 1\nvalid = 1\nsynth_share = 1\n", "out", "lacks the section [codec]"),
-        (TINY.replace("valid = ", "held_out = "), "out", "[render] of"),
-        (TINY.replace("protocols = ", "protocol = "), "out", "lacks protocols"),
         (TINY, "bad.toml/out", "Not a directory"),
     ):
         (tmp_path / "bad.toml").write_text(text)

@@ -56,6 +56,7 @@ def sampled(network: Network, codec: Codec, store: Store, steps: int) -> Tensor:
     return x
 
 
+@pytest.mark.slow
 def test_one_step_of_the_student_comes_near_many_of_its_teacher(
     small_store: Store, tiny_codec: Codec, teacher: Network, tmp_path: Path
 ) -> None:

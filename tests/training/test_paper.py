@@ -37,8 +37,10 @@ def train(store: Store, codec: Codec, folder: Path, training: ModelTraining, ste
 
 
 def test_a_killed_run_ends_with_the_same_weights(
-    small_store: Store, tiny_codec: Codec, tmp_path: Path, kill_at
+    small_store: Store, tiny_codec: Codec, tmp_path: Path, kill_at, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # it takes most of the time; looks between steps are `test_training`'s
+    monkeypatch.setattr("timbrel.training.validation.probe", lambda *_: {})
     training = replace(QUICK, batch=2, stage_one=0.2, adversary_delay=0.0, adversary_every=2)
 
     def run(folder: Path, on_step: Callable[[int, float], None] | None = None) -> Network:

@@ -96,6 +96,7 @@ def test_planted_pitch_is_found_and_noise_tells_none(
     assert found_in(codes)["timbre/pitch"] > 0.7
 
 
+@pytest.mark.slow
 def test_a_fresh_adversary_finds_the_networks_timbre_in_structure_and_not_in_notes(
     passages: ProbeSet, tiny_codec: SpectralCodec, monkeypatch: pytest.MonkeyPatch
 ) -> None:

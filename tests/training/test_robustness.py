@@ -414,7 +414,6 @@ torch.save((network.state_dict(), drawn), folder / f"rank-{{os.environ['RANK']}}
 """
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("optimiser", ["optimiser='adamw'", "optimiser='muon'"])
 def test_two_processes_learn_from_different_items_and_end_with_one_network(
     small_store: Store, tiny_codec: SpectralCodec, tmp_path: Path, optimiser: str

@@ -56,6 +56,7 @@ def same(first: torch.nn.Module, second: torch.nn.Module) -> bool:
     return all(torch.equal(a[name], b[name]) for name in a)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rendered", [False, True])
 def test_a_killed_codec_run_ends_with_the_same_weights(
     small_store: Store, tmp_path: Path, kill_at, rendered: bool
@@ -148,6 +149,7 @@ def test_processes_train_one_codec_together(small_store: Store, tmp_path: Path) 
     assert load_codec(tmp_path / "run" / "codec").channels == tiny().channels
 
 
+@pytest.mark.slow
 def test_a_killed_model_run_ends_with_the_same_weights(
     small_store: Store, tiny_codec: SpectralCodec, tmp_path: Path, kill_at
 ) -> None:
