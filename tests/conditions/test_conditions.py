@@ -15,7 +15,14 @@ from timbrel.conditions.listener import (
     Summary,
     listener_loss,
 )
-from timbrel.conditions.outline import ENVELOPES, RATIOS, Envelopes, Outline
+from timbrel.conditions.outline import (
+    ENVELOPES,
+    LEVEL,
+    RATIOS,
+    Envelopes,
+    Outline,
+    partial_lobes,
+)
 from timbrel.conditions.structure import CqtEncoder, RollEncoder, StructureConfig
 from timbrel.conditions.timbre import TimbreConfig, TimbreEncoder, contrastive_loss
 from timbrel.notes import Notes
@@ -113,6 +120,22 @@ def fitted(clips: torch.Tensor) -> tuple[Outline, torch.Tensor, list[float]]:
         outline.loss(guess, outline.deviation(), latent, weight).mean().backward()
         optimiser.step()
     return outline, timbre, errors
+
+
+def test_a_partial_is_in_the_bands_what_the_window_makes_of_a_sine() -> None:
+    codec = SpectralCodec(tiny())
+    size, bank = codec.config.n_fft, codec.basis.bank
+    lobes = partial_lobes(bank, codec.config)
+    window, time = torch.hann_window(size, dtype=torch.float64), torch.arange(size)
+    for number, pitch in ((0, 0), (0, 69), (3, 41), (39, 50), (len(RATIOS) - 1, 60), (0, 127)):
+        place = RATIOS[number] * 440 * 2 ** ((pitch - 69) / 12) * size / RATE
+        sine = torch.exp(2j * math.pi * place / size * time)
+        found = torch.fft.fft(window * sine).abs()[: size // 2 + 1] / window.sum()
+        found[(torch.arange(len(found)) - place).abs() >= 2] = 0  # the main lobe alone
+        torch.testing.assert_close(
+            lobes[number, pitch], LEVEL * found.float() @ bank.T, atol=1e-6, rtol=1e-3
+        )
+    assert not lobes[39, 127].any()  # above half the rate
 
 
 def test_an_outline_learns_a_timbre_and_how_far_off_it_stays() -> None:
