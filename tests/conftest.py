@@ -40,7 +40,7 @@ from timbrel.training.run import Budget, Run
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-MOST_WORKERS = 8  # each trains the session's codec for itself
+MOST_WORKERS = 6  # each trains the session's codec for itself, and comes to hold some 2.5 GB
 
 
 @pytest.hookimpl(wrapper=True)
