@@ -194,6 +194,22 @@ def test_a_ctrl_c_that_the_program_handles_is_for_the_program_alone(
         list(Local(2).run(interrupted, None, range(4)))
 
 
+def test_processes_compute_although_this_one_has_threads_that_they_lack(tmp_path: Path) -> None:
+    script = tmp_path / "work.py"
+    script.write_text(
+        "import torch\n"
+        "from timbrel.data.engine import Local\n"
+        "def work(shared, item):\n"
+        "    return [float((shared @ shared).exp().sum())]\n"
+        "if __name__ == '__main__':\n"
+        "    torch.set_num_threads(2)\n"
+        "    numbers = torch.full((500, 500), 1e-3)\n"
+        "    work(numbers, 0)  # torch starts its threads\n"
+        "    assert len(list(Local(2).run(work, numbers, range(3)))) == 3\n"
+    )
+    assert subprocess.run([sys.executable, str(script)], timeout=60).returncode == 0
+
+
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="who runs is read from /proc")
 def test_workers_do_not_outlive_a_program_that_was_killed(tmp_path: Path) -> None:
     script = tmp_path / "work.py"

@@ -9,6 +9,7 @@ results are made as they are taken; other processes send those of an item all at
 import logging
 import os
 import signal
+import sys
 import threading
 import time
 from collections import deque
@@ -158,9 +159,12 @@ def _begin(work: Work[Any, Any, Any], shared: Any, handled: Iterable[int]) -> No
     """In a process of the pool: remember what is shared, so that it is sent and loaded once.
 
     A terminal's Ctrl-C reaches all processes: where the program makes something else of it than
-    its end, that is for the program alone.
+    its end, that is for the program alone. Processes share the cores, so each has one thread; with
+    more, one that is forked would wait for ever for the threads that torch had in its parent.
     """
     _SHARED[""] = work, shared
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
     for number in handled:
         signal.signal(number, signal.SIG_IGN)
     end_with_parent()
