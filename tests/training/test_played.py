@@ -14,8 +14,8 @@ from timbrel.codec import rave
 from timbrel.codec.spectral import SpectralCodec
 from timbrel.data.render.renditions import render_store
 from timbrel.data.store import Store
-from timbrel.errors import DataError, TrainingError
-from timbrel.model import load
+from timbrel.errors import DataError, ModelError, TrainingError
+from timbrel.model import Timbrel, load
 from timbrel.serialize import load_codec, save_codec
 from timbrel.training.codec import train_codec
 from timbrel.training.codec_objective import CodecTraining, SpectralObjective, rave_training
@@ -128,6 +128,9 @@ def test_only_a_latent_that_stays_can_be_played_in(
         train_codec(
             store, tmp_path / "a", rave.tiny(), rave_training(), Budget(1), CPU, played=store
         )
+    unasked = SpectralObjective(tiny_codec, replace(TRAINING, played=0.0), CPU)
+    with pytest.raises(TrainingError, match="give the share"):
+        PlayedExcerpts(store, unasked)
     with pytest.raises(DataError, match="made by codec"):  # a basis fitted anew
         train_codec(
             store, tmp_path / "b", tiny_codec.config, TRAINING, Budget(1), CPU, played=store
@@ -143,12 +146,36 @@ def test_a_store_without_pairs_cannot_be_played(store: Store, tiny_model: Path) 
         attach_played(part, load(tiny_model, "cpu"))
 
 
+def test_silent_examples_are_passed_over(
+    store: Store, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Store, "audio", lambda *asked: np.zeros(asked[3], np.float32))
+    assert attach_played(store, load(tiny_model, "cpu")) == 0
+    assert all(np.isnan(store.array(KIND, i)).all() for i in range(len(store)))
+
+
+def test_a_model_that_cannot_play_for_a_decoder_is_refused_before_it_plays(
+    store: Store, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    player = load(tiny_model, "cpu")
+    monkeypatch.setattr(Timbrel, "reads_notes", False)
+    with pytest.raises(ModelError, match="from audio"):
+        attach_played(store, player)
+    monkeypatch.setattr(Timbrel, "reads_notes", True)
+    player.codec = rave.RaveCodec(rave.tiny())
+    with pytest.raises(ModelError, match="only a spectral codec"):
+        attach_played(store, player)
+
+
 def test_the_command_line(store: Store, tiny_model: Path, tmp_path: Path) -> None:
     where, out = str(store.path), tmp_path / "run"
     asked = ["codec", "--data", where, "-o", str(out), "--played", where, "--steps", "2"]
     missing = CliRunner().invoke(train, asked)
     assert "--played needs --from" in str(missing.exception)
-    said = CliRunner().invoke(prepare, ["played", where, "--model", str(tiny_model)])
+    play = ["played", where, "--model", str(tiny_model), "--workers", "2"]
+    refused = CliRunner().invoke(prepare, [*play, "--device", "cuda"])
+    assert "plays on the processor" in str(refused.exception)
+    said = CliRunner().invoke(prepare, play)
     assert said.exit_code == 0, said.exception
     assert "items played" in said.stdout
     save_codec(load_codec(tiny_model), tmp_path / "codec")

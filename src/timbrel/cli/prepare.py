@@ -199,19 +199,23 @@ def played(
     ] = None,
     trust: Trust = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
-    workers: Workers = 1,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes; more than one play on the processor.")
+    ] = 1,
 ) -> None:
     """Let a model play every item of STORE, to train its decoder on (`train codec --played`)."""
     from timbrel.data.store import Store
     from timbrel.model import load
     from timbrel.training.played import attach_played
 
+    if workers > 1 and device not in ("auto", "cpu"):
+        raise InputError(f"--workers above 1 plays on the processor, not on '{device}'")
     opened = Store.open(store)
     with Progress(transient=True) as bar:
         task = bar.add_task("playing", total=1.0)
         count = attach_played(
             opened,
-            load(model, device, trust),
+            load(model, device if workers == 1 else "cpu", trust),
             count,
             lambda share: bar.update(task, completed=share),
             pick_engine("local", workers),

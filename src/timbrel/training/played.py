@@ -13,16 +13,19 @@ import torch
 from torch import Tensor
 
 from timbrel.audio import Audio
+from timbrel.codec.spectral import SpectralCodec
+from timbrel.conditions.timbre import Timbre
 from timbrel.data.engine import Engine, Local
 from timbrel.data.store import Store
-from timbrel.errors import DataError, TrainingError
+from timbrel.errors import DataError, ModelError, TrainingError
 from timbrel.generate.windows import generate, structure_of_notes
-from timbrel.model import Timbrel
+from timbrel.model import LEAST_EXAMPLE, Timbrel
 from timbrel.training.codec_objective import CodecObjective, SpectralObjective
 from timbrel.training.run import generator
 
 KIND = "played"
 LEAST, MOST = 4.0, 10.0  # seconds of an example
+DRAWS = 8  # of an example, some of which may be silent
 
 
 def attach_played(
@@ -35,11 +38,12 @@ def attach_played(
     """Play every item's notes with the sound of another rendition of its timbre.
 
     Attached as "played" (frames, channels) float16, beside the item's true audio; NaN where an
-    item is not played: drums, no notes, no other rendition of its timbre, or more than `count`.
+    item is not played: drums, no notes, no other rendition of its timbre that sounds for long
+    enough to be an example, or more than `count`.
 
     Args:
         store: written to.
-        player: plays, with its own sampling.
+        player: plays, with its own sampling; on the processor if the engine has other processes.
         count: how many at most, spread over the store; None: all that can be played.
         progress: called with the share that is done.
         engine: who does it, by default this process.
@@ -48,8 +52,13 @@ def attach_played(
         How many were played.
 
     Raises:
+        ModelError: the model does not read notes, or its codec is not spectral.
         DataError: none of them can be, or the store's rate is not the codec's.
     """
+    if not player.reads_notes:
+        raise ModelError("this model takes structure from audio, and a store's notes are played")
+    if not isinstance(player.codec, SpectralCodec):
+        raise ModelError("only a spectral codec can learn from what a model plays")
     if store.items[0].rate != player.codec.rate:
         raise DataError(
             f"{store.path} is at {store.items[0].rate} Hz and the model's codec at "
@@ -66,14 +75,18 @@ def attach_played(
     items = ((i, i in chosen) for i in range(len(store)))
     found = (engine or Local()).run(_play, (store, player), items)
 
+    played = 0
+
     def latents() -> Iterator[np.ndarray]:
+        nonlocal played
         for number, latent in enumerate(found, 1):
+            played += not np.isnan(latent[0, 0])
             yield latent
             if progress is not None:
                 progress(number / len(store))
 
     store.attach(KIND, player.codec.latent_id, latents())
-    return len(chosen)
+    return played
 
 
 def _partners(store: Store, index: int) -> list[int]:
@@ -90,20 +103,29 @@ def _play(shared: tuple[Store, Timbrel], asked: tuple[int, bool]) -> list[np.nda
     (store, player), (index, chosen) = shared, asked
     codec, item = player.codec, store.items[index]
     frames = -(-item.length // codec.hop)
-    if not chosen:
+    rng = np.random.default_rng(index)
+    timbre = _timbre(store, player, index, rng) if chosen else None
+    if timbre is None:
         return [np.full((frames, codec.channels), np.nan, np.float16)]
-    rng, partners = np.random.default_rng(index), _partners(store, index)
-    partner = partners[int(rng.integers(len(partners)))]
-    whole = store.items[partner].length
-    length = min(whole, int(rng.uniform(LEAST, MOST) * item.rate))
-    start = int(rng.integers(whole - length + 1))
-    example = Audio(store.audio(partner, start, length)[None], item.rate)
-    # users have it taken out or not
-    timbre = player.timbre(example, keep_noise=bool(rng.random() < 0.5))
     structure = structure_of_notes(player.network, store.notes(index), codec.frame_rate)
     sampling = player.sampling(seed=index)
     pieces = generate(player.network, structure, frames, timbre, sampling)
     return [torch.cat(list(pieces), 2)[0].T.half().cpu().numpy()]
+
+
+def _timbre(store: Store, player: Timbrel, index: int, rng: np.random.Generator) -> Timbre | None:
+    """Of a passage of another rendition; None if all that were drawn are silent or too short."""
+    partners, rate = _partners(store, index), store.items[index].rate
+    for _ in range(DRAWS):
+        partner = partners[int(rng.integers(len(partners)))]
+        whole = store.items[partner].length
+        length = min(whole, int(rng.uniform(LEAST, MOST) * rate))
+        start = int(rng.integers(whole - length + 1))
+        example = Audio(store.audio(partner, start, length)[None], rate)
+        keep_noise = bool(rng.random() < 0.5)  # users have it taken out or not
+        if example.without_lead_in().seconds >= LEAST_EXAMPLE:
+            return player.timbre(example, keep_noise)
+    return None
 
 
 class PlayedExcerpts:
@@ -115,7 +137,8 @@ class PlayedExcerpts:
             its seed that of all draws.
 
     Raises:
-        TrainingError: the codec is not spectral, or its latent may still move.
+        TrainingError: the codec is not spectral, its latent may still move, or no share of a
+            batch is to be played.
         DataError: it is another one, or no item was played that is long enough.
     """
 
@@ -127,6 +150,10 @@ class PlayedExcerpts:
             raise TrainingError(
                 "this codec's latent still moves while it learns, so nothing can have been played "
                 "in it; train it without --played first, then go on with --from"
+            )
+        if not training.theirs:
+            raise TrainingError(
+                f"played is {training.played}; give the share of a batch that a model has played"
             )
         store.check(KIND, codec.latent_id)
         self.store, self.hop = store, codec.hop
