@@ -250,6 +250,8 @@ def test_the_adversary_learns_and_its_gradient_reaches_the_generator() -> None:
     assert loss < 0.5 * first
     assert fake.grad is None
     adversarial, matching = generator_losses(judge, fake, real)
+    mixed = torch.cat([real[:2], fake[2:]])
+    assert generator_losses(judge, mixed, real, 2)[1] == 0  # of the others nothing is compared
     (adversarial + matching).backward()
     assert fake.grad is not None
     assert fake.grad.abs().sum() > 0

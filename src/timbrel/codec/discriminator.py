@@ -109,15 +109,24 @@ def discriminator_loss(
 
 
 def generator_losses(
-    discriminator: Discriminator, fake: Tensor, real: Tensor
+    discriminator: Discriminator, fake: Tensor, real: Tensor, twins: int | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Adversarial loss and relative feature distance of the decoder's output."""
+    """Adversarial loss and relative feature distance of the decoder's output.
+
+    Args:
+        discriminator: judges.
+        fake: (batch, samples).
+        real: (batch, samples).
+        twins: how many, from the first on, are of the same sound, so that features can be compared;
+            None: all.
+    """
     adversarial = matching = fake.new_zeros(())
     with torch.no_grad():
         truths = discriminator(real)
     for (score, features), (_, truth) in zip(discriminator(fake), truths, strict=True):
         adversarial = adversarial - score.mean()
         for a, b in zip(features, truth, strict=True):
+            a, b = a[:twins], b[:twins]
             matching = matching + (a - b).abs().mean() / b.abs().mean().clamp_min(1e-6)
     layers = sum(len(features) for _, features in truths)
     return adversarial / len(truths), matching / layers

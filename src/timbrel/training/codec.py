@@ -141,7 +141,9 @@ def train_codec(
                 if step % training.judge_every == 0:
                     values |= judge_step(discriminator, judge, found, run)
                 assert found.target is not None
-                adversarial, matching = generator_losses(discriminator, found.output, found.target)
+                adversarial, matching = generator_losses(
+                    discriminator, found.output, found.target, own
+                )
                 values |= {"loss/adversarial": adversarial, "loss/matching": matching}
                 share = risen(progress, training.adversarial_from)
                 loss = loss + share * training.adversarial_weight * adversarial
