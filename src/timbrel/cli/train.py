@@ -81,7 +81,10 @@ def codec(
     minutes: Minutes = None,
     waveform_from: Annotated[
         float | None,
-        typer.Option(help="Share of the budget after which waveforms are compared (spectral)."),
+        typer.Option(
+            help="Share of the budget after which waveforms are compared (spectral), and what was "
+            "played is heard. Default 0.75; with --played 0."
+        ),
     ] = None,
     adversarial_from: Annotated[
         float | None,
@@ -139,6 +142,8 @@ def codec(
         started.config if started else presets[_choice(preset or "small", presets)]()
     )
     training = rave_training() if isinstance(config, rave.RaveConfig) else CodecTraining()
+    if played and waveform_from is None:
+        waveform_from = 0.0  # until then nothing is learned of what was played
     given: dict[str, Any] = {
         "batch": batch,
         "peak_rate": rate,
