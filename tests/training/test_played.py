@@ -179,7 +179,18 @@ def test_the_command_line(store: Store, tiny_model: Path, tmp_path: Path) -> Non
     assert said.exit_code == 0, said.exception
     assert "items played" in said.stdout
     save_codec(load_codec(tiny_model), tmp_path / "codec")
-    asked += ["--from", str(tmp_path / "codec"), "--batch", "2", "--waveform-from", "0"]
+    asked += ["--from", str(tmp_path / "codec"), "--batch", "2"]
     done = CliRunner().invoke(train, asked)
     assert done.exit_code == 0, done.exception
+    assert "loss/statistics_played" in (out / "metrics.jsonl").read_text()  # from the beginning
     assert load_codec(out / "codec").latent_id == load_codec(tiny_model).latent_id
+    # the model with its new decoder is sampled as before
+    for codec, network, model, more in (
+        (tiny_model, tiny_model, "first", ["--sampler", "heun", "--steps", "3"]),
+        (out / "codec", tmp_path / "first", "second", []),
+    ):
+        words = ["assemble", "--codec", str(codec), "--network", str(network)]
+        done = CliRunner().invoke(train, [*words, "-o", str(tmp_path / model), *more])
+        assert done.exit_code == 0, done.exception
+    sampling = load(tmp_path / "second", "cpu").sampling()
+    assert (sampling.sampler, sampling.steps) == ("heun", 3)

@@ -1,5 +1,6 @@
 """`timbrel train assemble`: what was trained, put together."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,8 +12,9 @@ from timbrel.errors import InputError, ModelError
 if TYPE_CHECKING:
     from timbrel.network import ModelConfig
 
-AS_CODEC = (
-    "That it will use. Default: as the model that --codec names, if its objective is the same."
+AS_MODEL = (
+    "That it will use. Default: as the model that --codec, else --network, names, if its objective "
+    "is the same."
 )
 
 
@@ -30,14 +32,14 @@ def assemble(
     ] = None,
     name: Annotated[str, typer.Option(help="Name of the model.")] = "model",
     licence: Annotated[str, typer.Option(help="Licence of the weights.")] = "unknown",
-    steps: Annotated[int | None, typer.Option(min=1, help=AS_CODEC)] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help=AS_MODEL)] = None,
     sampler: Annotated[
-        str | None, typer.Option(help=f"euler, heun or multistep. {AS_CODEC}")
+        str | None, typer.Option(help=f"euler, heun or multistep. {AS_MODEL}")
     ] = None,
-    guidance_structure: Annotated[float | None, typer.Option(help=AS_CODEC)] = None,
-    guidance_timbre: Annotated[float | None, typer.Option(help=AS_CODEC)] = None,
-    temperature: Annotated[float | None, typer.Option(help=AS_CODEC)] = None,
-    texture: Annotated[float | None, typer.Option(help=AS_CODEC)] = None,
+    guidance_structure: Annotated[float | None, typer.Option(help=AS_MODEL)] = None,
+    guidance_timbre: Annotated[float | None, typer.Option(help=AS_MODEL)] = None,
+    temperature: Annotated[float | None, typer.Option(help=AS_MODEL)] = None,
+    texture: Annotated[float | None, typer.Option(help=AS_MODEL)] = None,
     card: Annotated[
         Path | None, typer.Option(help="Model card (Markdown) to put beside it.")
     ] = None,
@@ -65,7 +67,8 @@ def assemble(
     }
     mean = mean_of([load_network(folder_of(folder)) for folder in network])
     few_step = mean.config.denoiser.few_step
-    chosen = sampling_beside(folder_of(codec), mean.config)
+    parts = [folder_of(codec), *map(folder_of, network)]
+    chosen = sampling_of_parts(parts, mean.config)
     chosen |= {name: value for name, value in sampling.items() if value is not None}
     about = {"name": name, "licence": licence, "sampling": chosen}
     text = None if card is None else text_of(card)
@@ -76,30 +79,30 @@ def assemble(
     print(f"{output}: model written")
 
 
-def sampling_beside(codec: Path, config: "ModelConfig") -> dict[str, Any]:
-    """How a new model is sampled if nothing else is said: as the one that its codec is from.
+def sampling_of_parts(parts: Iterable[Path], config: "ModelConfig") -> dict[str, Any]:
+    """How a new model is sampled if nothing else is said: as the first model that a part is of.
 
     A model of another objective, or one that answers for whole steps beside one that does not, is
     sampled by itself.
 
     Args:
-        codec: folder of a model, or of a codec alone.
+        parts: folders of models, or of a codec or a network alone.
         config: of the new model's network.
     """
     from timbrel.diffusion.samplers import THOROUGH
     from timbrel.serialize import read_config
 
     few_step, objective = config.denoiser.few_step, config.objective
-    own = {} if few_step or objective == "flow" else dict(THOROUGH[objective])
-    try:
-        beside = read_config(codec)
-    except ModelError:  # somebody else's codec
-        return own
-    model = beside.get("model", {})
-    like = (model.get("denoiser", {}).get("few_step", False), model.get("objective", "flow"))
-    if "model" not in beside or like != (few_step, objective):
-        return own
-    return dict(beside.get("about", {}).get("sampling", {}))
+    for part in parts:
+        try:
+            found = read_config(part)
+        except ModelError:  # somebody else's codec
+            continue
+        model = found.get("model", {})
+        like = (model.get("denoiser", {}).get("few_step", False), model.get("objective", "flow"))
+        if "about" in found and "model" in found and like == (few_step, objective):
+            return dict(found["about"].get("sampling", {}))
+    return {} if few_step or objective == "flow" else dict(THOROUGH[objective])
 
 
 def text_of(path: Path) -> str:
