@@ -77,6 +77,7 @@ def test_excerpts_are_of_the_same_places(store: Store, tiny_codec: SpectralCodec
     assert (latent - right)[..., inside].abs().max() < 0.02
 
 
+@pytest.mark.slow
 def test_the_decoder_learns_what_a_model_gets_wrong(
     store: Store, tiny_codec: SpectralCodec, tmp_path: Path
 ) -> None:
