@@ -270,8 +270,6 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 def check(config: dict[str, Any], needed: dict[str, tuple[str, ...]], path: Path, see: str) -> None:
     """End the program with a sentence if a section, or what it must say, is missing."""
-    if "decoder" in config:
-        needed = needed | {"decoder": ("played",)}
     for section, names in needed.items():
         if not isinstance(config.get(section), dict):
             refuse(f"{path} lacks the section [{section}]; see {see}")
@@ -283,7 +281,8 @@ def check(config: dict[str, Any], needed: dict[str, tuple[str, ...]], path: Path
 def read_config(path: Path) -> dict[str, Any]:
     """The configuration; ends the program with a sentence if it is none."""
     config = read_toml(path)
-    check(config, NEEDED, path, "two-cores.toml")
+    more: dict[str, tuple[str, ...]] = {"decoder": ("played",)} if "decoder" in config else {}
+    check(config, NEEDED | more, path, "two-cores.toml")
     if "recipe" in config["model"]:
         config["model"]["recipe"] = path.parent / str(config["model"]["recipe"])
     config["evaluate"]["protocols"] = [
