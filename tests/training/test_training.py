@@ -215,7 +215,9 @@ def test_training_improves_the_decoder_on_the_same_audio(
     untrained.basis.load_state_dict(tiny_codec.basis.state_dict())
     with torch.no_grad():
         before, after = (
-            SpectralObjective(c, CodecTraining(), CPU).decoder_loss(audio, torch.zeros(()))[0]
+            SpectralObjective(c, CodecTraining(), CPU).decoder_loss(
+                audio, torch.zeros(len(audio), 1, 1)
+            )[0]
             for c in (untrained, tiny_codec)
         )
     assert after < 0.95 * before
