@@ -27,7 +27,7 @@ from timbrel.evaluation.systems import CODEC, REFERENCES, TRUTH
 
 N_FFT, HOP = 2048, 512
 LOWEST, BANDS = 100.0, 24  # Hz; all below is one band more
-SECOND = 86  # frames
+SECOND, TENTH = 86, 9  # frames
 FLOOR = 1e-12  # power that nothing is raised from
 
 Pair = tuple[np.ndarray, np.ndarray]  # spectra (frequencies, frames) of an output and of its truth
@@ -62,6 +62,7 @@ def exchanges(rate: int) -> dict[str, Callable[[Pair], np.ndarray]]:
         "loudness of each frame": lambda pair: levelled(pair, one, 1),
         "levels of bands, of all the case": lambda pair: levelled(pair, bands, None),
         "levels of bands, over a second": lambda pair: levelled(pair, bands, SECOND),
+        "levels of bands, over a tenth of a second": lambda pair: levelled(pair, bands, TENTH),
         "levels of bands, of each frame": lambda pair: levelled(pair, bands, 1),
         "phases": lambda pair: np.abs(pair[0]) * np.exp(1j * np.angle(pair[1])),
         "levels of all frequencies, of each frame": lambda pair: levelled(pair, each, 1),
