@@ -1,6 +1,7 @@
 """What codecs learn from: log-spectra directly, and the waveform that they make."""
 
 import math
+from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -59,16 +60,18 @@ class MultiResolutionStftLoss(nn.Module):
         return total / len(self.transforms)
 
 
-class MelLoss(nn.Module):
-    """L1 between log10-mel spectra at several resolutions.
+class BandSpectra(nn.Module):
+    """Magnitudes at several resolutions, each with the bands that it is compared in.
 
     Short windows have few bands and long ones many (Kumar et al., 2023, section 3.4), so
     that no band is narrower than a bin.
+
+    Args:
+        rate: Hz.
+        scales: window length and bands of each resolution.
     """
 
-    def __init__(
-        self, rate: int, scales: tuple[tuple[int, int], ...] = ((4096, 192), (2048, 128), (512, 40))
-    ) -> None:
+    def __init__(self, rate: int, scales: tuple[tuple[int, int], ...]) -> None:
         super().__init__()
         self.transforms: list[Stft] = [Stft(n, n // 4) for n, _ in scales]
         self.registered = nn.ModuleList(self.transforms)
@@ -76,16 +79,30 @@ class MelLoss(nn.Module):
             bank = triangular_bands(band_edges(bands, 20.0, 0.98 * rate / 2, 700.0), n, rate)
             self.register_buffer(f"bank_{n}", bank, persistent=False)
 
+    def forward(self, audio: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """(batch, samples) -> magnitudes (batch, bins, frames) and filters (bands, bins)."""
+        for stft in self.transforms:
+            magnitude = stft(audio).abs() * (2 / stft.window.sum())
+            yield magnitude, self.get_buffer(f"bank_{stft.n_fft}")
+
+
+class MelLoss(nn.Module):
+    """L1 between log10-mel spectra at several resolutions."""
+
+    def __init__(
+        self, rate: int, scales: tuple[tuple[int, int], ...] = ((4096, 192), (2048, 128), (512, 40))
+    ) -> None:
+        super().__init__()
+        self.spectra = BandSpectra(rate, scales)
+
     def forward(self, estimate: Tensor, target: Tensor) -> Tensor:
         """Both (batch, samples). Returns a scalar."""
-        total = estimate.new_zeros(())
-        for stft in self.transforms:
-            bank, scale = self.get_buffer(f"bank_{stft.n_fft}"), 2 / stft.window.sum()
-            wrong, right = (
-                torch.log10(bank @ (stft(x).abs() * scale) + 1e-5) for x in (estimate, target)
-            )
-            total = total + (wrong - right).abs().mean()
-        return total / len(self.transforms)
+        found = [
+            [torch.log10(bank @ magnitude + 1e-5) for magnitude, bank in self.spectra(audio)]
+            for audio in (estimate, target)
+        ]
+        off = [(wrong - right).abs().mean() for wrong, right in zip(*found, strict=True)]
+        return torch.stack(off).mean()
 
 
 class StatisticsLoss(nn.Module):
@@ -103,26 +120,24 @@ class StatisticsLoss(nn.Module):
         self, rate: int, scales: tuple[tuple[int, int], ...] = ((4096, 96), (2048, 64), (512, 32))
     ) -> None:
         super().__init__()
-        self.transforms: list[Stft] = [Stft(n, n // 4) for n, _ in scales]
-        self.registered = nn.ModuleList(self.transforms)
-        for n, bands in scales:
-            bank = triangular_bands(band_edges(bands, 20.0, 0.98 * rate / 2, 700.0), n, rate)
-            self.register_buffer(f"bank_{n}", bank, persistent=False)
+        self.spectra = BandSpectra(rate, scales)
         # levels follow from the notes' loudness, which nobody can know exactly
         self.register_buffer("weight", torch.tensor([0.5, 1, 1, 1])[:, None], persistent=False)
 
     def forward(self, estimate: Tensor, target: Tensor) -> Tensor:
         """Both (batch, samples). Returns a scalar."""
-        total = estimate.new_zeros(())
-        for stft in self.transforms:
-            mine, right = (self._statistics(x, stft) for x in (estimate, target))
-            total = total + ((mine - right).abs() * self.weight).mean()
-        return total / len(self.transforms)
+        found = [
+            [self._statistics(magnitude, bank) for magnitude, bank in self.spectra(audio)]
+            for audio in (estimate, target)
+        ]
+        off = [
+            ((mine - right).abs() * self.weight).mean() for mine, right in zip(*found, strict=True)
+        ]
+        return torch.stack(off).mean()
 
-    def _statistics(self, audio: Tensor, stft: Stft) -> Tensor:
-        """(batch, samples) -> (batch, 4, bands), in nepers."""
-        bank = self.get_buffer(f"bank_{stft.n_fft}")
-        magnitude = stft(audio).abs() * (2 / stft.window.sum())
+    @staticmethod
+    def _statistics(magnitude: Tensor, bank: Tensor) -> Tensor:
+        """(batch, bins, frames), (bands, bins) -> (batch, 4, bands), in nepers."""
         level = torch.log(bank @ magnitude.square() + 1e-9) / 2
         spread = (level.var(2) + 1e-6).sqrt()  # a constant has no gradient of its deviation
         change = level.diff(dim=2).abs()

@@ -20,6 +20,11 @@ HEARD = 2  # times that every second of a rendition is heard, on average
 POOL = 2  # renditions to choose from, for each excerpt of a batch
 
 
+def teaches(audio: np.ndarray, rng: np.random.Generator) -> bool:
+    """Whether an excerpt is kept: of mostly silent ones, which teach little, one in twenty."""
+    return bool(np.abs(audio).mean() > 1e-4 or rng.random() < 0.05)
+
+
 class Excerpts(ABC):
     """Random excerpts, a pure function of (seed, step, rank).
 
@@ -41,8 +46,7 @@ class Excerpts(ABC):
         while len(rows) < size:
             audio = self.cut(rng)
             gain = 10 ** (rng.uniform(-12, 6) / 20)
-            # mostly silent excerpts teach little
-            if np.abs(audio).mean() > 1e-4 or rng.random() < 0.05:
+            if teaches(audio, rng):
                 rows.append(np.clip(audio * gain, -1, 1))
         return torch.from_numpy(np.stack(rows).astype(np.float32))
 

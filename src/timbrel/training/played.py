@@ -21,6 +21,7 @@ from timbrel.errors import DataError, ModelError, TrainingError
 from timbrel.generate.windows import generate, structure_of_notes
 from timbrel.model import LEAST_EXAMPLE, Timbrel
 from timbrel.training.codec_objective import CodecObjective, SpectralObjective
+from timbrel.training.excerpts import teaches
 from timbrel.training.run import generator
 
 KIND = "played"
@@ -177,8 +178,7 @@ class PlayedExcerpts:
             last = self.store.items[index].length // self.hop - self.frames
             start = int(rng.integers(last + 1))
             audio = self.store.audio(index, start * self.hop, self.frames * self.hop)
-            # mostly silent excerpts teach little
-            if np.abs(audio).mean() > 1e-4 or rng.random() < 0.05:
+            if teaches(audio, rng):
                 sounds.append(audio.astype(np.float32))
                 latents.append(self.store.array(KIND, index)[start : start + self.frames])
         stacked = np.stack(latents).astype(np.float32).transpose(0, 2, 1)
