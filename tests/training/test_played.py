@@ -18,7 +18,12 @@ from timbrel.errors import DataError, ModelError, TrainingError
 from timbrel.model import Timbrel, load
 from timbrel.serialize import load_codec, save_codec
 from timbrel.training.codec import train_codec
-from timbrel.training.codec_objective import CodecTraining, SpectralObjective, rave_training
+from timbrel.training.codec_objective import (
+    CodecTraining,
+    Sounds,
+    SpectralObjective,
+    rave_training,
+)
 from timbrel.training.played import KIND, PlayedExcerpts, attach_played
 from timbrel.training.run import Budget
 
@@ -95,7 +100,7 @@ def test_the_decoder_learns_what_a_model_gets_wrong(
         sounds = torch.cat([audio, audio])
         noise = torch.zeros(8, codec.channels, TRAINING.frames)
         with torch.no_grad():
-            found = objective.step(sounds, noise, torch.Generator(), 1.0, latent)
+            found = objective.step(Sounds(sounds, noise, latent), torch.Generator(), 1.0)
         return {name: float(value) for name, value in found.values.items()}
 
     def trained(folder: str, training: CodecTraining) -> dict[str, float]:

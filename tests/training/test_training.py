@@ -28,7 +28,12 @@ from timbrel.notes import Notes
 from timbrel.roll import roll
 from timbrel.serialize import load_codec, load_listener
 from timbrel.training.codec import train_codec
-from timbrel.training.codec_objective import CodecTraining, SpectralObjective, rave_training
+from timbrel.training.codec_objective import (
+    CodecTraining,
+    Sounds,
+    SpectralObjective,
+    rave_training,
+)
 from timbrel.training.course import learning_rate
 from timbrel.training.excerpts import StoreExcerpts
 from timbrel.training.listener import ListenerTraining, train_listener
@@ -213,11 +218,10 @@ def test_training_improves_the_decoder_on_the_same_audio(
     audio = StoreExcerpts(small_store, 24 * 1024, seed=9).batch(8, 0, 0)
     untrained = SpectralCodec(tiny_codec.config)  # its decoder corrects nothing
     untrained.basis.load_state_dict(tiny_codec.basis.state_dict())
+    sounds = Sounds(audio, torch.zeros(len(audio), 1, 1))
     with torch.no_grad():
         before, after = (
-            SpectralObjective(c, CodecTraining(), CPU).decoder_loss(
-                audio, torch.zeros(len(audio), 1, 1)
-            )[0]
+            SpectralObjective(c, CodecTraining(), CPU).decoder_loss(sounds)[0]
             for c in (untrained, tiny_codec)
         )
     assert after < 0.95 * before
@@ -443,10 +447,10 @@ def test_discriminators_that_join_early_bring_the_waveform_with_them() -> None:
     codec = SpectralCodec(tiny())
     training = replace(QUICK_CODEC, waveform_from=0.75, adversarial_from=0.2)
     objective = SpectralObjective(codec, training, CPU)
-    audio, noise = 0.1 * torch.randn(2, 24 * codec.hop), torch.zeros(2, codec.channels, 24)
+    sounds = Sounds(0.1 * torch.randn(2, 24 * codec.hop), torch.zeros(2, codec.channels, 24))
     source = torch.Generator().manual_seed(0)
-    assert objective.step(audio, noise, source, 0.19).output is None
-    assert objective.step(audio, noise, source, 0.2).output is not None
+    assert objective.step(sounds, source, 0.19).output is None
+    assert objective.step(sounds, source, 0.2).output is not None
 
 
 def test_discriminators_that_never_join_do_not_join_a_run_that_is_made_longer(

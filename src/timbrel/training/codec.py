@@ -20,7 +20,14 @@ from timbrel.data.render.endless import Endless
 from timbrel.data.store import Store
 from timbrel.errors import TrainingError
 from timbrel.serialize import CodecConfig, build_codec, describe_codec, save_codec
-from timbrel.training.codec_objective import CodecTraining, Step, objective_of, risen
+from timbrel.training.codec_objective import (
+    CodecObjective,
+    CodecTraining,
+    Sounds,
+    Step,
+    objective_of,
+    risen,
+)
 from timbrel.training.course import Course, Descent, Ema
 from timbrel.training.diagnostics import (
     Watch,
@@ -127,22 +134,17 @@ def train_codec(
                 descent.ema = Ema(codec, 0.999)
             # draw
             rng = generator(training.seed, step, run.ranks.rank, purpose=2)
-            audio, latent = draw(excerpts, theirs, training, step, run.ranks.rank, device)
             source = torch_generator(rng, device)
-            own = len(audio) if latent is None else len(audio) - len(latent)
-            shape = (own, codec.channels, training.frames)
-            level = torch.rand(own, 1, 1, generator=source, device=device)
-            noise = torch.randn(shape, generator=source, device=device)
-            noise = noise * level * training.latent_noise
+            batch = draw(excerpts, theirs, objective, step, run.ranks.rank, source)
             # forward
-            found = objective.step(audio, noise, source, progress, latent)
+            found = objective.step(batch, source, progress)
             loss, values = found.loss, found.values
             if training.judged(progress) and found.output is not None:
                 if step % training.judge_every == 0:
                     values |= judge_step(discriminator, judge, found, run)
                 assert found.target is not None
                 adversarial, matching = generator_losses(
-                    discriminator, found.output, found.target, own
+                    discriminator, found.output, found.target, batch.own
                 )
                 values |= {"loss/adversarial": adversarial, "loss/matching": matching}
                 share = risen(progress, training.adversarial_from)
@@ -187,17 +189,22 @@ def train_codec(
 def draw(
     excerpts: Excerpts,
     played: PlayedExcerpts | None,
-    training: CodecTraining,
+    objective: CodecObjective,
     step: int,
     rank: int,
-    device: torch.device,
-) -> tuple[Tensor, Tensor | None]:
-    """Audio of a batch, what was played last, and the latents of that."""
-    if played is None:
-        return excerpts.batch(training.batch, step, rank).to(device), None
-    audio, latent = played.batch(training.theirs, step, rank)
-    own = excerpts.batch(training.batch - training.theirs, step, rank)
-    return torch.cat([own, audio]).to(device), latent.to(device)
+    source: torch.Generator,
+) -> Sounds:
+    """A batch, with noise of up to `latent_noise` for the latent of what the codec encodes."""
+    training, device = objective.training, objective.device
+    own = training.batch if played is None else training.batch - training.theirs
+    audio, latent = excerpts.batch(own, step, rank).to(device), None
+    if played is not None:
+        theirs, latent = (part.to(device) for part in played.batch(training.theirs, step, rank))
+        audio = torch.cat([audio, theirs])
+    shape = (own, objective.codec.channels, training.frames)
+    level = torch.rand(own, 1, 1, generator=source, device=device)
+    noise = torch.randn(shape, generator=source, device=device) * level * training.latent_noise
+    return Sounds(audio, noise, latent)
 
 
 def judge_step(

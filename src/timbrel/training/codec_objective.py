@@ -103,6 +103,26 @@ def rave_training() -> CodecTraining:
     )
 
 
+@dataclass(frozen=True, eq=False)
+class Sounds:
+    """One batch: sounds that the codec encodes, and after them those that a model has played.
+
+    Attributes:
+        audio: (batch, samples), whole frames.
+        noise: (own, channels, frames) to add to the latent of the first `own` sounds.
+        played: (batch - own, channels, frames): latents in which a model plays the others.
+    """
+
+    audio: Tensor
+    noise: Tensor
+    played: Tensor | None = None
+
+    @property
+    def own(self) -> int:
+        """How many the codec encodes."""
+        return len(self.noise)
+
+
 @dataclass
 class Step:
     """Losses of one batch.
@@ -140,22 +160,13 @@ class CodecObjective(ABC):
         """The part of the codec that learns."""
 
     @abstractmethod
-    def step(
-        self,
-        audio: Tensor,
-        noise: Tensor,
-        source: torch.Generator,
-        progress: float,
-        played: Tensor | None = None,
-    ) -> Step:
+    def step(self, sounds: Sounds, source: torch.Generator, progress: float) -> Step:
         """Losses of one batch.
 
         Args:
-            audio: (batch, samples), whole frames.
-            noise: (own, channels, frames) to add to the latent of the first `own` sounds.
+            sounds: the batch.
             source: of more draws.
             progress: share of the budget that is used.
-            played: (batch - own, channels, frames): latents in which a model plays the others.
         """
 
     def freezes(self, progress: float) -> bool:
@@ -204,17 +215,10 @@ class SpectralObjective(CodecObjective):
         """Whether the latent may still change."""
         return self.codec.residual is not None and not bool(self.codec.residual.fixed)
 
-    def step(
-        self,
-        audio: Tensor,
-        noise: Tensor,
-        source: torch.Generator,
-        progress: float,
-        played: Tensor | None = None,
-    ) -> Step:
+    def step(self, sounds: Sounds, source: torch.Generator, progress: float) -> Step:
         """See `CodecObjective`."""
-        codec, training, own = self.codec, self.training, len(noise)
-        spectral, latent, estimate = self.decoder_loss(audio, noise, played)
+        codec, training, audio, own = self.codec, self.training, sounds.audio, sounds.own
+        spectral, latent, estimate = self.decoder_loss(sounds)
         found = Step(spectral, {"loss/log_magnitude": spectral}, latent.detach())
         # discriminators hear waveforms
         begin = min(training.waveform_from, training.adversarial_from)
@@ -225,7 +229,7 @@ class SpectralObjective(CodecObjective):
             compared = self.wave_loss(found.output[:own], found.target[:own])
             found.values["loss/waveform"] = compared
             compared = training.waveform_weight * compared
-            if played is not None:
+            if sounds.played is not None:
                 compared = compared + training.statistics_weight * self._statistics(found, own)
             found.loss = found.loss + risen(progress, begin) * compared
         return found
@@ -241,15 +245,13 @@ class SpectralObjective(CodecObjective):
         found.values |= {"loss/statistics": mine, "loss/statistics_played": theirs}
         return 0.5 * mine + theirs
 
-    def decoder_loss(
-        self, audio: Tensor, noise: Tensor, played: Tensor | None = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Log-magnitude loss of a batch, its latent, and the estimate; see `step`.
+    def decoder_loss(self, sounds: Sounds) -> tuple[Tensor, Tensor, Tensor]:
+        """Log-magnitude loss of a batch, its latent, and the estimate.
 
-        Only sounds that the codec encodes itself, the first ones, have a loss and a latent.
+        Only sounds that the codec encodes itself have a loss and a latent.
         """
-        codec = self.codec
-        magnitude = codec.basis.magnitude(audio[: len(noise)])
+        codec, own = self.codec, sounds.own
+        magnitude = codec.basis.magnitude(sounds.audio[:own])
         target = torch.log(magnitude + codec.config.floor)
         latent = codec.basis.project(codec.basis.log_bands(magnitude))
         pull = latent.new_zeros(())
@@ -257,13 +259,15 @@ class SpectralObjective(CodecObjective):
             with torch.set_grad_enabled(self.moves()), self.fast():
                 moved = codec.residual(target - codec.basis.log_magnitude(latent)).float()
             latent, pull = latent + moved, RESIDUAL_PULL * moved.square().mean()
-        read = latent + noise if played is None else torch.cat([latent + noise, played])
+        read = latent + sounds.noise
+        if sounds.played is not None:
+            read = torch.cat([read, sounds.played])
         with self.fast():
             correction = codec.decoder(read).float()
         estimate = codec.corrected(read, correction)
         # causal layers have no past in the first frames of an excerpt
         warm = codec.config.decoder.kernel * codec.config.stack
-        loss = self.log_loss(estimate[: len(noise), :, warm:], target[..., warm:])
+        loss = self.log_loss(estimate[:own, :, warm:], target[..., warm:])
         return loss + pull, latent, estimate
 
     def waveform(self, estimate: Tensor) -> Tensor:
@@ -310,17 +314,9 @@ class RaveObjective(CodecObjective):
                 ]
             )
 
-    def step(
-        self,
-        audio: Tensor,
-        noise: Tensor,
-        source: torch.Generator,
-        progress: float,
-        played: Tensor | None = None,
-    ) -> Step:
+    def step(self, sounds: Sounds, source: torch.Generator, progress: float) -> Step:
         """See `CodecObjective`; its latent moves, so nothing can be played in it beforehand."""
-        assert played is None
-        codec, training = self.codec, self.training
+        codec, training, audio = self.codec, self.training, sounds.audio
         split = codec.filterbank.split(audio[:, None])
         with torch.set_grad_enabled(not codec.norm.measured):
             with self.fast():
@@ -328,7 +324,7 @@ class RaveObjective(CodecObjective):
             latent = codec.norm(encoded)
         first = int(torch.randint(2**16, (), generator=source, device=self.device))
         with self.fast():
-            bands = codec.decoder(latent + noise, first)
+            bands = codec.decoder(latent + sounds.noise, first)
         output = codec.waveform(bands)[:, 0]
         heard, right = self.weighting(output), self.weighting(audio)
         values = {
