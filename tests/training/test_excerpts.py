@@ -159,8 +159,7 @@ def test_a_run_goes_on_with_the_same_sounds_only(fonts: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--data", "render", "--workers", 0], "--workers"),
-        (["--data", "runs/store", "--workers", 2], "--workers belongs to --data render"),
+        (["--data", "render", "--workers", -1], "--workers"),
         (["--data", "./render"], "render is not a store"),  # a folder, which is not there
     ],
 )

@@ -125,6 +125,29 @@ def test_the_decoder_learns_what_a_model_gets_wrong(
     assert hears["loss/log_magnitude"] < off(tiny_codec)["loss/log_magnitude"]
 
 
+def test_whoever_draws_training_is_the_same(
+    store: Store, tiny_codec: SpectralCodec, tmp_path: Path
+) -> None:
+    store.attach(KIND, tiny_codec.latent_id, iter(encoded(store, tiny_codec)))
+
+    def trained(workers: int) -> dict[str, torch.Tensor]:
+        codec = train_codec(
+            store,
+            tmp_path / f"{workers}",
+            tiny_codec.config,
+            TRAINING,
+            Budget(steps=3),
+            CPU,
+            start_from=tiny_codec,
+            played=store,
+            workers=workers,
+        )
+        return codec.state_dict()
+
+    alone, ahead = trained(0), trained(2)
+    assert all(torch.equal(alone[name], ahead[name]) for name in alone)
+
+
 def test_only_a_latent_that_stays_can_be_played_in(
     store: Store, tiny_codec: SpectralCodec, tmp_path: Path
 ) -> None:

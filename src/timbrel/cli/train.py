@@ -98,8 +98,9 @@ def codec(
     workers: Annotated[
         int | None,
         typer.Option(
-            min=1,
-            help="Processes that render ahead, with --data render. Default 1: the one that trains.",
+            min=0,
+            help="Processes that draw ahead what a step is made of, or with --data render render "
+            "it. Default: the one that trains; beside a GPU all cores but two draw, at most 16.",
         ),
     ] = None,
     seed: Seed = 0,
@@ -127,8 +128,6 @@ def codec(
     rendered = RENDER in data
     if rendered and len(data) > 1:
         raise InputError("--data render stands alone: render a store to train on both")
-    if workers is not None and not rendered:
-        raise InputError("--workers belongs to --data render; of a store nothing is rendered")
     if start_from and (design or preset):
         raise InputError("--from says design and size already; leave out --design and --preset")
     if played and not start_from:
@@ -162,7 +161,7 @@ def codec(
         Budget(steps, minutes),
         pick_device(device),
         started,
-        workers=workers or 1,
+        workers=workers,
         played=open_all(played, "train", _say) if played else None,
     )
     print(f"{output / 'codec'}: codec saved")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -36,6 +37,7 @@ from timbrel.training.diagnostics import (
     largest_score,
     silent_output,
 )
+from timbrel.training.draws import Numbered, workers_for
 from timbrel.training.excerpts import Excerpts, excerpts_of
 from timbrel.training.optimiser import Optimiser
 from timbrel.training.played import PlayedExcerpts
@@ -53,7 +55,7 @@ def train_codec(
     device: torch.device,
     start_from: Codec | None = None,
     on_step: Callable[[int, float], None] | None = None,
-    workers: int = 1,
+    workers: int | None = None,
     played: Store | None = None,
 ) -> Codec:
     """Train a codec; resumes the run in `folder` if there is one.
@@ -67,7 +69,9 @@ def train_codec(
         device: where to compute.
         start_from: weights (and latent) to start a new run from.
         on_step: called after each step with the step and the share of the budget used.
-        workers: processes that render ahead; 1: this one does, between steps.
+        workers: processes that draw ahead from a store (0: this one does, between steps), or that
+            render ahead (1: likewise); None: none of either, beside a GPU all cores but two of
+            the former, at most 16.
         played: sounds, with the latents in which a model plays them (`timbrel prepare played`);
             of them is the share `training.played` of each batch. Spectral codecs only.
 
@@ -84,7 +88,10 @@ def train_codec(
     torch.manual_seed(training.seed)
     codec = build_codec(config).to(device)
     objective = objective_of(codec, training, device)
-    excerpts = excerpts_of(sounds, training.frames * codec.hop, training.seed, workers)
+    ahead = workers_for(device) if workers is None else workers
+    stored = isinstance(sounds, Store)  # what is rendered meanwhile has processes of its own
+    rendering = 1 if stored else max(1, workers or 1)
+    excerpts = excerpts_of(sounds, training.frames * codec.hop, training.seed, rendering)
     settings = {"kind": "codec", "codec": describe_codec(codec), "training": asdict(training)}
     if isinstance(sounds, Endless):
         settings["rendered"] = sounds.describe()
@@ -125,6 +132,9 @@ def train_codec(
                 save_codec(averaged(codec, descent.ema), folder / "codec")
 
         # ---- the loop -------------------------------------------------------------------
+        upcoming = Draws(excerpts, theirs, training, run.ranks.rank).since(
+            course.step, ahead if stored else 0, pinned=device.type == "cuda"
+        )
         while course.goes_on():
             step, progress = course.step, course.reached
             if objective.freezes(progress):
@@ -135,7 +145,7 @@ def train_codec(
             # draw
             rng = generator(training.seed, step, run.ranks.rank, purpose=2)
             source = torch_generator(rng, device)
-            batch = draw(excerpts, theirs, objective, step, run.ranks.rank, source)
+            batch = next(upcoming).sounds(objective, source)
             # forward
             found = objective.step(batch, source, progress)
             loss, values = found.loss, found.values
@@ -186,25 +196,53 @@ def train_codec(
         return result
 
 
-def draw(
-    excerpts: Excerpts,
-    played: PlayedExcerpts | None,
-    objective: CodecObjective,
-    step: int,
-    rank: int,
-    source: torch.Generator,
-) -> Sounds:
-    """A batch, with noise of up to `latent_noise` for the latent of what the codec encodes."""
-    training, device = objective.training, objective.device
-    own = training.batch if played is None else training.batch - training.theirs
-    audio, latent = excerpts.batch(own, step, rank).to(device), None
-    if played is not None:
-        theirs, latent = (part.to(device) for part in played.batch(training.theirs, step, rank))
-        audio = torch.cat([audio, theirs])
-    shape = (own, objective.codec.channels, training.frames)
-    level = torch.rand(own, 1, 1, generator=source, device=device)
-    noise = torch.randn(shape, generator=source, device=device) * level * training.latent_noise
-    return Sounds(audio, noise, latent)
+class Draw(NamedTuple):
+    """A batch as it travels from the process that drew it.
+
+    Attributes:
+        audio: (batch, samples), sounds that the codec encodes, then those that a model has played.
+        played: latents of the latter (batch - own, channels, frames); None: there are none.
+    """
+
+    audio: Tensor
+    played: Tensor | None
+
+    def sounds(self, objective: CodecObjective, source: torch.Generator) -> Sounds:
+        """On the objective's device, with noise of up to `latent_noise` for what is encoded."""
+        training, device = objective.training, objective.device
+        audio = self.audio.to(device, non_blocking=True)
+        played = None if self.played is None else self.played.to(device, non_blocking=True)
+        own = len(audio) - (0 if played is None else len(played))
+        shape = (own, objective.codec.channels, training.frames)
+        level = torch.rand(own, 1, 1, generator=source, device=device)
+        noise = torch.randn(shape, generator=source, device=device) * level * training.latent_noise
+        return Sounds(audio, noise, played)
+
+
+class Draws(Numbered[Draw]):
+    """What the steps of a codec are made of.
+
+    Args:
+        excerpts: that the codec encodes.
+        played: and those that a model has played, if any.
+        training: how many.
+        rank: of the process that trains on them.
+    """
+
+    def __init__(
+        self, excerpts: Excerpts, played: PlayedExcerpts | None, training: CodecTraining, rank: int
+    ) -> None:
+        self.excerpts, self.played, self.rank = excerpts, played, rank
+        self.theirs = 0 if played is None else training.theirs
+        self.own = training.batch - self.theirs
+
+    def draw(self, number: int) -> Draw:
+        """See `Numbered`."""
+        audio = self.excerpts.batch(self.own, number, self.rank)
+        if self.played is None:
+            return Draw(audio, None)
+        theirs, latent = self.played.batch(self.theirs, number, self.rank)
+        return Draw(torch.cat([audio, theirs]), latent)
 
 
 def judge_step(
