@@ -15,7 +15,9 @@ from timbrel.notes import Notes
 ONSET, SOUNDING, VELOCITY = range(3)
 
 
-def roll(notes: Notes, frame_rate: float, frames: int, start_seconds: float = 0.0) -> np.ndarray:
+def roll(
+    notes: Notes, frame_rate: float, frames: int, start_seconds: float = 0.0, ages: bool = False
+) -> np.ndarray:
     """Rasterise notes.
 
     Args:
@@ -23,6 +25,8 @@ def roll(notes: Notes, frame_rate: float, frames: int, start_seconds: float = 0.
         frame_rate: frames per second.
         frames: length of the roll.
         start_seconds: time of the first frame.
+        ages: whether the first frame says of notes that began before it how long ago: in the
+            row of onsets, in frames, negated.
 
     Returns:
         (3, 128, frames) float32 of onset, sounding and velocity. Notes that began before
@@ -41,6 +45,8 @@ def roll(notes: Notes, frame_rate: float, frames: int, start_seconds: float = 0.
         if a >= 0:
             frame = int(a)
             out[ONSET, p, frame] = max(out[ONSET, p, frame], 1 - (a - frame))
+        elif ages:  # of several the last, whose velocity it has too
+            out[ONSET, p, 0] = a
         low, high = max(a, 0.0), min(b, float(frames))
         out[VELOCITY, p, int(low) : int(np.ceil(high))] = v
         low = max(low, covered_until[p])

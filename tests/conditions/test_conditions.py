@@ -27,7 +27,7 @@ from timbrel.conditions.structure import CqtEncoder, RollEncoder, StructureConfi
 from timbrel.conditions.timbre import TimbreConfig, TimbreEncoder, contrastive_loss
 from timbrel.notes import Notes
 from timbrel.posterior import Reading, read_notes
-from timbrel.roll import roll
+from timbrel.roll import ONSET, roll
 from timbrel.training.listener import begin_from
 
 
@@ -171,6 +171,28 @@ def test_silence_is_outlined_as_silence_and_drums_by_their_own_table() -> None:
     for change in (pitched, drums):
         assert change[:, 2].abs().max() > 0.1
         assert change[:, [0, 1, 3, 4]].abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("start", [1, 30, 100, 150])
+def test_a_held_note_goes_on_where_it_was_however_it_is_cut(start: int) -> None:
+    rate, frames = RATE / 1024, 200
+    notes = Notes.from_rows([(0.013, 4.2, 60, 110), (0.4, 4.0, 67, 60), (0.0, 4.6, 72, 127)])
+    envelopes = Envelopes(rate)
+    whole = envelopes(torch.from_numpy(roll(notes, rate, frames))[None])
+    cut = roll(notes, rate, frames - start, start / rate, ages=True)
+    part = envelopes(torch.from_numpy(cut)[None])
+    torch.testing.assert_close(part, whole[..., start:], atol=1e-5, rtol=1e-4)
+    cut[ONSET, :, 0] = 0  # not known: at their full level again, which is what ages are for
+    fresh = envelopes(torch.from_numpy(cut)[None])
+    assert (fresh - whole[..., start:]).abs().max() > 0.01
+
+
+def test_ages_are_for_envelopes_alone() -> None:
+    encoder = RollEncoder(StructureConfig(dim=16, blocks=1), RATE / 1024)
+    notes, pitched = Notes.from_rows([(0.0, 2.0, 60, 90)]), torch.tensor([False])
+    rolls = [roll(notes, RATE / 1024, 40, 1.0, ages) for ages in (False, True)]
+    codes = [encoder(torch.from_numpy(r)[None], pitched).code for r in rolls]
+    assert torch.equal(*codes)
 
 
 def test_notes_decay_when_they_should() -> None:

@@ -270,3 +270,23 @@ def test_nothing_to_render_is_refused(tmp_path: Path) -> None:
         render_store(tmp_path, 1, 4, "train", [], seconds=0.5)
     with pytest.raises(DataError, match="no split 'training'"):
         render_store(tmp_path, 1, 4, "training", [])
+
+
+def test_a_share_of_the_scores_is_held_and_the_others_stay_as_they_were() -> None:
+    none, some = (draw_plan(3, 80, "train", [], 1.0, held=held) for held in (0.0, 0.5))
+    longest: dict[bool, list[float]] = {True: [], False: []}
+    for index in range(80):
+        before, after = none.notes(index), some.notes(index)
+        same = len(before) == len(after) and np.array_equal(before.onset, after.onset)
+        if not some.timbre(index).drums:
+            longest[same].append(float((after.offset - after.onset).max(initial=0)))
+        else:
+            assert same
+    assert 20 < len(longest[False]) < 60
+    assert np.median(longest[False]) > 4 > 2 > np.median(longest[True])
+    assert all(
+        np.array_equal(some.notes(index).pitch, some.notes(other).pitch)
+        for index in range(80)
+        for other in range(index)
+        if some.score_number(index) == some.score_number(other)
+    )

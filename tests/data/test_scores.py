@@ -23,6 +23,16 @@ def test_one_voice_is_strictly_monophonic() -> None:
         assert (notes.onset[1:] >= notes.offset[:-1] - 1e-9).all()
 
 
+def test_held_scores_are_held() -> None:
+    for voices in (1, 4):
+        scores = [
+            draw_score(np.random.default_rng(s), 11, 50, 74, voices, "held") for s in range(9)
+        ]
+        longest = [float((n.offset - n.onset).max()) for n in scores]
+        assert min(longest) > 0.8
+        assert np.median(longest) > 3
+
+
 def test_cover_reaches_every_pitch_soft_and_loud() -> None:
     scores = [draw_score(np.random.default_rng(s), 12, 50, 74, 4, "cover") for s in range(12)]
     pitches = np.concatenate([n.pitch for n in scores])

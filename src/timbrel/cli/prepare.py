@@ -72,6 +72,15 @@ def render(
             "bars, voices and others with bodies, no two notes alike.",
         ),
     ] = 0.0,
+    held: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Share of the scores for pitched instruments whose notes are held for up to 14 s, "
+            "so that a model hears how sounds die away.",
+        ),
+    ] = 0.0,
     workers: Workers = 1,
     engine: EngineName = "local",
 ) -> None:
@@ -105,6 +114,7 @@ def render(
             recorded=recorded,
             hybrids=hybrids,
             modelled=modelled,
+            held=held,
         )
     print(f"{output}: {count} renditions")
 

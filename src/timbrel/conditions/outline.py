@@ -61,11 +61,12 @@ class Envelopes(nn.Module):
         """Envelopes of all notes.
 
         Args:
-            roll: (batch, 3, 128, frames): onset, sounding, velocity.
+            roll: (batch, 3, 128, frames): onset, sounding, velocity; with the ages of notes that
+                began before the first frame, if these are known (`timbrel.roll`).
 
         Returns:
-            (batch, ENVELOPES, 128, frames), at most 1. The age of notes that began before
-            the first frame is unknown; they start at their full level there.
+            (batch, ENVELOPES, 128, frames), at most 1. Notes whose age is unknown start at
+            their full level.
         """
         # a frame's numbers lie together, since they are taken frame by frame
         onset, sounding, velocity = roll.permute(1, 3, 0, 2).contiguous()
@@ -79,8 +80,8 @@ class Envelopes(nn.Module):
         gained = self.rise * share * loudness
         found = share.new_empty(*share.shape[:2], ENVELOPES, share.shape[2])
         ringing, swelling = found[:, :, :-1], found[:, :, -1]
-        level = loudness[0, :, None].expand(-1, len(self.held), -1)
-        swell = loudness[0] * share[0]
+        began = loudness[0] * (onset[0] <= 0)  # before the first frame
+        level, swell = self._before(-onset[0], began, share[0])
         for t in range(len(share)):
             torch.mul(level, factor[t], out=ringing[t])
             level = torch.maximum(ringing[t], struck[t])
@@ -88,6 +89,23 @@ class Envelopes(nn.Module):
         # a note that begins late in a frame
         torch.maximum(ringing, struck * share.sqrt()[:, :, None], out=ringing)
         return found.permute(1, 2, 3, 0)
+
+    def _before(self, age: Tensor, loudness: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+        """Where envelopes are before the first frame, of notes that began so many frames ago.
+
+        Args:
+            age: (batch, 128), above 0 where it is known.
+            loudness: (batch, 128).
+            share: (batch, 128), of the first frame that sounds.
+
+        Returns:
+            (batch, ENVELOPES - 1, 128) of those that ring, (batch, 128) of the one that swells.
+        """
+        whole = (age.ceil() - 1).clamp_min(0)  # frames after the one in which they began
+        ringing = loudness[:, None] * self.held[:, None] ** whole[:, None]
+        begun = self.rise * (age - whole)
+        swelling = loudness * (1 - (1 - begun) * (1 - self.rise) ** whole)
+        return ringing, torch.where(age > 0, swelling, loudness * share)
 
 
 class Outline(nn.Module):

@@ -82,10 +82,11 @@ class RollEncoder(nn.Module):
         """Encode notes.
 
         Args:
-            roll: (batch, 3, 128, frames) of onset, sounding, velocity.
+            roll: (batch, 3, 128, frames) of onset, sounding, velocity, with ages if known.
             drums: (batch,) bool; pitches of drum tracks name instruments.
         """
-        return Structure(self.code(roll, drums), self.envelopes(roll), drums)
+        # ages are for envelopes alone
+        return Structure(self.code(roll.clamp_min(0), drums), self.envelopes(roll), drums)
 
     def code(self, roll: Tensor, drums: Tensor) -> Tensor:
         """The learned part alone: (batch, structure_dim, frames)."""

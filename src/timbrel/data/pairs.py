@@ -215,7 +215,7 @@ class Pairs:
         other = self._latent(example, elsewhere, self.example_frames)
         notes = self._notes(target, own, rng)
         begin = (start - WARMUP) / self.frame_rate
-        rolled = roll(notes, self.frame_rate, WARMUP + self.frames, begin)
+        rolled = roll(notes, self.frame_rate, WARMUP + self.frames, begin, ages=True)
         source = self._source(target, own, start, rng) if self.with_source else None
         drums = bool(self.store.items[target].drums)
         heard = self._heard_roll(example, elsewhere, rng)

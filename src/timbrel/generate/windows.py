@@ -182,7 +182,7 @@ def structure_of_notes(network: Network, notes: Notes, frame_rate: float) -> Str
 
     def roll_between(start: int, stop: int) -> Tensor:
         part = notes.cut(start / frame_rate, stop / frame_rate)
-        return torch.from_numpy(roll(part, frame_rate, stop - start))
+        return torch.from_numpy(roll(part, frame_rate, stop - start, ages=True))
 
     return structure_of_rolls(network, roll_between, drums=len(notes.pitched()) == 0)
 

@@ -164,7 +164,7 @@ class ProbeSet:
         """(3, 128, WARMUP + frames) of the written notes, or of others at their place."""
         begin = (p.start - WARMUP) / self.frame_rate
         notes = self.store.notes(p.item) if notes is None else notes
-        return torch.from_numpy(roll(notes, self.frame_rate, WARMUP + self.frames, begin))
+        return torch.from_numpy(roll(notes, self.frame_rate, WARMUP + self.frames, begin, True))
 
     def partner(self, p: Passage) -> Passage | None:
         """The same passage in another rendition."""

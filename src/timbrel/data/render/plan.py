@@ -40,6 +40,7 @@ class Plan:
         split: keys all draws, so that equal seeds give no score to two splits.
         mixes: how many of the renditions are pieces played by ensembles.
         ensembles: as many as `ensembles_needed(mixes)`.
+        held: share of the pitched scores whose notes are held for seconds.
     """
 
     seed: int
@@ -49,6 +50,7 @@ class Plan:
     split: str = "train"
     mixes: int = 0
     ensembles: tuple[Ensemble, ...] = ()
+    held: float = 0.0
 
     def rng(self, *purpose: int) -> np.random.Generator:
         """A stream of random numbers for one purpose."""
@@ -131,7 +133,9 @@ class Plan:
         players = self._players[score]
         floors, tops = zip(*(t.playable for t in players), strict=True)
         low, high = _fit(low, high, max(floors), min(tops))
-        notes = draw_score(rng, self.seconds - LEAD_OUT, low, high, voices)
+        # drawn apart: without any, all other draws are as they were
+        style = "held" if self.rng(score, 81).random() < self.held else None
+        notes = draw_score(rng, self.seconds - LEAD_OUT, low, high, voices, style)
         return notes.where(np.all([t.sounding(notes.pitch) for t in players], axis=0))
 
 
@@ -147,6 +151,7 @@ def draw_plan(
     expressive_share: float = EXPRESSIVE_SHARE,
     hybrids: float = 0.0,
     modelled: float = 0.0,
+    held: float = 0.0,
 ) -> Plan:
     """Draw who plays.
 
@@ -162,6 +167,7 @@ def draw_plan(
         expressive_share: of the timbres that can bend notes, those whose players do.
         hybrids: share of the timbres that is made another instrument (`Hybrid`).
         modelled: share of the pitched timbres that is a modelled instrument (`Instrument`).
+        held: share of the pitched scores whose notes are held for seconds.
 
     Raises:
         DataError: there is no such split, or nobody for a role of an ensemble.
@@ -188,7 +194,7 @@ def draw_plan(
         rng = np.random.default_rng([seed, number, 80, SPLITS[split]])
         # two of a style follow each other: nobody is left without a partner
         ensembles.append(draw_ensemble(rng, drawn, list(STYLES)[number // 2 % len(STYLES)]))
-    return Plan(seed, count, tuple(timbres), seconds, split, mixes, tuple(ensembles))
+    return Plan(seed, count, tuple(timbres), seconds, split, mixes, tuple(ensembles), held)
 
 
 def timbres_needed(count: int) -> int:

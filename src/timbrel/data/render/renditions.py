@@ -56,6 +56,7 @@ def render_store(
     hybrids: float = 0.0,
     progress: Callable[[float], None] | None = None,
     modelled: float = 0.0,
+    held: float = 0.0,
 ) -> None:
     """Render a store, or continue one: finished shards are kept.
 
@@ -74,6 +75,7 @@ def render_store(
         hybrids: share of the timbres that is made another instrument (`Hybrid`).
         progress: called with the share that is done.
         modelled: share of the pitched timbres that is a modelled instrument (`Instrument`).
+        held: share of the pitched scores whose notes are held for seconds.
 
     Raises:
         DataError: the folder holds something else or is in use, a font cannot be read, or a
@@ -92,6 +94,7 @@ def render_store(
         ("recorded timbres", recorded),
         ("hybrids", hybrids),
         ("modelled timbres", modelled),
+        ("held scores", held),
     ):
         if not 0 <= share <= 1:
             raise DataError(f"the share of {name} must be between 0 and 1, not {share:g}")
@@ -109,6 +112,7 @@ def render_store(
         expressive_share,
         hybrids,
         modelled,
+        held,
     )
     samples = round(seconds * RATE)
     per_shard = max(1, min(PER_SHARD, LARGEST_SHARD // (2 * samples)))
@@ -128,8 +132,8 @@ def render_store(
         "hybrids": hybrids,
         "per_shard": per_shard,
     }
-    if modelled:  # stores from before there were any can be continued
-        options["modelled"] = modelled
+    # stores from before there were any can be continued
+    options |= {name: x for name, x in (("modelled", modelled), ("held", held)) if x}
     shards = [range(k, min(k + per_shard, count)) for k in range(0, count, per_shard)]
     path.mkdir(parents=True, exist_ok=True)
     with locked(path):

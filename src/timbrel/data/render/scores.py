@@ -18,6 +18,7 @@ SCALES = (
     tuple(range(12)),
 )
 PROGRESSIONS = ((0, 4, 5, 3), (0, 3, 4, 4), (1, 4, 0, 0), (5, 3, 0, 4), (0, 5, 1, 4), (0, 6, 5, 4))
+HELD_MOST = 14.0  # seconds
 # of each piece of `KITS`
 DRUM_DENSITY = np.array([0.35, 0.2, 0.8, 0.12, 0.05, 0.12])
 
@@ -122,6 +123,20 @@ def _pads(s: Setting) -> list[Row]:
     return rows
 
 
+def _held(s: Setting) -> list[Row]:
+    """Notes and chords that are held until long after a struck or plucked sound has died away."""
+    rows: list[Row] = []
+    time = float(s.rng.uniform(0, 1))
+    while time < s.seconds:
+        length = float(np.exp(s.rng.uniform(np.log(2), np.log(HELD_MOST))))
+        chord = _chord(s, int(s.rng.integers(len(s.degrees))))[: s.voices]
+        rows += [(time, time + length * s.rng.uniform(0.5, 1), p, s.velocity()) for p in chord]
+        time += length * s.rng.uniform(0.5, 1.2)
+    if s.voices > 1 and s.rng.random() < 0.4:  # something moves meanwhile
+        rows += line(s)
+    return rows
+
+
 def _drums(s: Setting) -> list[Row]:
     """A 16-step pattern with variations."""
     kit = KITS[int(s.rng.random() < 0.3)]
@@ -142,7 +157,7 @@ POLYPHONIC: dict[str, Callable[[Setting], list[Row]]] = {
     "pads": _pads,
 }
 MONOPHONIC = ("melody", "melody", "arpeggio", "runs", "repeats", "cover")
-STYLES = (*POLYPHONIC, "drums")
+STYLES = (*POLYPHONIC, "held", "drums")  # the last two are played where they are asked for
 
 
 def draw_score(
@@ -162,7 +177,7 @@ def draw_score(
         low: lowest pitch.
         high: highest pitch.
         voices: most notes at once that styles aim at; 1 is strictly monophonic.
-        style: one of `STYLES`, or drawn.
+        style: one of `STYLES`, or drawn from those that all instruments play.
         drums: a drum pattern on General MIDI kit pieces.
 
     Returns:
@@ -187,9 +202,9 @@ def draw_score(
         legato=float(rng.uniform(0.35, 1.05)),
         swing=float(rng.choice([0, 0, 0, 0.12, 0.2])),
     )
-    rows = _drums(setting) if style == "drums" else POLYPHONIC[style](setting)
+    rows = {**POLYPHONIC, "held": _held, "drums": _drums}[style](setting)
     jitter = float(rng.choice([0, 0.004, 0.012]))
-    pedal = style not in ("drums", "cover") and voices > 2 and rng.random() < 0.2
+    pedal = style not in ("drums", "cover", "held") and voices > 2 and rng.random() < 0.2
     rows = played(
         rows,
         rng,
