@@ -76,3 +76,15 @@ def test_the_onset_tells_where_in_its_frame_it_lies() -> None:
     rolled = roll(notes, RATE, 30)
     assert rolled[ONSET, 60, 10] == pytest.approx(0.75, abs=1e-5)
     assert rolled[SOUNDING, 60, 10] == pytest.approx(0.75, abs=1e-5)
+
+
+def test_the_first_frame_says_how_long_ago_a_note_began_if_it_is_asked() -> None:
+    notes = Notes.from_rows([(0.0, 3.0, 60, 90), (0.5, 0.8, 62, 90), (1.0, 3.0, 64, 90)])
+    start = 1.0
+    known = roll(notes, RATE, 40, start, ages=True)
+    assert known[ONSET, 60, 0] == pytest.approx(-start * RATE)
+    assert known[ONSET, 62, 0] == 0  # it is over
+    assert known[ONSET, 64, 0] == 1  # it begins here
+    np.testing.assert_array_equal(np.maximum(known, 0), roll(notes, RATE, 40, start))
+    twice = Notes.from_rows([(0.0, 3.0, 60, 90), (0.6, 2.0, 60, 30)])
+    assert roll(twice, RATE, 4, start, ages=True)[ONSET, 60, 0] == pytest.approx(-0.4 * RATE)

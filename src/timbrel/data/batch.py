@@ -17,7 +17,7 @@ class Batch:
     """One step's items, on one device."""
 
     latent: Tensor  # (batch, channels, frames) float32: what is to be made
-    roll: Tensor  # (batch, 3, 128, WARMUP + frames) float32: its notes, with a run-in
+    roll: Tensor  # (batch, 3, 128, WARMUP + frames) float32: its notes, with a run-in and ages
     drums: Tensor  # (batch,) bool
     example: Tensor  # (batch, channels, example_frames): the same timbre, other notes
     # (batch, 3, 128, example_frames): its notes, as a listener could hear them; empty: not known
