@@ -58,17 +58,18 @@ def main() -> None:
     fonts = [f for f in found if any(name in f.path.name.lower() for name in FAMILIES)]
     if not fonts:
         sys.exit("held.py: no sound font was found; see `make fonts`")
-    try:
-        players = {name: load(name) for name in sys.argv[1:] or ["default"]}
-    except TimbrelError as error:
-        sys.exit(f"held.py: {error}")
+    players = {name: load(name) for name in sys.argv[1:] or ["default"]}
     phrase = Notes.from_rows([(0.75 * k, 0.75 * k + 0.7, p, 90) for k, p in enumerate(PHRASE)])
     chord = Notes.from_rows([(*HELD, pitch, 90) for pitch in CHORD])
     print("| sounds | played by | " + " | ".join(f"{s} s" for s in SHOWN) + " | off, dB |")
     print("|---" * (len(SHOWN) + 3) + "|")
     for kind, programs in PROGRAMS.items():
         rows: dict[str, list[np.ndarray]] = {"the font": [], **{name: [] for name in players}}
-        for font, preset in instruments(fonts, programs):
+        asked = instruments(fonts, programs)
+        if not asked:
+            print(f"no {kind} sounds in {', '.join(f.path.name for f in fonts)}", file=sys.stderr)
+            continue
+        for font, preset in asked:
             example, truth = (
                 font.render(preset, notes, seconds).mean(0)
                 for notes, seconds in ((phrase, 7), (chord, SECONDS))
@@ -92,4 +93,7 @@ def played(player: Timbrel, notes: Notes, example: np.ndarray) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except TimbrelError as error:  # a font, or what renders it, is missing or damaged
+        sys.exit(f"held.py: {error}")
