@@ -1,12 +1,14 @@
 """Small stores made by hand."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from timbrel.data.pairs import Corruption, Pairs
-from timbrel.data.store import Item, Store, StoreWriter
+from timbrel.data.store import Derive, Item, Store
+from timbrel.data.writer import StoreWriter
 from timbrel.notes import Notes
 
 RATE, HOP, FRAMES = 44_100, 1_024, 80
@@ -24,14 +26,14 @@ def store_of(folder: Path, *items: Item) -> Store:
     writer.write_shard(0, np.zeros((len(rows), FRAMES * HOP)), notes, rows)
     store = Store.open(folder)
     frames = np.arange(FRAMES)
-    store.attach(
-        "latents",
-        "abc",
-        iter(
-            [np.stack([np.full(FRAMES, k), frames], 1).astype(np.float16) for k in range(len(rows))]
-        ),
-    )
+    latents = [np.stack([np.full(FRAMES, k), frames], 1) for k in range(len(rows))]
+    store.attach("latents", "abc", given([latent.astype(np.float16) for latent in latents]))
     return store
+
+
+def given(arrays: Sequence[np.ndarray]) -> Derive:
+    """What is attached, if it is there already: an array for each item of a store."""
+    return lambda items: (arrays[index] for index in items)
 
 
 def draw(store: Store, frames: int = 30, count: int = 200) -> tuple[np.ndarray, np.ndarray]:

@@ -23,7 +23,8 @@ from timbrel.conditions.listener import Listener, ListenerConfig, hear
 from timbrel.data.render.scores import draw_score
 from timbrel.data.render.synth import Patch, render_kit
 from timbrel.data.render.timbres import KIT_PIECES
-from timbrel.data.store import Store, StoreWriter
+from timbrel.data.store import Store
+from timbrel.data.writer import StoreWriter
 from timbrel.errors import DataError, TrainingError
 from timbrel.evaluation.drums import drum_onset_f1, hits
 from timbrel.model import load

@@ -12,6 +12,7 @@ import soundfile
 
 from miniatures import LAYOUTS, piece, slakh_track, write_audio, write_midi
 from sounds import estimate_hz, pitch_hz
+from stores import given
 from timbrel.audio import Audio
 from timbrel.data import ingest
 from timbrel.data.damage import damage
@@ -433,7 +434,7 @@ def test_damage_names_every_shard_that_cannot_be_read(
     LAYOUTS["folder"](tmp_path / "in")
     prepare("folder", tmp_path / "in", tmp_path / "store")
     store = Store.open(tmp_path / "store")
-    store.attach("latents", "abc", iter([np.zeros((4, 2), np.float16)] * len(store)))
+    store.attach("latents", "abc", given([np.zeros((4, 2), np.float16)] * len(store)))
     assert damage(store) == []
     whole = (store.path / "audio-1.npy").read_bytes()
     (store.path / "audio-1.npy").write_bytes(whole[: len(whole) // 2])
@@ -458,7 +459,7 @@ def test_parts_of_a_store(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no items for test, only for train, valid"):
         store.part("test")
     with pytest.raises(DataError, match="not to a part"):
-        train.attach("latents", "abc", iter([]))
+        train.attach("latents", "abc", lambda _: iter([]))
     assert len(store.with_notes()) == len(store)
 
 

@@ -55,7 +55,7 @@ def test_what_one_of_the_stores_lacks_is_said_with_its_name(tmp_path: Path) -> N
     with pytest.raises(DataError, match="two has no latents"):
         joined.check("latents", "abc")
     with pytest.raises(DataError, match="single store"):
-        joined.attach("latents", "abc", iter([]))
+        joined.attach("latents", "abc", lambda _: iter([]))
     with pytest.raises(DataError, match="one is given twice"):
         open_all([tmp_path / "one", f"{tmp_path}/two/../one"], "train")
     store_of(tmp_path / "slow", replace(ITEM, rate=22_050), replace(ITEM, rate=22_050))

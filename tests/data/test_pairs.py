@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stores import FRAMES, HOP, ITEM, RATE, draw, store_of
+from stores import FRAMES, HOP, ITEM, RATE, draw, given, store_of
 from timbrel.data.batch import WARMUP
 from timbrel.data.pairs import Corruption, Pairs
 from timbrel.errors import DataError
@@ -195,7 +195,7 @@ def test_heard_notes_replace_the_written_ones_in_their_share_of_items(tmp_path: 
     store = store_of(tmp_path, *items)
     rows = np.zeros((8, 4), np.float32)
     rows[0] = 0.0, 1.8, 72, 100  # the written note is 60
-    store.attach("heard", "me", iter([rows] * 4))
+    store.attach("heard", "me", given([rows] * 4))
     pairs = Pairs(store, RATE / HOP, 70, 70, 0, Corruption(share=0), heard=0.25)
     sounding = pairs.batch(200, np.random.default_rng(0)).roll[:, 1].amax(2)
     heard = sounding[:, 72] > 0

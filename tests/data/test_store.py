@@ -1,17 +1,21 @@
+import contextlib
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from stores import given
 from timbrel.data import mapped
 from timbrel.data.damage import damage
 from timbrel.data.joined import JoinedStore
 from timbrel.data.lock import locked
 from timbrel.data.render.renditions import render_store
-from timbrel.data.store import Item, Store, StoreWriter
+from timbrel.data.store import Item, Store
+from timbrel.data.writer import StoreWriter
 from timbrel.errors import DataError
 from timbrel.notes import Notes
 
@@ -41,7 +45,7 @@ def test_derived_arrays_know_their_maker(tmp_path: Path) -> None:
     store = Store.open(tmp_path)
     with pytest.raises(DataError, match="no latents"):
         store.check("latents", "abc")
-    store.attach("latents", "abc", iter([np.full((4, 2), k, np.float16) for k in range(3)]))
+    store.attach("latents", "abc", given([np.full((4, 2), k, np.float16) for k in range(3)]))
     store.check("latents", "abc")
     assert store.array("latents", 2)[0, 0] == 2
     with pytest.raises(DataError, match="made by codec abc, not xyz"):
@@ -71,7 +75,7 @@ def test_too_few_derived_arrays_are_refused_and_leave_none(tmp_path: Path) -> No
     render_store(tmp_path, 1, 3, "train", [], 1.0, seconds=2.0)
     store = Store.open(tmp_path)
     with pytest.raises(DataError, match="end before its 3 items"):
-        store.attach("latents", "abc", iter([np.zeros((4, 2), np.float16)]))
+        store.attach("latents", "abc", lambda _: iter([np.zeros((4, 2), np.float16)]))
     with pytest.raises(DataError, match="no latents"):
         store.check("latents", "abc")
 
@@ -140,27 +144,80 @@ def test_a_disk_that_fills_while_arrays_are_added_leaves_a_store_that_says_what_
     render_store(tmp_path, 1, 4, "train", [], 1.0, 1.5)
     store = Store.open(tmp_path)
     arrays = [np.full((3, 2), k, np.float16) for k in range(4)]
-    store.attach("latents", "abc", iter(arrays))
+    store.attach("latents", "abc", given(arrays))
 
     def full(handle: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
-        store.attach("latents", "def", iter(arrays))
+        store.attach("latents", "def", given(arrays))
     monkeypatch.undo()
     for maker in ("abc", "def"):
         with pytest.raises(DataError, match="run `timbrel prepare latents` first"):
             Store.open(tmp_path).check("latents", maker)
     assert damage(Store.open(tmp_path)) == []
-    store.attach("latents", "def", iter(arrays))
+    store.attach("latents", "def", given(arrays))
     Store.open(tmp_path).check("latents", "def")
+
+
+def test_arrays_that_were_stopped_are_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("timbrel.data.render.renditions.PER_SHARD", 2)
+    render_store(tmp_path, 1, 6, "train", [], 1.0, seconds=2.0)
+    shares: list[float] = []
+
+    def attach(way: str, value: float, until: int = 6, maker: str = "abc") -> list[int]:
+        """Stopped before the item `until`. Returns the items whose arrays were derived."""
+        asked: list[int] = []
+
+        def derive(items: list[int]) -> Iterator[np.ndarray]:
+            for index in items:
+                if index == until:
+                    raise KeyboardInterrupt
+                asked.append(index)
+                yield np.full((4, 2), index + value)
+
+        with contextlib.suppress(KeyboardInterrupt):
+            Store.open(tmp_path).attach("latents", maker, derive, way, shares.append)
+        return asked
+
+    def values() -> list[float]:
+        store = Store.open(tmp_path)
+        store.check("latents", "abc")
+        return [float(store.array("latents", index)[0, 0]) for index in range(6)]
+
+    assert attach("a", 0.0, until=5) == [0, 1, 2, 3, 4]
+    with pytest.raises(DataError, match="no latents"):
+        Store.open(tmp_path).check("latents", "abc")
+    assert damage(Store.open(tmp_path)) == []
+    shares.clear()
+    assert attach("a", 0.0) == [4, 5]  # a shard that was not whole, and what follows
+    assert shares == pytest.approx([5 / 6, 1])
+    assert values() == [0, 1, 2, 3, 4, 5]
+    assert attach("a", 0.5) == [*range(6)]  # what is whole is made anew
+
+    attach("a", 0.0, until=3)
+    assert attach("b", 0.25) == [*range(6)]  # in another way
+    attach("a", 0.0, until=3)
+    assert attach("a", 0.25, maker="xyz") == [*range(6)]  # by another
+    attach("a", 0.0, until=3)
+    (tmp_path / "latents-0.npy").unlink()
+    assert attach("a", 0.0) == [*range(6)]
+    attach("a", 0.0, until=3)
+    (tmp_path / "latents.begun").write_text("{")
+    assert attach("a", 0.0) == [*range(6)]
+    attach("a", 0.0, until=3)
+    lines = (tmp_path / "manifest.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "manifest.jsonl").write_text("".join(lines[1:]))  # another first shard
+    assert attach("a", 0.0) == [*range(5)]
 
 
 def test_arrays_are_not_added_while_another_process_writes(tmp_path: Path) -> None:
     render_store(tmp_path, 1, 4, "train", [], 1.0, 1.5)
     with locked(tmp_path), pytest.raises(DataError, match="another process is writing"):
-        Store.open(tmp_path).attach("latents", "abc", iter([]))
+        Store.open(tmp_path).attach("latents", "abc", lambda _: iter([]))
 
 
 def test_a_store_of_many_shards_keeps_few_files_open(
@@ -202,14 +259,14 @@ def test_arrays_stay_with_their_items_when_others_were_taken_out(tmp_path: Path)
     lines = manifest.read_text().splitlines(keepends=True)
     manifest.write_text("".join([lines[1], lines[3]]))
     store = Store.open(tmp_path)
-    store.attach("latents", "abc", iter([np.full((4, 2), item.row) for item in store.items]))
+    store.attach("latents", "abc", given([np.full((4, 2), item.row) for item in store.items]))
     assert [int(store.array("latents", k)[0, 0]) for k in range(2)] == [1, 3]
     assert damage(store) == []
 
 
 def test_what_cannot_say_who_made_arrays_is_named(tmp_path: Path) -> None:
     render_store(tmp_path, 1, 3, "train", [], 1.0, seconds=2.0)
-    Store.open(tmp_path).attach("latents", "abc", iter([np.zeros((4, 2))] * 3))
+    Store.open(tmp_path).attach("latents", "abc", given([np.zeros((4, 2))] * 3))
     for broken in ("", "[]", "{}"):
         (tmp_path / "latents.json").write_text(broken)
         with pytest.raises(DataError, match=r"latents\.json is damaged; run `timbrel prepare lat"):
@@ -219,16 +276,16 @@ def test_what_cannot_say_who_made_arrays_is_named(tmp_path: Path) -> None:
 def test_arrays_that_are_there_stay_good_until_new_ones_are_made(tmp_path: Path) -> None:
     render_store(tmp_path, 1, 3, "train", [], 1.0, seconds=2.0)
     store = Store.open(tmp_path)
-    store.attach("latents", "abc", iter([np.zeros((4, 2))] * 3))
+    store.attach("latents", "abc", given([np.zeros((4, 2))] * 3))
     with pytest.raises(DataError, match="end before"):
-        store.attach("latents", "xyz", iter([]))
+        store.attach("latents", "xyz", lambda _: iter([]))
     Store.open(tmp_path).check("latents", "abc")
 
 
 def test_items_that_came_after_the_latents_are_noticed(tmp_path: Path) -> None:
     render_store(tmp_path, 1, 3, "train", [], 1.0, seconds=2.0)
     store = Store.open(tmp_path)
-    store.attach("latents", "abc", iter([np.zeros((4, 2))] * 3))
+    store.attach("latents", "abc", given([np.zeros((4, 2))] * 3))
     (tmp_path / "latents-0.npy").unlink()
     with pytest.raises(DataError, match=r"latents-0\.npy is missing"):
         store.check("latents", "abc")

@@ -10,7 +10,8 @@ import torch
 from stores import FRAMES, HOP, ITEM, RATE
 from timbrel.conditions.drums import PIECES, drum_loss
 from timbrel.conditions.listener import Listener, ListenerConfig
-from timbrel.data.store import Store, StoreWriter
+from timbrel.data.store import Store
+from timbrel.data.writer import StoreWriter
 from timbrel.errors import DataError
 from timbrel.notes import Notes
 from timbrel.roll import ONSET, SOUNDING

@@ -8,6 +8,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from stores import given
 from timbrel.cli.prepare import app as prepare
 from timbrel.cli.train import app as train
 from timbrel.codec import rave
@@ -50,7 +51,7 @@ def encoded(store: Store, codec: SpectralCodec) -> list[np.ndarray]:
 
 def test_a_model_plays_what_has_notes_and_a_partner(store: Store, tiny_model: Path) -> None:
     player = load(tiny_model, "cpu")
-    count = attach_played(store, player)
+    count = attach_played(store, player, "tiny")
     played = [store.array(KIND, i) for i in range(len(store))]
     alone = {i for group in store.by_identity.values() if len(group) == 1 for i in group}
     silent = {i for i, latent in enumerate(played) if np.isnan(latent).any()}
@@ -58,11 +59,11 @@ def test_a_model_plays_what_has_notes_and_a_partner(store: Store, tiny_model: Pa
     assert silent == alone | drums
     assert count == len(store) - len(silent) > 0
     assert {latent.shape for latent in played} == {(173, player.codec.channels)}  # 4 s
-    assert attach_played(store, player, count=2) == 2
+    assert attach_played(store, player, "tiny", count=2) == 2
     few = [i for i in range(len(store)) if not np.isnan(store.array(KIND, i)).any()]
     assert len(few) == 2
     assert all(np.array_equal(played[i], store.array(KIND, i)) for i in few)
-    again = attach_played(store, player)
+    again = attach_played(store, player, "tiny")
     assert again == count
     assert all(
         np.array_equal(a, store.array(KIND, i), equal_nan=True) for i, a in enumerate(played)
@@ -70,7 +71,7 @@ def test_a_model_plays_what_has_notes_and_a_partner(store: Store, tiny_model: Pa
 
 
 def test_excerpts_are_of_the_same_places(store: Store, tiny_codec: SpectralCodec) -> None:
-    store.attach(KIND, tiny_codec.latent_id, iter(encoded(store, tiny_codec)))
+    store.attach(KIND, tiny_codec.latent_id, given(encoded(store, tiny_codec)))
     excerpts = PlayedExcerpts(store, SpectralObjective(tiny_codec, TRAINING, CPU))
     audio, latent = excerpts.batch(6, 3, 0)
     assert torch.equal(audio, excerpts.batch(6, 3, 0)[0])
@@ -92,7 +93,7 @@ def test_the_decoder_learns_what_a_model_gets_wrong(
         np.apply_along_axis(np.convolve, 0, latent.astype(np.float32), smooth, "same") * 0.8
         for latent in encoded(store, tiny_codec)
     ]
-    store.attach(KIND, tiny_codec.latent_id, (latent.astype(np.float16) for latent in wrong))
+    store.attach(KIND, tiny_codec.latent_id, given([latent.astype(np.float16) for latent in wrong]))
 
     def off(codec: SpectralCodec) -> dict[str, float]:
         objective = SpectralObjective(codec, TRAINING, CPU)
@@ -128,7 +129,7 @@ def test_the_decoder_learns_what_a_model_gets_wrong(
 def test_whoever_draws_training_is_the_same(
     store: Store, tiny_codec: SpectralCodec, tmp_path: Path
 ) -> None:
-    store.attach(KIND, tiny_codec.latent_id, iter(encoded(store, tiny_codec)))
+    store.attach(KIND, tiny_codec.latent_id, given(encoded(store, tiny_codec)))
 
     def trained(workers: int) -> dict[str, torch.Tensor]:
         codec = train_codec(
@@ -151,7 +152,7 @@ def test_whoever_draws_training_is_the_same(
 def test_only_a_latent_that_stays_can_be_played_in(
     store: Store, tiny_codec: SpectralCodec, tmp_path: Path
 ) -> None:
-    store.attach(KIND, tiny_codec.latent_id, iter(encoded(store, tiny_codec)))
+    store.attach(KIND, tiny_codec.latent_id, given(encoded(store, tiny_codec)))
     with pytest.raises(TrainingError, match="larger batch"):
         CodecTraining(batch=1, played=0.5)
     moving = replace(tiny_codec.config, residual=8)
@@ -168,7 +169,9 @@ def test_only_a_latent_that_stays_can_be_played_in(
         train_codec(
             store, tmp_path / "b", tiny_codec.config, TRAINING, Budget(1), CPU, played=store
         )
-    store.attach(KIND, tiny_codec.latent_id, (x * np.nan for x in encoded(store, tiny_codec)))
+    store.attach(
+        KIND, tiny_codec.latent_id, given([x * np.nan for x in encoded(store, tiny_codec)])
+    )
     with pytest.raises(DataError, match="no played item"):
         PlayedExcerpts(store, SpectralObjective(tiny_codec, TRAINING, CPU))
 
@@ -176,14 +179,14 @@ def test_only_a_latent_that_stays_can_be_played_in(
 def test_a_store_without_pairs_cannot_be_played(store: Store, tiny_model: Path) -> None:
     part = store.subset([group[0] for group in store.by_identity.values()])
     with pytest.raises(DataError, match="two renditions of a timbre"):
-        attach_played(part, load(tiny_model, "cpu"))
+        attach_played(part, load(tiny_model, "cpu"), "tiny")
 
 
 def test_silent_examples_are_passed_over(
     store: Store, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Store, "audio", lambda *asked: np.zeros(asked[3], np.float32))
-    assert attach_played(store, load(tiny_model, "cpu")) == 0
+    assert attach_played(store, load(tiny_model, "cpu"), "tiny") == 0
     assert all(np.isnan(store.array(KIND, i)).all() for i in range(len(store)))
 
 
@@ -193,11 +196,11 @@ def test_a_model_that_cannot_play_for_a_decoder_is_refused_before_it_plays(
     player = load(tiny_model, "cpu")
     monkeypatch.setattr(Timbrel, "reads_notes", False)
     with pytest.raises(ModelError, match="from audio"):
-        attach_played(store, player)
+        attach_played(store, player, "tiny")
     monkeypatch.setattr(Timbrel, "reads_notes", True)
     player.codec = rave.RaveCodec(rave.tiny())
     with pytest.raises(ModelError, match="only a spectral codec"):
-        attach_played(store, player)
+        attach_played(store, player, "tiny")
 
 
 def test_the_command_line(store: Store, tiny_model: Path, tmp_path: Path) -> None:

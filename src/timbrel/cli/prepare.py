@@ -215,6 +215,7 @@ def played(
 ) -> None:
     """Let a model play every item of STORE, to train its decoder on (`train codec --played`)."""
     from timbrel.data.store import Store
+    from timbrel.evaluation.identity import weights_id
     from timbrel.model import load
     from timbrel.training.played import attach_played
 
@@ -226,6 +227,7 @@ def played(
         count = attach_played(
             opened,
             load(model, device if workers == 1 else "cpu", trust),
+            weights_id(model),
             count,
             lambda share: bar.update(task, completed=share),
             pick_engine("local", workers),

@@ -24,8 +24,9 @@ from timbrel.data.render.timbres import SPLITS
 from timbrel.data.sources import SOURCES, source
 from timbrel.data.sources.files import fetched, folder_at
 from timbrel.data.sources.recording import Recording, Skipped, digest, split_of
-from timbrel.data.store import Item, StoreWriter
+from timbrel.data.store import Item
 from timbrel.data.variation import Augmentation, Variation
+from timbrel.data.writer import StoreWriter
 from timbrel.errors import DataError, TimbrelError
 from timbrel.notes import Notes
 

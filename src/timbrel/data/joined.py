@@ -1,12 +1,12 @@
 """Several stores as one, for training: renders and recordings, single sounds and whole pieces."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from timbrel.data.store import Store
+from timbrel.data.store import Derive, Store
 from timbrel.errors import DataError
 from timbrel.notes import Notes
 
@@ -77,7 +77,14 @@ class JoinedStore(Store):
         for store in self.stores:
             store.check(kind, maker)
 
-    def attach(self, kind: str, maker: str, arrays: Iterator[np.ndarray]) -> None:
+    def attach(
+        self,
+        kind: str,
+        maker: str,
+        derive: Derive,
+        way: str = "",
+        progress: Callable[[float], None] | None = None,
+    ) -> None:
         """Refused: arrays are added to one store at a time."""
         raise DataError(f"{kind} can only be added to a single store, not to {self.path}")
 

@@ -11,21 +11,23 @@ import itertools
 import json
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from timbrel.data.files import replace_file, save_npy, save_npz
+from timbrel.data.files import replace_file, save_npy
 from timbrel.data.lock import locked
 from timbrel.data.mapped import forget, mapped
 from timbrel.errors import DataError
 from timbrel.notes import Notes, Track
 
 FULL_SCALE = 32_767
+
+Derive = Callable[[list[int]], Iterator[np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ class Store:
             raise DataError(
                 f"{path} is not a store: it holds no manifest.jsonl (see `timbrel prepare`)"
             )
-        items = _read_manifest(manifest)
+        items = read_manifest(manifest)
         _read_notes.cache_clear()  # files may be others than when last read
         forget()
         if not items:
@@ -260,13 +262,25 @@ class Store:
         found: np.ndarray = rows[row]
         return found
 
-    def attach(self, kind: str, maker: str, arrays: Iterator[np.ndarray]) -> None:
-        """Add one derived array per item, in order; replaces arrays of that kind.
+    def attach(
+        self,
+        kind: str,
+        maker: str,
+        derive: Derive,
+        way: str = "",
+        progress: Callable[[float], None] | None = None,
+    ) -> None:
+        """Add one derived array per item; replaces arrays of that kind.
+
+        A shard is written when all of it is there. What was stopped is gone on with by the same
+        call.
 
         Args:
             kind: name, such as "latents".
             maker: what made them; checked by readers.
-            arrays: one array per item, of equal shapes within a shard.
+            derive: from items' numbers to their arrays, of equal shapes within a shard.
+            way: in which that maker made them; what was begun in another is made anew.
+            progress: called with the share that is done.
 
         Raises:
             DataError: there are fewer arrays than items, this is part of a store, or another
@@ -275,28 +289,62 @@ class Store:
         if not self.whole:
             raise DataError(f"{kind} can only be added to all of {self.path}, not to a part")
         with locked(self.path):
-            self._attach(kind, maker, arrays)
+            self._attach(kind, {"maker": maker, "way": way}, derive, progress or (lambda _: None))
 
-    def _attach(self, kind: str, maker: str, arrays: Iterator[np.ndarray]) -> None:
-        places: dict[int, list[int]] = {}
-        for item in self.items:
-            places.setdefault(item.shard, []).append(item.row)
-        for shard, rows in places.items():
-            found = list(itertools.islice(arrays, len(rows)))
-            if len(found) < len(rows):
+    def _attach(
+        self, kind: str, how: dict[str, str], derive: Derive, progress: Callable[[float], None]
+    ) -> None:
+        shards = self._group("shard")
+        begun = self.path / f"{kind}.begun"
+        done = {
+            shard: known
+            for shard, known in _read_begun(begun, how).items()
+            if known == self._known(shards.get(shard, []))
+            and (self.path / f"{kind}-{shard}.npy").is_file()
+        }
+        waiting = {shard: items for shard, items in shards.items() if shard not in done}
+        ready = len(self) - sum(map(len, waiting.values()))
+        arrays = derive([index for items in waiting.values() for index in items])
+        for shard, items in waiting.items():
+            found = []
+            for array in itertools.islice(arrays, len(items)):
+                found.append(array)
+                ready += 1
+                progress(ready / len(self))
+            if len(found) < len(items):
                 raise DataError(f"{kind} for {self.path} end before its {len(self)} items do")
             # items may have been taken out of the manifest: the others stay in their rows
+            rows = [self.items[index].row for index in items]
             table = np.zeros((max(rows) + 1, *found[0].shape), found[0].dtype)
             table[rows] = np.stack(found)
             # from here on they are a mixture; until here those that were there are good
             (self.path / f"{kind}.json").unlink(missing_ok=True)
             save_npy(self.path / f"{kind}-{shard}.npy", table)
-        replace_file(self.path / f"{kind}.json", json.dumps({"maker": maker}).encode())
+            done[shard] = self._known(items)
+            replace_file(begun, json.dumps({**how, "shards": done}).encode())
+        described = json.dumps({"maker": how["maker"]})
+        replace_file(self.path / f"{kind}.json", described.encode())
+        begun.unlink(missing_ok=True)
         forget()
         self._kinds.clear()
 
+    def _known(self, items: list[int]) -> int:
+        """Tells the items of a shard from others that may come in their place."""
+        return zlib.crc32("".join(manifest_line(self.items[index]) for index in items).encode())
 
-def _line(item: Item) -> str:
+
+def _read_begun(path: Path, how: dict[str, str]) -> dict[int, int]:
+    """Of each shard that an attaching which was stopped had written: its items, as `_known`."""
+    try:
+        found = json.loads(path.read_bytes())
+        same = all(found[name] == value for name, value in how.items())
+        return {int(shard): int(known) for shard, known in found["shards"].items() if same}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # begin anew
+        return {}
+
+
+def manifest_line(item: Item) -> str:
+    """An item as it stands in a manifest."""
     return json.dumps(asdict(item)) + "\n"
 
 
@@ -309,7 +357,12 @@ def _read_notes(path: Path) -> tuple[np.ndarray, np.ndarray]:
         raise DataError(f"{path} is missing or damaged; prepare the store again") from error
 
 
-def _read_manifest(path: Path) -> list[Item]:
+def read_manifest(path: Path) -> list[Item]:
+    """The items of a manifest.
+
+    Raises:
+        DataError: a line is damaged.
+    """
     items = []
     for number, line in enumerate(path.read_bytes().splitlines(), 1):
         try:
@@ -317,81 +370,3 @@ def _read_manifest(path: Path) -> list[Item]:
         except (ValueError, TypeError) as error:
             raise DataError(f"{path} is damaged in line {number}") from error
     return items
-
-
-class StoreWriter:
-    """Adds shards to a store.
-
-    Args:
-        path: folder; made if needed.
-        plan: what is being rendered, for JSON; a store is only continued with the same one.
-
-    Raises:
-        DataError: the folder holds a store of another plan, or its manifest is damaged.
-    """
-
-    def __init__(self, path: Path, plan: dict[str, Any] | None = None) -> None:
-        self.path = Path(path)
-        self.path.mkdir(parents=True, exist_ok=True)
-        self.manifest = self.path / "manifest.jsonl"
-        self.items = _read_manifest(self.manifest) if self.manifest.exists() else []
-        self.shards = {item.shard for item in self.items}
-        self._lines: dict[int, str] = {}  # of each shard: written anew with each
-        for item in self.items:
-            self._lines[item.shard] = self._lines.get(item.shard, "") + _line(item)
-        if plan is not None:
-            self._agree(plan)
-
-    def _agree(self, plan: dict[str, Any]) -> None:
-        """Note the plan in a new store; compare it in an old one."""
-        path = self.path / "plan.json"
-        if not self.items:  # whatever was begun there gave nothing
-            replace_file(path, json.dumps(plan, indent=1, sort_keys=True).encode())
-            return
-        if not path.exists():
-            if len(self.items) < plan.get("count", 0):
-                raise DataError(
-                    f"{self.path} does not say how it was rendered, so it cannot be continued; "
-                    "render into another folder"
-                )
-            return
-        try:
-            found = json.loads(path.read_text())
-            differing = [k for k in sorted({*plan, *found}) if plan.get(k) != found.get(k)]
-        except (ValueError, TypeError) as error:
-            raise DataError(f"{path} is damaged; prepare another folder") from error
-        if differing:
-            raise DataError(
-                f"{self.path} was begun with another {', '.join(differing)}; "
-                "repeat its options (plan.json) or prepare another folder"
-            )
-
-    def write_shard(
-        self, shard: int, audio: np.ndarray, notes: Sequence[Notes], items: Sequence[Item]
-    ) -> None:
-        """Add a shard; its lines enter the manifest last, all at once.
-
-        Args:
-            shard: number; one that is there already is left alone.
-            audio: (items, samples) float32 in [-1, 1].
-            notes: one per item.
-            items: manifest lines.
-        """
-        if shard in self.shards:
-            return
-        samples = np.round(np.clip(audio, -1, 1) * FULL_SCALE).astype("<i2")
-        save_npy(self.path / f"audio-{shard}.npy", samples)
-        columns = [np.stack([n.onset, n.offset, n.pitch, n.velocity]) for n in notes]
-        offsets = np.cumsum([0] + [c.shape[1] for c in columns])
-        save_npz(
-            self.path / f"notes-{shard}.npz", columns=np.concatenate(columns, 1), offsets=offsets
-        )
-        items = [
-            replace(item, checksum=zlib.crc32(row))
-            for item, row in zip(items, samples, strict=True)
-        ]
-        self.items = sorted([*self.items, *items], key=lambda item: (item.shard, item.row))
-        self._lines[shard] = "".join(map(_line, items))
-        manifest = "".join(self._lines[number] for number in sorted(self._lines))
-        replace_file(self.manifest, manifest.encode())
-        self.shards.add(shard)

@@ -25,14 +25,12 @@ def attach_spectra(
     rate = store.items[0].rate
     cqt = ConstantQ(rate, hop).to(device)
 
-    def spectra() -> Iterator[np.ndarray]:
-        for index in range(len(store)):
+    def spectra(items: list[int]) -> Iterator[np.ndarray]:
+        for index in items:
             audio = torch.from_numpy(store.audio(index)).to(device)
             yield cqt(audio[None])[0].T.half().cpu().numpy()
-            if progress is not None:
-                progress((index + 1) / len(store))
 
-    store.attach("spectra", spectra_id(rate, hop), spectra())
+    store.attach("spectra", spectra_id(rate, hop), spectra, progress=progress)
 
 
 def attach_heard(
@@ -50,17 +48,15 @@ def attach_heard(
     """
     listener = listener.to(device)
 
-    def heard() -> Iterator[np.ndarray]:
-        for index, item in enumerate(store.items):
+    def heard(items: list[int]) -> Iterator[np.ndarray]:
+        for index in items:
             rows = np.zeros((MOST_NOTES, 4), np.float32)
-            if not item.drums:
+            if not store.items[index].drums:
                 audio = torch.from_numpy(store.audio(index)).to(device)
                 notes = hear_notes(listener, audio[None], frame_rate)
                 columns = (notes.onset, notes.offset, notes.pitch, notes.velocity)
                 found = np.stack(columns, 1)[:MOST_NOTES]
                 rows[: len(found)] = found
             yield rows
-            if progress is not None:
-                progress((index + 1) / len(store))
 
-    store.attach("heard", maker, heard())
+    store.attach("heard", maker, heard, progress=progress)

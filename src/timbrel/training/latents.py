@@ -29,15 +29,11 @@ def attach_latents(
         engine: who does it, by default this process.
     """
     gpu = device is None or device.type == "cuda"
-    found = (engine or Local()).run(_encode, (store, codec, device), range(len(store)), gpu)
 
-    def encoded() -> Iterator[np.ndarray]:
-        for number, latent in enumerate(found, 1):
-            yield latent
-            if progress is not None:
-                progress(number / len(store))
+    def encoded(items: list[int]) -> Iterator[np.ndarray]:
+        return (engine or Local()).run(_encode, (store, codec, device), items, gpu)
 
-    store.attach("latents", codec.latent_id, encoded())
+    store.attach("latents", codec.latent_id, encoded, progress=progress)
 
 
 @torch.inference_mode()

@@ -32,6 +32,7 @@ DRAWS = 8  # of an example, some of which may be silent
 def attach_played(
     store: Store,
     player: Timbrel,
+    name: str,
     count: int | None = None,
     progress: Callable[[float], None] | None = None,
     engine: Engine | None = None,
@@ -45,6 +46,7 @@ def attach_played(
     Args:
         store: written to.
         player: plays, with its own sampling; on the processor if the engine has other processes.
+        name: tells it from others: what another had begun to play is not gone on with.
         count: how many at most, spread over the store; None: all that can be played.
         progress: called with the share that is done.
         engine: who does it, by default this process.
@@ -73,21 +75,14 @@ def attach_played(
         )
     few = np.linspace(0, len(able) - 1, min(count or len(able), len(able))).round().astype(int)
     chosen = {able[i] for i in few}
-    items = ((i, i in chosen) for i in range(len(store)))
-    found = (engine or Local()).run(_play, (store, player), items)
 
-    played = 0
+    def latents(items: list[int]) -> Iterator[np.ndarray]:
+        asked = ((index, index in chosen) for index in items)
+        return (engine or Local()).run(_play, (store, player), asked)
 
-    def latents() -> Iterator[np.ndarray]:
-        nonlocal played
-        for number, latent in enumerate(found, 1):
-            played += not np.isnan(latent[0, 0])
-            yield latent
-            if progress is not None:
-                progress(number / len(store))
-
-    store.attach(KIND, player.codec.latent_id, latents())
-    return played
+    way = f"{name}, {len(chosen)} items"
+    store.attach(KIND, player.codec.latent_id, latents, way, progress)
+    return sum(not np.isnan(store.array(KIND, i)[0, 0]) for i in chosen)
 
 
 def _partners(store: Store, index: int) -> list[int]:

@@ -15,7 +15,8 @@ from timbrel.data.render.inspection import usable
 from timbrel.data.render.plan import EXPRESSIVE_SHARE, LEAD_OUT, Plan, draw_plan
 from timbrel.data.render.soundfont import SoundFont
 from timbrel.data.render.timbres import Timbre
-from timbrel.data.store import Item, StoreWriter
+from timbrel.data.store import Item
+from timbrel.data.writer import StoreWriter
 from timbrel.errors import DataError
 from timbrel.notes import Notes
 
