@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from timbrel.audio import Audio
+from timbrel.errors import TimbrelError
 from timbrel.evaluation.notes_metrics import note_scores
 from timbrel.evaluation.transcriber import transcribe
 from timbrel.notes import Notes
@@ -21,8 +22,15 @@ from timbrel.spectra import ConstantQ
 
 
 def main() -> None:
-    audio = Audio.read(sys.argv[1]).mono()
-    notes = Notes.read(sys.argv[2])
+    """Draw one."""
+    if len(sys.argv) != 4:
+        sys.exit("pictures.py: give a recording, its MIDI file and the picture to draw")
+    try:
+        audio, notes = Audio.read(sys.argv[1]).mono(), Notes.read(sys.argv[2])
+    except TimbrelError as error:
+        sys.exit(f"pictures.py: {error}")
+    if not audio.samples.size:
+        sys.exit(f"pictures.py: {sys.argv[1]} holds no sound")
     samples = audio.samples[0]
     cqt = ConstantQ(audio.rate, 1024)(torch.from_numpy(samples)[None])[0].numpy()
     rate = audio.rate / 1024
