@@ -5,13 +5,17 @@ from dataclasses import replace
 import pytest
 import torch
 
+from timbrel.cli.assemble import alike
 from timbrel.codec.rave import RaveCodec
 from timbrel.codec.rave import tiny as tiny_rave
+from timbrel.conditions.refinement import RefinementConfig
 from timbrel.conditions.structure import Structure, StructureConfig
 from timbrel.errors import ModelError
 from timbrel.generate.windows import structure_of_audio
 from timbrel.network import LatentConfig, Network, check_codec, latent_config, mean_of, tiny
 from timbrel.nn.causal import Norm
+
+CLOSER = RefinementConfig(layers=1, width=48, blocks=2, heads=2)
 
 
 def test_the_mean_of_networks_lies_half_way_between_them() -> None:
@@ -25,8 +29,24 @@ def test_the_mean_of_networks_lies_half_way_between_them() -> None:
 
 
 def test_networks_of_different_sizes_have_no_mean() -> None:
-    with pytest.raises(ModelError, match="different configurations"):
-        mean_of([Network(tiny()), Network(replace(tiny(), window=32))])
+    networks = [Network(tiny()), Network(replace(tiny(), window=32))]
+    for tried in (networks, alike(networks)):
+        with pytest.raises(ModelError, match="different configurations"):
+            mean_of(tried)
+
+
+def test_one_that_lacks_a_part_has_half_of_it_in_the_mean() -> None:
+    older = Network(replace(tiny(), refinement=CLOSER))
+    newer = Network(replace(tiny(), refinement=replace(CLOSER, fading=True)))
+    assert newer.refinement is not None
+    assert newer.refinement.fading is not None
+    torch.nn.init.ones_(newer.refinement.fading.told.weight)
+    mean = mean_of(alike([older, newer]))
+    assert mean.refinement is not None
+    assert mean.refinement.fading is not None
+    assert (mean.refinement.fading.told.weight == 0.5).all()
+    half_way = (older.no_timbre + newer.no_timbre) / 2
+    torch.testing.assert_close(mean.no_timbre, half_way)
 
 
 def test_another_codec_of_the_same_size_is_noticed() -> None:

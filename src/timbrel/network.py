@@ -78,7 +78,7 @@ def small() -> ModelConfig:
     """The default: faster than real time on two cores."""
     return ModelConfig(
         recall=RecallConfig(layers=2, uncertainty=True),
-        refinement=RefinementConfig(layers=5),
+        refinement=RefinementConfig(layers=5, fading=True),
         denoiser=UNetConfig(standardised=True, detail=256, detail_blocks=3),
     )
 
@@ -222,7 +222,9 @@ class Network(nn.Module):
             code, guess = code + found.code * both, guess + found.guess * both
             change = found.log_deviation
             if self.refinement is not None and timbre.closer is not None:
-                nearer, by = self.refinement(structure.code, guess, vector, timbre.closer)
+                assert structure.levels is not None  # else there was no memory
+                levels = structure.levels
+                nearer, by = self.refinement(structure.code, guess, vector, timbre.closer, levels)
                 guess, change = guess + nearer * both, by if change is None else change + by
             if self.outline is not None and change is not None:
                 deviation = torch.where(both, self.outline.deviation(change.float()), deviation)

@@ -1,16 +1,17 @@
 """`timbrel train assemble`: what was trained, put together."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from timbrel.cli.options import Trust
-from timbrel.errors import InputError, ModelError
+from timbrel.errors import InputError, ModelError, TrainingError
 
 if TYPE_CHECKING:
-    from timbrel.network import ModelConfig
+    from timbrel.network import ModelConfig, Network
 
 AS_MODEL = (
     "That it will use. Default: as the model that --codec, else --network, names, if its objective "
@@ -65,7 +66,7 @@ def assemble(
         "temperature": temperature,
         "texture": texture,
     }
-    mean = mean_of([load_network(folder_of(folder)) for folder in network])
+    mean = mean_of(alike([load_network(folder_of(folder)) for folder in network]))
     few_step = mean.config.denoiser.few_step
     parts = [folder_of(codec), *map(folder_of, network)]
     chosen = sampling_of_parts(parts, mean.config)
@@ -77,6 +78,23 @@ def assemble(
     if text is not None:
         write_text(output / "card.md", text)
     print(f"{output}: model written")
+
+
+def alike(networks: Sequence["Network"]) -> list["Network"]:
+    """All with the parts of the last, which add nothing to those that were trained without."""
+    from timbrel.network import Network
+    from timbrel.training.checks import check_start
+
+    found = []
+    for network in networks:
+        newer = network
+        if network.config != networks[-1].config:
+            with suppress(TrainingError):  # they differ in more: they have no mean, which says so
+                check_start(networks[-1], network)
+                newer = Network(networks[-1].config)
+                newer.begin_from(network)
+        found.append(newer)
+    return found
 
 
 def sampling_of_parts(parts: Iterable[Path], config: "ModelConfig") -> dict[str, Any]:

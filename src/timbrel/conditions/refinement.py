@@ -10,11 +10,15 @@ it runs once per window, so its size costs less than the denoiser's, which runs 
 import math
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from timbrel.conditions.outline import ENVELOPES, PITCH_KNOTS, hats
 from timbrel.conditions.recall import RecallLayer
 from timbrel.nn.causal import ConvNeXtBlock, Norm
+
+FAINTEST = 1e-3  # amplitude of a note that has died away: 60 dB below the loudest
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,35 @@ class RefinementConfig:
     width: int = 256  # channels
     blocks: int = 4  # ConvNeXt blocks that read the example
     heads: int = 8  # of attention
+    fading: bool = False  # whether it is told how far notes have died away
+
+
+class Fading(nn.Module):
+    """How far notes have died away, by every envelope and in every register.
+
+    The learned code of notes is of what sounds, not of since when: without this, a note that
+    was struck ten seconds ago was corrected as if it had been half a second
+    (docs/decisions/0039).
+
+    Args:
+        width: channels; a new one tells nothing.
+    """
+
+    registers: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.register_buffer("registers", hats(128, PITCH_KNOTS), persistent=False)
+        self.told = nn.Conv1d(ENVELOPES * PITCH_KNOTS, width, 1, bias=False)
+        nn.init.zeros_(self.told.weight)
+
+    def forward(self, levels: Tensor) -> Tensor:
+        """(batch, ENVELOPES, 128, frames) of `Envelopes` -> (batch, width, frames)."""
+        by_register = torch.einsum("nept,pk->nekt", levels, self.registers)
+        # as loudness is heard: what dies away evenly falls on a line
+        decades = torch.log10(by_register + FAINTEST) - math.log10(FAINTEST)
+        out: Tensor = self.told(decades.flatten(1, 2))
+        return out
 
 
 class Refinement(nn.Module):
@@ -45,6 +78,7 @@ class Refinement(nn.Module):
         self.enter, self.guess = nn.Conv1d(channels, width, 1), nn.Conv1d(channels, width, 1)
         self.notes = nn.Conv1d(structure_dim, width, 1)
         self.timbre = nn.Linear(timbre_dim, width)
+        self.fading = Fading(width) if config.fading else None
         # entries of a unit vector are small; bring them to unit size
         self.scale = math.sqrt(timbre_dim)
         self.blocks = nn.ModuleList(ConvNeXtBlock(width) for _ in range(config.blocks))
@@ -73,7 +107,7 @@ class Refinement(nn.Module):
         return x
 
     def forward(
-        self, code: Tensor, guess: Tensor, vector: Tensor, memory: Tensor
+        self, code: Tensor, guess: Tensor, vector: Tensor, memory: Tensor, levels: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Look closer.
 
@@ -82,12 +116,15 @@ class Refinement(nn.Module):
             guess: (batch, channels, frames), the first one.
             vector: (batch, timbre_dim).
             memory: (batch, width, remembered) of the example.
+            levels: (batch, ENVELOPES, 128, frames) of the notes.
 
         Returns:
             Twice (batch, channels, frames): what to add to the guess, and to the logarithm of
             its deviation; an untrained one adds nothing.
         """
         x = self.notes(code) + self.guess(guess) + self._whole(vector)
+        if self.fading is not None:
+            x = x + self.fading(levels)
         for layer in self.layers:
             x = layer(x, memory)
         correction, log_deviation = self.leave(self.norm(x.transpose(1, 2))).chunk(2, 2)

@@ -82,6 +82,8 @@ def check_start(network: Network, start_from: Network) -> None:
         free.append("recall.uncertainty")  # likewise
     if start_from.refinement is None:
         free.append("refinement")
+    elif not start_from.config.refinement.fading:
+        free.append("refinement.fading")
     if not start_from.config.denoiser.standardised:
         free.append("denoiser.standardised")
     if not start_from.config.denoiser.detail:
