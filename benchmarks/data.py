@@ -29,6 +29,7 @@ from timbrel.data.render.inspection import usable
 from timbrel.data.render.plan import draw_plan
 from timbrel.data.render.renditions import play, render_store
 from timbrel.data.render.scores import draw_score
+from timbrel.data.render.shares import Shares
 from timbrel.data.render.soundfont import SoundFont, find_fonts
 from timbrel.data.store import Store
 from timbrel.evaluation.transcriber import transcribe
@@ -52,7 +53,7 @@ def core_seconds(work: Callable[[], object]) -> float:
 
 def reading(folder: Path) -> None:
     """Random crops and training items from a store in the page cache."""
-    render_store(folder, 0, 128, "train", [], 1.0)
+    render_store(folder, 0, 128, "train", [])
     store = Store.open(folder)
     frames = -(-store.items[0].length // HOP)
     store.attach("latents", "x", iter([np.zeros((frames, 96), np.float16)] * len(store)))
@@ -81,7 +82,8 @@ def rendering() -> None:
     ):
         if share == 0 and not fonts:
             continue
-        plan = draw_plan(0, 60, "train", fonts, share, recorded=RECORDED, modelled=modelled)
+        shares = Shares(synthesised=share, recorded=RECORDED, modelled=modelled)
+        plan = draw_plan(0, 60, "train", fonts, shares)
         pitched = [timbre for timbre in plan.timbres if not timbre.drums]
         plain = [replace(t, effects=Effects(), manner=Manner(), recording=None) for t in pitched]
         notes = [draw_score(np.random.default_rng(k), 11.0, 48, 80, 3) for k in range(len(plain))]
@@ -95,7 +97,7 @@ def rendering() -> None:
             "| ... with score, manner, effects, recording, level | "
             f"{12 * 60 / full:.0f} s of audio a second |"
         )
-    pieces = draw_plan(0, 24, "train", fonts, recorded=RECORDED, mixes=24)
+    pieces = draw_plan(0, 24, "train", fonts, Shares(recorded=RECORDED, mixes=1.0))
     for ensemble in pieces.ensembles:
         for timbre in ensemble.players.values():
             timbre.render(Notes.empty(), 0.1)

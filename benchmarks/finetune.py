@@ -19,6 +19,7 @@ import torch
 
 from timbrel.audio import Audio
 from timbrel.data.render.scores import draw_score
+from timbrel.data.render.shares import Shares
 from timbrel.data.render.soundfont import SoundFont, find_fonts
 from timbrel.data.render.timbres import Timbre, draw_timbres
 from timbrel.evaluation.cases import LOUDNESS, RATE, Case, render
@@ -34,7 +35,7 @@ PROGRAM = 71  # clarinet: held out
 def instrument() -> Timbre:
     """A clarinet whose font is not among those of training."""
     fonts = [font for font in map(SoundFont, find_fonts()) if not font.free]
-    for timbre in draw_timbres(5, 400, "test", fonts, 0.0):
+    for timbre in draw_timbres(5, 400, "test", fonts, Shares(synthesised=0.0, expressive=0.0)):
         if timbre.identity.endswith(f"-{PROGRAM}"):
             return timbre
     raise SystemExit("no held-out font has a clarinet; run `make fonts`")

@@ -76,7 +76,7 @@ def tone_file(tmp_path: Path) -> Path:
 def small_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """48 renditions of 4 s by the own synthesiser."""
     path = tmp_path_factory.mktemp("data") / "store"
-    render_store(path, seed=3, count=48, split="train", fonts=[], synth_share=1.0, seconds=4.0)
+    render_store(path, seed=3, count=48, split="train", fonts=[], seconds=4.0)
     return Store.open(path)
 
 

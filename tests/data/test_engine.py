@@ -19,6 +19,7 @@ from timbrel.codec.codec import Codec
 from timbrel.data.engine import AHEAD, Engine, Local, Ray, pick_engine
 from timbrel.data.ingest import prepare
 from timbrel.data.render.renditions import render_store
+from timbrel.data.render.shares import Shares
 from timbrel.data.store import Store
 from timbrel.data.variation import Augmentation
 from timbrel.errors import DataError
@@ -162,7 +163,7 @@ def test_a_ray_cluster_does_the_same_as_this_process(
     for name, engine in (("here", Local()), ("there", ray)):
         recorded, rendered = tmp_path / f"recorded-{name}", tmp_path / f"rendered-{name}"
         prepare("slakh", tmp_path / "in", recorded, engine=engine)
-        render_store(rendered, 1, 8, "train", [], 1.0, 1.5, engine, mix_share=0.5)
+        render_store(rendered, 1, 8, "train", [], Shares(mixes=0.5), 1.5, engine)
         attach_latents(Store.open(rendered), tiny_codec, engine=engine)
     assert contents(tmp_path / "recorded-here") == contents(tmp_path / "recorded-there")
     assert contents(tmp_path / "rendered-here") == contents(tmp_path / "rendered-there")

@@ -10,6 +10,7 @@ from sounds import RATE, pitch_hz
 from timbrel.data.render.effects import Effects
 from timbrel.data.render.expression import CONTROL_HZ, Manner, advanced
 from timbrel.data.render.scores import draw_score
+from timbrel.data.render.shares import Shares
 from timbrel.data.render.soundfont import SoundFont
 from timbrel.data.render.synth import Patch
 from timbrel.data.render.timbres import Timbre, draw_timbres
@@ -138,7 +139,7 @@ def test_a_clock_advances_with_the_pitch() -> None:
 
 
 def test_pianos_bells_organs_and_drums_are_not_bent() -> None:
-    timbres = draw_timbres(0, 300, "train", [], 1.0, expressive_share=1.0)
+    timbres = draw_timbres(0, 300, "train", [], Shares(expressive=1.0))
     for timbre in timbres:
         assert isinstance(timbre.source, Patch)
         played = timbre.manner != Manner()
@@ -152,7 +153,7 @@ def test_pianos_bells_organs_and_drums_are_not_bent() -> None:
 
 
 def test_the_share_of_expressive_timbres_changes_no_other_draw() -> None:
-    plain, played = (draw_timbres(4, 100, "train", [], 1.0, expressive_share=k) for k in (0.0, 0.4))
+    plain, played = (draw_timbres(4, 100, "train", [], Shares(expressive=k)) for k in (0.0, 0.4))
     assert [replace(t, manner=Manner()) for t in played] == plain
     bendable = [t for t in played if t.bendable]
     assert np.mean([t.manner != Manner() for t in bendable]) == pytest.approx(0.4, abs=0.12)

@@ -8,6 +8,7 @@ from scipy import signal
 
 from timbrel.data.render.effects import Effects
 from timbrel.data.render.hybrids import Hybrid
+from timbrel.data.render.shares import Shares
 from timbrel.data.render.synth import Patch
 from timbrel.data.render.timbres import Timbre, draw_timbres
 from timbrel.notes import Notes
@@ -18,7 +19,7 @@ NOTES = Notes.from_rows([(0.5, 1.5, 57, 100)])
 
 @pytest.fixture(scope="module")
 def bowed() -> Timbre:
-    timbres = draw_timbres(0, 60, "train", [], 1.0)
+    timbres = draw_timbres(0, 60, "train", [], Shares(expressive=0.0))
     found = next(t for t in timbres if isinstance(t.source, Patch) and t.source.kind == "bowed")
     assert isinstance(found.source, Patch)
     steady = replace(found.source, vibrato_cents=0.0, detune_cents=0.0, attack=0.005, breath=0.0)
@@ -73,7 +74,7 @@ def test_a_silent_layer_changes_nothing() -> None:
 
 
 def test_making_some_hybrids_leaves_the_others_as_they_were() -> None:
-    plain, some = (draw_timbres(1, 60, "train", [], 1.0, hybrids=share) for share in (0.0, 0.5))
+    plain, some = (draw_timbres(1, 60, "train", [], Shares(hybrids=share)) for share in (0.0, 0.5))
     assert [t.identity for t in plain] == [t.identity for t in some]
     assert 15 < sum(t.hybrid is not None for t in some) < 45
     for before, after in zip(plain, some, strict=True):

@@ -291,7 +291,7 @@ def test_only_one_process_writes_a_store(tmp_path: Path) -> None:
     ):
         prepare("folder", tmp_path / "in", tmp_path / "store")
     with locked(tmp_path / "store"), pytest.raises(DataError, match="another process"):
-        render_store(tmp_path / "store", 0, 4, "train", [], 1.0)
+        render_store(tmp_path / "store", 0, 4, "train", [])
     prepare("folder", tmp_path / "in", tmp_path / "store")
 
 

@@ -12,10 +12,13 @@ from timbrel.cli.main import app
 from timbrel.data.render import inspection, soundfont
 from timbrel.data.render.inspection import Findings, inspect, usable
 from timbrel.data.render.renditions import render_store
+from timbrel.data.render.shares import Shares
 from timbrel.data.render.soundfont import SoundFont, find_fonts
 from timbrel.data.store import Store
 from timbrel.errors import DataError
 from timbrel.notes import Notes
+
+FONTS = Shares(synthesised=0.0)
 
 
 @pytest.fixture(autouse=True)
@@ -142,25 +145,25 @@ def test_a_constant_latency_is_measured_and_cut_off(
 def test_faulty_presets_are_never_rendered(tmp_path: Path) -> None:
     mistuned = font(tmp_path, cents=60)
     assert [p.bank for p in usable(mistuned).presets()] == [128]
-    render_store(tmp_path / "store", 1, 12, "train", [mistuned], 0.0, 1.5)
+    render_store(tmp_path / "store", 1, 12, "train", [mistuned], FONTS, 1.5)
     store = Store.open(tmp_path / "store")
     assert not any(item.instrument.startswith("sine") for item in store.items)
     plan = json.loads((tmp_path / "store" / "plan.json").read_text())
     assert plan["excluded"] == {"FluidR3_x.sf2": ["0-0", "0-1"]}
-    render_store(tmp_path / "store", 1, 12, "train", [mistuned], 0.0, 1.5)  # the same plan
+    render_store(tmp_path / "store", 1, 12, "train", [mistuned], FONTS, 1.5)  # the same plan
 
 
 def test_a_store_is_not_continued_with_sounds_in_another_octave(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     high = font(tmp_path, cents=1200)
-    render_store(tmp_path / "store", 1, 4, "train", [high], 0.0, 1.5)
+    render_store(tmp_path / "store", 1, 4, "train", [high], FONTS, 1.5)
     plan = json.loads((tmp_path / "store" / "plan.json").read_text())
     assert plan["octaves"] == {"FluidR3_x.sf2": {"0-0": 1, "0-1": 1}}
     monkeypatch.setattr(inspection, "_octaves", lambda sounds, keys: 0)
     monkeypatch.setattr(inspection, "VERSION", 0)
     with pytest.raises(DataError, match="octaves"):
-        render_store(tmp_path / "store", 1, 8, "train", [high], 0.0, 1.5)
+        render_store(tmp_path / "store", 1, 8, "train", [high], FONTS, 1.5)
 
 
 def test_the_command_line_lists_faulty_presets(

@@ -23,6 +23,7 @@ from timbrel.data.render.inspection import HELD, SECONDS, _mistuning, _octaves
 from timbrel.data.render.instruments import KINDS, RANGES, Instrument
 from timbrel.data.render.modelled import render_instrument
 from timbrel.data.render.renditions import render_store
+from timbrel.data.render.shares import Shares
 from timbrel.data.render.synth import PEAK, REGIONS
 from timbrel.data.render.timbres import SPLITS, Timbre, draw_timbres
 from timbrel.data.store import Store
@@ -233,12 +234,14 @@ def _told(timbres: list[Timbre]) -> str:
 def test_without_a_share_timbres_are_what_they_were_before_there_were_any(
     split: str, digest: str
 ) -> None:
-    assert _told(draw_timbres(7, 60, split, [], 1.0, 0.5, 0.5, 0.5)) == digest
+    shares = Shares(recorded=0.5, expressive=0.5, hybrids=0.5)
+    assert _told(draw_timbres(7, 60, split, [], shares)) == digest
 
 
 def test_a_share_leaves_the_other_timbres_as_they_were() -> None:
     plain, some, all_of_them = (
-        draw_timbres(1, 80, "train", [], 1.0, 0.5, 0.5, modelled=share) for share in (0.0, 0.5, 1.0)
+        draw_timbres(1, 80, "train", [], Shares(recorded=0.5, expressive=0.5, modelled=share))
+        for share in (0.0, 0.5, 1.0)
     )
     for before, after in zip(plain, some, strict=True):
         assert after.effects == before.effects
@@ -252,7 +255,7 @@ def test_a_share_leaves_the_other_timbres_as_they_were() -> None:
 
 def test_modelled_timbres_have_ranges_families_and_layers() -> None:
     for split in SPLITS:
-        timbres = draw_timbres(2, 120, split, [], 1.0, hybrids=0.5, modelled=1.0)
+        timbres = draw_timbres(2, 120, split, [], Shares(hybrids=0.5, modelled=1.0))
         for timbre in timbres:
             if timbre.drums:
                 continue
@@ -274,26 +277,15 @@ def test_modelled_timbres_have_ranges_families_and_layers() -> None:
 def test_a_store_of_modelled_instruments_is_rendered_and_continued(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    arguments = (1, 5, "train", [], 1.0, 1.5)
-    render_store(tmp_path, *arguments, mix_share=0.2, modelled=1.0)
+    arguments, shares = (tmp_path, 1, 5, "train", []), Shares(mixes=0.2, modelled=1.0)
+    render_store(*arguments, shares, 1.5)
     store = Store.open(tmp_path)
     assert all(item.family == "modelled-train" or item.drums for item in store.items[:4])
     assert json.loads((tmp_path / "plan.json").read_text())["modelled"] == 1.0
     monkeypatch.setattr(renditions, "play", None)  # nothing is left to be played
-    render_store(tmp_path, *arguments, mix_share=0.2, modelled=1.0)
+    render_store(*arguments, shares, 1.5)
     with pytest.raises(DataError, match="another modelled"):
-        render_store(tmp_path, *arguments, mix_share=0.2)
-
-
-def test_the_plan_of_a_store_without_any_is_what_it_was(tmp_path: Path) -> None:
-    render_store(tmp_path, 1, 2, "train", [], 1.0, 1.5)
-    assert "modelled" not in json.loads((tmp_path / "plan.json").read_text())
-
-
-@pytest.mark.parametrize("share", [-0.1, 1.5])
-def test_a_share_outside_0_to_1_is_refused(tmp_path: Path, share: float) -> None:
-    with pytest.raises(DataError, match="modelled timbres must be between 0 and 1"):
-        render_store(tmp_path, 1, 4, "train", [], 1.0, modelled=share)
+        render_store(*arguments, replace(shares, modelled=0.0), 1.5)
 
 
 def test_the_command_takes_the_share(tmp_path: Path) -> None:

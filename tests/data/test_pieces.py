@@ -11,6 +11,7 @@ from timbrel.data.render.ensembles import BALANCE, PEAK, Ensemble, draw_ensemble
 from timbrel.data.render.phrases import KITS
 from timbrel.data.render.pieces import RANGES, Piece, draw_piece
 from timbrel.data.render.recording import Recording
+from timbrel.data.render.shares import Shares
 from timbrel.data.render.soundfont import Preset, SoundFont
 from timbrel.data.render.styles import STYLES
 from timbrel.data.render.timbres import Timbre, draw_timbres
@@ -21,7 +22,7 @@ SECONDS = 12.0
 
 @pytest.fixture(scope="module")
 def timbres() -> list[Timbre]:
-    return draw_timbres(0, 60, "train", [], 1.0)
+    return draw_timbres(0, 60, "train", [], Shares(expressive=0.0))
 
 
 def pieces(style: str, count: int = 6) -> list[Piece]:

@@ -7,6 +7,7 @@ import pytest
 from scipy import signal
 
 from timbrel.data.render.recording import Recording, pink_noise
+from timbrel.data.render.shares import Shares
 from timbrel.data.render.timbres import draw_timbres
 from timbrel.notes import Notes
 
@@ -19,7 +20,8 @@ def level_db(samples: np.ndarray, low: float, high: float) -> float:
 
 
 def test_tuning_moves_the_pitch_and_not_the_time() -> None:
-    timbre = next(t for t in draw_timbres(0, 20, "train", [], 1.0) if not t.drums)
+    timbres = draw_timbres(0, 20, "train", [], Shares(expressive=0.0))
+    timbre = next(t for t in timbres if not t.drums)
     timbre = replace(timbre, effects=type(timbre.effects)())
     notes = Notes.from_rows([(4.0, 5.5, 69, 100)])
     tuned = replace(timbre, recording=Recording(tuning_cents=50))
@@ -74,7 +76,7 @@ def test_silence_stays_silent_and_draws_repeat() -> None:
 
 
 def test_recording_some_timbres_leaves_the_others_as_they_were() -> None:
-    dry, some = (draw_timbres(1, 60, "train", [], 1.0, share) for share in (0.0, 0.5))
+    dry, some = (draw_timbres(1, 60, "train", [], Shares(recorded=share)) for share in (0.0, 0.5))
     assert [t.identity for t in dry] == [t.identity for t in some]
     recorded = [t for t in some if t.recording is not None]
     assert 15 < len(recorded) < 45

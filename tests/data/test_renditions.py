@@ -12,6 +12,7 @@ from timbrel.data.engine import Local
 from timbrel.data.render import renditions
 from timbrel.data.render.plan import Plan, draw_plan, timbres_needed
 from timbrel.data.render.renditions import play, render_store
+from timbrel.data.render.shares import Shares
 from timbrel.data.render.soundfont import SoundFont
 from timbrel.data.render.styles import STYLES
 from timbrel.data.render.synth import Patch
@@ -30,7 +31,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("count", [12, 48, 100, 601, 4_800])
 def test_every_score_has_two_timbres_and_every_timbre_three_scores(count: int) -> None:
-    plan = Plan(1, count, tuple(draw_timbres(1, timbres_needed(count), "train", [], 1.0)), 12.0)
+    plan = Plan(1, count, tuple(draw_timbres(1, timbres_needed(count), "train", [])), 12.0)
     scores: dict[int, set[str]] = {}
     timbres: dict[str, set[int]] = {}
     for index in range(count):
@@ -43,7 +44,7 @@ def test_every_score_has_two_timbres_and_every_timbre_three_scores(count: int) -
 
 
 def test_one_left_alone_in_the_last_turn_joins_an_earlier_score() -> None:
-    timbres = tuple(t for t in draw_timbres(0, 9, "train", [], 1.0) if not t.drums)[:5]
+    timbres = tuple(t for t in draw_timbres(0, 9, "train", []) if not t.drums)[:5]
     plan = Plan(0, 26, timbres, 12.0)
     partners = [k for k in range(25) if plan.score_number(k) == plan.score_number(25)]
     assert partners
@@ -52,7 +53,7 @@ def test_one_left_alone_in_the_last_turn_joins_an_earlier_score() -> None:
 
 
 def test_splits_of_one_seed_share_no_score() -> None:
-    timbres = tuple(draw_timbres(0, 10, "train", [], 1.0))
+    timbres = tuple(draw_timbres(0, 10, "train", []))
     heard = {}
     for split in SPLITS:
         plan = Plan(0, 60, timbres, 4.0, split)
@@ -67,13 +68,13 @@ def test_splits_of_one_seed_share_no_score() -> None:
 def mixed(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """10 renditions of 3 s, the last 4 of them mixes."""
     path = tmp_path_factory.mktemp("mixed") / "store"
-    render_store(path, 2, 10, "train", [], 1.0, 3.0, mix_share=0.4)
+    render_store(path, 2, 10, "train", [], Shares(mixes=0.4), 3.0)
     return Store.open(path)
 
 
 @pytest.mark.parametrize("mixes", [4, 12, 30, 100, 601])
 def test_every_piece_has_two_ensembles_and_every_ensemble_several_pieces(mixes: int) -> None:
-    plan = draw_plan(1, 700, "train", [], 1.0, mixes=mixes)
+    plan = draw_plan(1, 700, "train", [], Shares(mixes=mixes / 700))
     pieces: dict[int, set[str]] = {}
     ensembles: dict[str, set[int]] = {}
     for index in range(700 - mixes, 700):
@@ -87,7 +88,7 @@ def test_every_piece_has_two_ensembles_and_every_ensemble_several_pieces(mixes: 
 
 
 def test_genres_cross_but_kits_meet_pieces_with_drums() -> None:
-    plan = draw_plan(1, 200, "train", [], 1.0, mixes=200)
+    plan = draw_plan(1, 200, "train", [], Shares(mixes=1.0))
     met = set()
     for index in range(200):
         ensemble, piece = plan.ensemble(index), plan.piece(index)
@@ -99,7 +100,8 @@ def test_genres_cross_but_kits_meet_pieces_with_drums() -> None:
 
 def test_mixes_change_nothing_about_the_renditions_before_them() -> None:
     plain, mixed = (
-        draw_plan(1, count, "train", [], 1.0, mixes=m) for count, m in ((60, 0), (70, 10))
+        draw_plan(1, count, "train", [], Shares(mixes=m / count))
+        for count, m in ((60, 0), (70, 10))
     )
     for index in range(60):
         assert plain.player(index).identity == mixed.player(index).identity
@@ -108,7 +110,7 @@ def test_mixes_change_nothing_about_the_renditions_before_them() -> None:
 
 
 def test_a_mix_in_a_store_has_the_pitched_notes_of_its_piece(mixed: Store) -> None:
-    plan = draw_plan(2, 10, "train", [], 1.0, 3.0, mixes=4)
+    plan = draw_plan(2, 10, "train", [], Shares(mixes=0.4), 3.0)
     for index in range(6, 10):
         item, notes = mixed.items[index], mixed.notes(index)
         expected = plan.piece(index).notes.pitched()
@@ -121,13 +123,8 @@ def test_a_mix_in_a_store_has_the_pitched_notes_of_its_piece(mixed: Store) -> No
         assert len({mixed.items[i].identity for i in items}) >= 2
 
 
-def test_a_share_of_mixes_outside_0_to_1_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="between 0 and 1"):
-        render_store(tmp_path, 1, 4, "train", [], 1.0, mix_share=1.5)
-
-
 def test_drums_share_scores_with_drums_only() -> None:
-    plan = Plan(0, 600, tuple(draw_timbres(0, 100, "train", [], 1.0)), 12.0)
+    plan = Plan(0, 600, tuple(draw_timbres(0, 100, "train", [])), 12.0)
     kinds: dict[int, set[bool]] = {}
     for index in range(600):
         kinds.setdefault(plan.score_number(index), set()).add(plan.timbre(index).drums)
@@ -142,7 +139,7 @@ def test_renditions_of_one_score_have_the_same_notes(small_store: Store) -> None
 
 
 def test_a_rendition_is_a_pure_function_of_its_index() -> None:
-    timbres = tuple(draw_timbres(0, timbres_needed(12), "train", [], 1.0))
+    timbres = tuple(draw_timbres(0, timbres_needed(12), "train", []))
     plan = Plan(0, 12, timbres, 2.0)
     first, second = play(plan, 5), play(plan, 5)
     np.testing.assert_array_equal(first[0], second[0])
@@ -158,7 +155,8 @@ def test_a_timbre_plays_at_different_registers(small_store: Store) -> None:
 
 def test_no_note_lies_where_its_timbre_is_silent(tmp_path: Path) -> None:
     write_font(tmp_path / "FluidR3_tiny.sf2", low=55, high=80)
-    timbres = draw_timbres(0, 20, "train", [SoundFont(tmp_path / "FluidR3_tiny.sf2")], 0.5)
+    font = SoundFont(tmp_path / "FluidR3_tiny.sf2")
+    timbres = draw_timbres(0, 20, "train", [font], Shares(synthesised=0.5))
     plan = Plan(0, 120, tuple(timbres), 4.0)
     bounded = [k for k in range(120) if plan.timbre(k).family == "fluid"]
     assert len(bounded) > 30
@@ -174,7 +172,7 @@ def test_notes_that_a_timbre_lacks_within_its_range_are_left_out(tmp_path: Path)
     font = SoundFont(tmp_path / "FluidR3_tiny.sf2")
     keys = frozenset(range(30, 101, 3))
     holes = font, replace(font.presets()[0], keys=keys)
-    drawn = draw_timbres(0, 20, "train", [font], 0.5, hybrids=0.5)
+    drawn = draw_timbres(0, 20, "train", [font], Shares(synthesised=0.5, hybrids=0.5))
     whole = Plan(0, 80, tuple(drawn), 4.0)
     timbres = [t if isinstance(t.source, Patch) else replace(t, source=holes) for t in drawn]
     plan = Plan(0, 80, tuple(timbres), 4.0)
@@ -205,7 +203,7 @@ def test_a_kill_at_any_moment_is_continued_to_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(renditions, "PER_SHARD", 2)
-    arguments = (1, 5, "train", [], 1.0, 1.5)
+    arguments = (1, 5, "train", [], Shares(), 1.5)
     render_store(tmp_path / "whole", *arguments)
     whole, replace, last = contents(tmp_path / "whole"), os.replace, -1
     assert len(whole) == 1 + 1 + 3 * 2
@@ -239,16 +237,16 @@ def test_a_kill_at_any_moment_is_continued_to_the_same_bytes(
 
 def test_several_processes_make_the_same_bytes_as_one(tmp_path: Path) -> None:
     for workers in (1, 2):
-        render_store(tmp_path / str(workers), 1, 6, "train", [], 1.0, 1.5, Local(workers))
+        render_store(tmp_path / str(workers), 1, 6, "train", [], seconds=1.5, engine=Local(workers))
     assert contents(tmp_path / "1") == contents(tmp_path / "2")
 
 
 def test_finished_shards_are_not_rendered_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    render_store(tmp_path, 1, 4, "train", [], 1.0, 1.5)
+    render_store(tmp_path, 1, 4, "train", [], seconds=1.5)
     monkeypatch.setattr(renditions, "play", None)
-    render_store(tmp_path, 1, 4, "train", [], 1.0, 1.5)
+    render_store(tmp_path, 1, 4, "train", [], seconds=1.5)
 
 
 @pytest.mark.parametrize(("change", "name"), [({"seed": 2}, "seed"), ({"count": 9}, "count")])
@@ -256,11 +254,9 @@ def test_other_options_never_mix_into_a_store(
     tmp_path: Path, change: dict[str, int], name: str
 ) -> None:
     options = {"seed": 1, "count": 4}
-    render_store(tmp_path, split="train", fonts=[], synth_share=1.0, seconds=1.5, **options)
+    render_store(tmp_path, split="train", fonts=[], seconds=1.5, **options)
     with pytest.raises(DataError, match=f"another {name}"):
-        render_store(
-            tmp_path, split="train", fonts=[], synth_share=1.0, seconds=1.5, **{**options, **change}
-        )
+        render_store(tmp_path, split="train", fonts=[], seconds=1.5, **{**options, **change})
 
 
 def test_nothing_to_render_is_refused(tmp_path: Path) -> None:
@@ -273,7 +269,7 @@ def test_nothing_to_render_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_share_of_the_scores_is_held_and_the_others_stay_as_they_were() -> None:
-    none, some = (draw_plan(3, 80, "train", [], 1.0, held=held) for held in (0.0, 0.5))
+    none, some = (draw_plan(3, 80, "train", [], Shares(held=held)) for held in (0.0, 0.5))
     longest: dict[bool, list[float]] = {True: [], False: []}
     for index in range(80):
         before, after = none.notes(index), some.notes(index)

@@ -29,7 +29,7 @@ def test_audio_and_notes_of_an_item_belong_together(small_store: Store) -> None:
 
 
 def test_a_damaged_or_missing_shard_is_named(tmp_path: Path) -> None:
-    render_store(tmp_path, 1, 3, "train", [], 1.0, seconds=2.0)
+    render_store(tmp_path, 1, 3, "train", [], seconds=2.0)
     (tmp_path / "audio-0.npy").write_bytes(b"broken")
     with pytest.raises(DataError, match=r"audio-0\.npy is missing or damaged"):
         Store.open(tmp_path).audio(0)
@@ -41,7 +41,7 @@ def test_a_damaged_or_missing_shard_is_named(tmp_path: Path) -> None:
 
 
 def test_derived_arrays_know_their_maker(tmp_path: Path) -> None:
-    render_store(tmp_path, 1, 3, "train", [], 1.0, seconds=2.0)
+    render_store(tmp_path, 1, 3, "train", [], seconds=2.0)
     store = Store.open(tmp_path)
     with pytest.raises(DataError, match="no latents"):
         store.check("latents", "abc")
@@ -62,7 +62,7 @@ def test_the_summary_counts_what_is_there(small_store: Store) -> None:
 
 
 def test_a_shorter_shard_than_the_manifest_says_is_named(tmp_path: Path) -> None:
-    render_store(tmp_path, 1, 3, "train", [], 1.0, seconds=2.0)
+    render_store(tmp_path, 1, 3, "train", [], seconds=2.0)
     np.save(tmp_path / "audio-0.npy", np.zeros((1, 88_200), np.int16))
     with pytest.raises(DataError, match=r"audio-0\.npy lacks row 2"):
         Store.open(tmp_path).audio(2)
@@ -72,7 +72,7 @@ def test_a_shorter_shard_than_the_manifest_says_is_named(tmp_path: Path) -> None
 
 
 def test_too_few_derived_arrays_are_refused_and_leave_none(tmp_path: Path) -> None:
-    render_store(tmp_path, 1, 3, "train", [], 1.0, seconds=2.0)
+    render_store(tmp_path, 1, 3, "train", [], seconds=2.0)
     store = Store.open(tmp_path)
     with pytest.raises(DataError, match="end before its 3 items"):
         store.attach("latents", "abc", lambda _: iter([np.zeros((4, 2), np.float16)]))
@@ -81,7 +81,7 @@ def test_too_few_derived_arrays_are_refused_and_leave_none(tmp_path: Path) -> No
 
 
 def test_stores_of_the_first_version_are_still_read(tmp_path: Path) -> None:
-    render_store(tmp_path, 1, 3, "train", [], 1.0, seconds=2.0)
+    render_store(tmp_path, 1, 3, "train", [], seconds=2.0)
     manifest = tmp_path / "manifest.jsonl"
     items = [json.loads(line) for line in manifest.read_text().splitlines()]
     for item in items:
@@ -105,7 +105,7 @@ def test_part_of_an_item_is_cut_from_the_whole_and_padded_beyond_its_end(
 
 
 def test_a_store_is_only_continued_with_its_own_plan(tmp_path: Path) -> None:
-    render_store(tmp_path, 1, 3, "train", [], 1.0, seconds=2.0)
+    render_store(tmp_path, 1, 3, "train", [], seconds=2.0)
     plan = json.loads((tmp_path / "plan.json").read_text())
     StoreWriter(tmp_path, dict(reversed(plan.items())))
     with pytest.raises(DataError, match="begun with another seed"):
@@ -116,7 +116,7 @@ def test_a_store_is_only_continued_with_its_own_plan(tmp_path: Path) -> None:
 
 
 def test_changed_bytes_in_the_middle_of_audio_are_found_when_all_is_read(tmp_path: Path) -> None:
-    render_store(tmp_path, 1, 4, "train", [], 1.0, 1.5)
+    render_store(tmp_path, 1, 4, "train", [], seconds=1.5)
     store = Store.open(tmp_path)
     assert damage(store, thorough=True) == []
     path = tmp_path / "audio-0.npy"
@@ -130,7 +130,7 @@ def test_changed_bytes_in_the_middle_of_audio_are_found_when_all_is_read(tmp_pat
 
 
 def test_a_store_without_checksums_is_not_called_damaged(tmp_path: Path) -> None:
-    render_store(tmp_path, 1, 4, "train", [], 1.0, 1.5)
+    render_store(tmp_path, 1, 4, "train", [], seconds=1.5)
     manifest = tmp_path / "manifest.jsonl"
     lines = [json.loads(line) for line in manifest.read_text().splitlines()]
     assert all(line.pop("checksum") for line in lines)
@@ -141,7 +141,7 @@ def test_a_store_without_checksums_is_not_called_damaged(tmp_path: Path) -> None
 def test_a_disk_that_fills_while_arrays_are_added_leaves_a_store_that_says_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    render_store(tmp_path, 1, 4, "train", [], 1.0, 1.5)
+    render_store(tmp_path, 1, 4, "train", [], seconds=1.5)
     store = Store.open(tmp_path)
     arrays = [np.full((3, 2), k, np.float16) for k in range(4)]
     store.attach("latents", "abc", given(arrays))
@@ -165,7 +165,7 @@ def test_arrays_that_were_stopped_are_gone_on_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("timbrel.data.render.renditions.PER_SHARD", 2)
-    render_store(tmp_path, 1, 6, "train", [], 1.0, seconds=2.0)
+    render_store(tmp_path, 1, 6, "train", [], seconds=2.0)
     shares: list[float] = []
 
     def attach(way: str, value: float, until: int = 6, maker: str = "abc") -> list[int]:
@@ -215,7 +215,7 @@ def test_arrays_that_were_stopped_are_gone_on_with(
 
 
 def test_arrays_are_not_added_while_another_process_writes(tmp_path: Path) -> None:
-    render_store(tmp_path, 1, 4, "train", [], 1.0, 1.5)
+    render_store(tmp_path, 1, 4, "train", [], seconds=1.5)
     with locked(tmp_path), pytest.raises(DataError, match="another process is writing"):
         Store.open(tmp_path).attach("latents", "abc", lambda _: iter([]))
 
@@ -225,7 +225,7 @@ def test_a_store_of_many_shards_keeps_few_files_open(
 ) -> None:
     monkeypatch.setattr("timbrel.data.mapped.most_open", lambda: 2)
     monkeypatch.setattr("timbrel.data.render.renditions.PER_SHARD", 1)
-    render_store(tmp_path, 1, 5, "train", [], 1.0, seconds=2.0)
+    render_store(tmp_path, 1, 5, "train", [], seconds=2.0)
     store = Store.open(tmp_path)
     first = [store.audio(k) for k in range(5)]
     for k in (4, 0, 3, 1, 2):
@@ -254,7 +254,7 @@ def test_stores_that_are_read_together_keep_as_few(tmp_path: Path) -> None:
 
 
 def test_arrays_stay_with_their_items_when_others_were_taken_out(tmp_path: Path) -> None:
-    render_store(tmp_path, 1, 4, "train", [], 1.0, seconds=2.0)
+    render_store(tmp_path, 1, 4, "train", [], seconds=2.0)
     manifest = tmp_path / "manifest.jsonl"
     lines = manifest.read_text().splitlines(keepends=True)
     manifest.write_text("".join([lines[1], lines[3]]))
@@ -265,7 +265,7 @@ def test_arrays_stay_with_their_items_when_others_were_taken_out(tmp_path: Path)
 
 
 def test_what_cannot_say_who_made_arrays_is_named(tmp_path: Path) -> None:
-    render_store(tmp_path, 1, 3, "train", [], 1.0, seconds=2.0)
+    render_store(tmp_path, 1, 3, "train", [], seconds=2.0)
     Store.open(tmp_path).attach("latents", "abc", given([np.zeros((4, 2))] * 3))
     for broken in ("", "[]", "{}"):
         (tmp_path / "latents.json").write_text(broken)
@@ -274,7 +274,7 @@ def test_what_cannot_say_who_made_arrays_is_named(tmp_path: Path) -> None:
 
 
 def test_arrays_that_are_there_stay_good_until_new_ones_are_made(tmp_path: Path) -> None:
-    render_store(tmp_path, 1, 3, "train", [], 1.0, seconds=2.0)
+    render_store(tmp_path, 1, 3, "train", [], seconds=2.0)
     store = Store.open(tmp_path)
     store.attach("latents", "abc", given([np.zeros((4, 2))] * 3))
     with pytest.raises(DataError, match="end before"):
@@ -283,7 +283,7 @@ def test_arrays_that_are_there_stay_good_until_new_ones_are_made(tmp_path: Path)
 
 
 def test_items_that_came_after_the_latents_are_noticed(tmp_path: Path) -> None:
-    render_store(tmp_path, 1, 3, "train", [], 1.0, seconds=2.0)
+    render_store(tmp_path, 1, 3, "train", [], seconds=2.0)
     store = Store.open(tmp_path)
     store.attach("latents", "abc", given([np.zeros((4, 2))] * 3))
     (tmp_path / "latents-0.npy").unlink()
@@ -292,7 +292,7 @@ def test_items_that_came_after_the_latents_are_noticed(tmp_path: Path) -> None:
 
 
 def test_a_manifest_that_is_no_text_is_refused(tmp_path: Path) -> None:
-    render_store(tmp_path, 1, 3, "train", [], 1.0, seconds=2.0)
+    render_store(tmp_path, 1, 3, "train", [], seconds=2.0)
     manifest = tmp_path / "manifest.jsonl"
     manifest.write_bytes(manifest.read_bytes().replace(b"own", b"\xff\xfe\xff", 1))
     with pytest.raises(DataError, match="line 1"):

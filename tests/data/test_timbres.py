@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from soundfonts import write_font
+from timbrel.data.render.shares import Shares
 from timbrel.data.render.soundfont import Preset, SoundFont
 from timbrel.data.render.timbres import (
     DRUM_SHARE,
@@ -26,6 +27,7 @@ FILES = (
     "OPL-3_FM_128M.sf2",
     "mine.sf2",
 )
+FONTS = Shares(synthesised=0.0)
 
 
 @pytest.fixture
@@ -50,7 +52,8 @@ def test_no_recording_is_in_two_splits(fonts: list[SoundFont]) -> None:
 
 
 def test_drawn_identities_of_splits_are_disjoint(fonts: list[SoundFont]) -> None:
-    families = {s: {t.family for t in draw_timbres(0, 200, s, fonts, 0.5)} for s in SPLITS}
+    half = Shares(synthesised=0.5)
+    families = {s: {t.family for t in draw_timbres(0, 200, s, fonts, half)} for s in SPLITS}
     assert families["train"] == {"fluid", "synth-train"}
     assert families["valid"] == {"timgm", "synth-valid"}
     assert not families["train"] & families["valid"]
@@ -85,7 +88,7 @@ def test_noises_are_in_no_split_and_synth_effects_in_training_only(
 
 def test_a_font_of_unknown_licence_is_never_trained_on(fonts: list[SoundFont]) -> None:
     for font in fonts:
-        trained = {t.licence for t in draw_timbres(0, 100, "train", [font], 0.0)}
+        trained = {t.licence for t in draw_timbres(0, 100, "train", [font], FONTS)}
         assert trained <= {"MIT", "own"}
 
 
@@ -102,20 +105,20 @@ def test_the_same_seed_draws_the_same_timbres_and_more_of_them_continue_it(
 def test_kits_without_the_pieces_of_drum_scores_are_left_out(tmp_path: Path) -> None:
     write_font(tmp_path / "FluidR3_marching.sf2", low=60, high=100)
     font = SoundFont(tmp_path / "FluidR3_marching.sf2")
-    kits = [t for t in draw_timbres(0, 200, "train", [font], 0.0) if t.drums]
+    kits = [t for t in draw_timbres(0, 200, "train", [font], FONTS) if t.drums]
     assert kits
     assert {t.family for t in kits} == {"synth-train"}
     assert max(KIT_PIECES) < 60
 
 
 def test_drums_are_a_small_share_and_synths_the_share_asked_for(fonts: list[SoundFont]) -> None:
-    timbres = draw_timbres(0, 2_000, "train", fonts, 0.4)
+    timbres = draw_timbres(0, 2_000, "train", fonts, Shares(synthesised=0.4))
     assert np.mean([t.drums for t in timbres]) == pytest.approx(DRUM_SHARE, abs=0.02)
     assert np.mean([t.licence == "own" for t in timbres]) == pytest.approx(0.4, abs=0.04)
 
 
 def test_ranges_lie_on_the_keyboard_and_in_the_font(fonts: list[SoundFont]) -> None:
-    for timbre in draw_timbres(0, 300, "train", fonts, 0.3):
+    for timbre in draw_timbres(0, 300, "train", fonts, Shares(synthesised=0.3)):
         assert 21 <= timbre.low < timbre.high <= 108
         assert timbre.playable[0] <= timbre.low
         assert timbre.high <= timbre.playable[1]
@@ -127,7 +130,7 @@ def test_ranges_lie_on_the_keyboard_and_in_the_font(fonts: list[SoundFont]) -> N
 
 def test_a_timbre_never_clips(fonts: list[SoundFont]) -> None:
     loud = Notes.from_rows([(0.0, 0.5, p, 127) for p in range(40, 90, 2)])
-    for timbre in draw_timbres(0, 8, "train", fonts, 0.5):
+    for timbre in draw_timbres(0, 8, "train", fonts, Shares(synthesised=0.5, expressive=0.0)):
         samples = timbre.render(loud, 0.6)
         assert samples.shape == (2, 26_460)
         assert np.abs(samples).max() <= 1

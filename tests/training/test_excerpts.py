@@ -1,6 +1,6 @@
 """Excerpts of renditions that are made while training."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from soundfonts import write_font
 from timbrel.cli.train import app
 from timbrel.data.render import soundfont
 from timbrel.data.render.endless import CHAPTER, Endless, Item, _chapter
+from timbrel.data.render.shares import Shares
 from timbrel.errors import DataError, TimbrelError
 from timbrel.serialize import load_codec
 from timbrel.training.excerpts import HEARD, POOL, RenderedExcerpts
@@ -90,7 +91,7 @@ def test_chapters_follow_each_other_and_mixes_are_spread_over_them() -> None:
     plan, order = _chapter(SHORT, 0, 0, 0)
     assert sorted(order) == list(range(CHAPTER))
     mixes = [place for place, index in enumerate(order) if plan.is_mix(int(index))]
-    assert len(mixes) == round(SHORT.mixes * CHAPTER)
+    assert len(mixes) == round(SHORT.shares.mixes * CHAPTER)
     assert np.mean(mixes) == pytest.approx(CHAPTER / 2, rel=0.3)
 
 
@@ -99,14 +100,25 @@ def test_renditions_shorter_than_an_excerpt_are_refused() -> None:
         rendered(Endless(seconds=0.5))
 
 
-def test_shares_are_the_defaults_of_prepare_render() -> None:
+def test_shares_are_the_defaults_of_prepare_render_and_some_mixes() -> None:
     import inspect
 
     from timbrel.cli.prepare import render
 
     defaults = {n: p.default for n, p in inspect.signature(render).parameters.items()}
-    for name in ("synth_share", "recorded", "expressive", "hybrids"):
-        assert getattr(Endless(), name) == defaults[name]
+    named = ("recorded", "expressive", "hybrids", "modelled", "held")
+    command = {"synthesised": defaults["synth_share"], **{name: defaults[name] for name in named}}
+    assert Endless().shares == Shares(**command, mixes=0.05)
+
+
+def test_runs_go_on_and_what_they_hear_is_told_apart() -> None:
+    def told(**more: float) -> object:
+        return Endless(shares=replace(Endless().shares, **more)).describe()["shares"]
+
+    assert told() == [0.4, 0.3, 0.3, 0.5, 0.05]  # as it stands in runs
+    others = [told(modelled=0.1), told(held=0.1), told(mixes=0.1)]
+    assert all(told() != other for other in others)
+    assert others[0] != others[1]
 
 
 # ---- the command -------------------------------------------------------------------------

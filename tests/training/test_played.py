@@ -36,7 +36,7 @@ TRAINING = CodecTraining(batch=4, frames=24, waveform_from=0.0, played=0.5)
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """Eight renditions of 4 s, two or more of each timbre."""
     path = tmp_path_factory.mktemp("played") / "store"
-    render_store(path, seed=5, count=8, split="train", fonts=[], synth_share=1.0, seconds=4.0)
+    render_store(path, seed=5, count=8, split="train", fonts=[], seconds=4.0)
     return Store.open(path)
 
 

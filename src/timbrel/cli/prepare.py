@@ -86,6 +86,7 @@ def render(
 ) -> None:
     """Render scores through sound fonts and the own synthesiser into a store."""
     from timbrel.data.render.renditions import render_store
+    from timbrel.data.render.shares import Shares
     from timbrel.data.render.soundfont import SoundFont, find_fonts
     from timbrel.data.render.timbres import in_split
 
@@ -98,6 +99,15 @@ def render(
         )
     if len(useless) == len(fonts) and synth_share < 1:
         print(f"no sound font for {split} (see `timbrel fonts`): all timbres are synthesised")
+    shares = Shares(
+        synthesised=synth_share if fonts else 1.0,
+        recorded=recorded,
+        expressive=expressive,
+        hybrids=hybrids,
+        modelled=modelled,
+        held=held,
+        mixes=mixes,
+    )
     with Progress(transient=True) as bar:
         task = bar.add_task("rendering", total=1.0)
         render_store(
@@ -106,15 +116,9 @@ def render(
             count,
             split,
             fonts,
-            synth_share if fonts else 1.0,
-            mix_share=mixes,
-            expressive_share=expressive,
+            shares,
             engine=pick_engine(engine, workers),
             progress=lambda share: bar.update(task, completed=share),
-            recorded=recorded,
-            hybrids=hybrids,
-            modelled=modelled,
-            held=held,
         )
     print(f"{output}: {count} renditions")
 

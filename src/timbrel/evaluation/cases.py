@@ -14,6 +14,7 @@ import numpy as np
 from timbrel.audio import Audio
 from timbrel.data.render.inspection import usable
 from timbrel.data.render.scores import draw_score
+from timbrel.data.render.shares import Shares
 from timbrel.data.render.soundfont import SoundFont
 from timbrel.data.render.timbres import HELD_OUT, Timbre, draw_timbres
 from timbrel.errors import DataError
@@ -111,7 +112,8 @@ def pool(name: str, fonts: list[SoundFont], drums: bool = False) -> list[Timbre]
     if key not in _POOLS:
         instrument, recording = name.split("-")
         split = "train" if name == "seen-seen" else "test"
-        drawn = draw_timbres(2026, POOL_SIZE, split, fonts, 0.25, percussive=False)
+        shares = Shares(synthesised=0.25, expressive=0.0)
+        drawn = draw_timbres(2026, POOL_SIZE, split, fonts, shares, percussive=False)
         _POOLS[key] = [t for t in drawn if t.drums or _fits(t, split, instrument, recording)]
     return [t for t in _POOLS[key] if t.drums == drums]
 

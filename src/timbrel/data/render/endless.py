@@ -9,9 +9,11 @@ import numpy as np
 from timbrel.data.render.inspection import usable
 from timbrel.data.render.plan import Plan, draw_plan
 from timbrel.data.render.renditions import RATE, play
+from timbrel.data.render.shares import Shares
 from timbrel.data.render.soundfont import SoundFont, find_fonts
 
 CHAPTER = 480  # renditions of a plan; then another is drawn
+SHARES = Shares(recorded=0.3, hybrids=0.5, mixes=0.05)  # the command's, and some mixes
 Item = tuple[int, int, int]  # seed, stream, number
 
 
@@ -19,20 +21,16 @@ Item = tuple[int, int, int]  # seed, stream, number
 class Endless:
     """Streams of renditions with timbres of the training split: any number of any stream at once.
 
-    The shares are the defaults of `timbrel prepare render`, and some mixes.
-
     Args:
         fonts: without faulty presets (`inspection.usable`); none: the own synthesiser alone.
         seconds: length of a rendition.
+        shares: of timbres, scores and mixes; by default those of `timbrel prepare render`, and
+            some mixes.
     """
 
     fonts: tuple[SoundFont, ...] = ()
     seconds: float = 12.0
-    synth_share: float = 0.4
-    recorded: float = 0.3
-    expressive: float = 0.3
-    hybrids: float = 0.5
-    mixes: float = 0.05
+    shares: Shares = SHARES
 
     @property
     def rate(self) -> int:
@@ -47,8 +45,11 @@ class Endless:
     def describe(self) -> dict[str, object]:
         """What the audio depends on besides the seed, for JSON."""
         presets = [[font.path.name, len(font.presets())] for font in self.fonts]
-        shares = (self.synth_share, self.recorded, self.expressive, self.hybrids, self.mixes)
-        return {"presets": presets, "seconds": self.seconds, "shares": list(shares)}
+        own = self.shares
+        shares = [own.synthesised, own.recorded, own.expressive, own.hybrids, own.mixes]
+        if own.modelled or own.held:  # only then: runs from before there were any go on
+            shares += [own.modelled, own.held]
+        return {"presets": presets, "seconds": self.seconds, "shares": shares}
 
     def rendition(self, item: Item) -> np.ndarray:
         """Mono samples (length,) float32, a pure function of (seed, stream, number)."""
@@ -83,11 +84,7 @@ def _chapter(endless: Endless, seed: int, stream: int, chapter: int) -> tuple[Pl
         CHAPTER,
         "train",
         list(endless.fonts),
-        endless.synth_share if endless.fonts else 1.0,
+        endless.shares,
         endless.seconds,
-        round(endless.mixes * CHAPTER),
-        endless.recorded,
-        endless.expressive,
-        endless.hybrids,
     )
     return plan, rng.permutation(CHAPTER)

@@ -16,6 +16,7 @@ import numpy as np
 from timbrel.data.render.ensembles import Ensemble, draw_ensemble
 from timbrel.data.render.pieces import Piece, draw_piece
 from timbrel.data.render.scores import draw_score
+from timbrel.data.render.shares import USUAL, Shares
 from timbrel.data.render.soundfont import SoundFont
 from timbrel.data.render.styles import STYLES
 from timbrel.data.render.timbres import SPLITS, Timbre, draw_timbres
@@ -24,7 +25,6 @@ from timbrel.notes import Notes
 PER_TIMBRE = 4  # scores that each timbre plays, and pieces each ensemble
 PER_SCORE = 2  # timbres that play each score, and ensembles each piece
 LEAD_OUT = 1.0  # seconds at the end in which no note begins
-EXPRESSIVE_SHARE = 0.3
 POOL = 240  # timbres at least, from which ensembles are drawn
 
 
@@ -144,14 +144,8 @@ def draw_plan(
     count: int,
     split: str,
     fonts: list[SoundFont],
-    synth_share: float = 0.4,
+    shares: Shares = USUAL,
     seconds: float = 12.0,
-    mixes: int = 0,
-    recorded: float = 0.0,
-    expressive_share: float = EXPRESSIVE_SHARE,
-    hybrids: float = 0.0,
-    modelled: float = 0.0,
-    held: float = 0.0,
 ) -> Plan:
     """Draw who plays.
 
@@ -160,31 +154,19 @@ def draw_plan(
         count: renditions.
         split: "train", "valid" or "test".
         fonts: sound fonts to choose from.
-        synth_share: share of the own synthesiser's timbres.
+        shares: of timbres, scores and mixes.
         seconds: length of a rendition.
-        mixes: how many of the renditions are mixes.
-        recorded: share of the timbres that is heard through a recording chain.
-        expressive_share: of the timbres that can bend notes, those whose players do.
-        hybrids: share of the timbres that is made another instrument (`Hybrid`).
-        modelled: share of the pitched timbres that is a modelled instrument (`Instrument`).
-        held: share of the pitched scores whose notes are held for seconds.
+
+    Returns:
+        The plan, whose last `round(shares.mixes * count)` renditions are mixes.
 
     Raises:
         DataError: there is no such split, or nobody for a role of an ensemble.
     """
+    mixes = round(shares.mixes * count)
     needed = timbres_needed(count - mixes)
     most = max(needed, POOL) if mixes else needed
-    drawn = draw_timbres(
-        seed,
-        most,
-        split,
-        fonts,
-        synth_share,
-        recorded,
-        expressive_share,
-        hybrids,
-        modelled=modelled,
-    )
+    drawn = draw_timbres(seed, most, split, fonts, shares)
     timbres = drawn[:needed]
     drums = [t for t in timbres if t.drums]
     if len(drums) == 1 and len(timbres) > 2:  # it would have no partner
@@ -194,7 +176,7 @@ def draw_plan(
         rng = np.random.default_rng([seed, number, 80, SPLITS[split]])
         # two of a style follow each other: nobody is left without a partner
         ensembles.append(draw_ensemble(rng, drawn, list(STYLES)[number // 2 % len(STYLES)]))
-    return Plan(seed, count, tuple(timbres), seconds, split, mixes, tuple(ensembles), held)
+    return Plan(seed, count, tuple(timbres), seconds, split, mixes, tuple(ensembles), shares.held)
 
 
 def timbres_needed(count: int) -> int:

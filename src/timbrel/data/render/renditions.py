@@ -12,7 +12,8 @@ from timbrel.data.level import levelled
 from timbrel.data.lock import locked
 from timbrel.data.render.ensembles import render_mix
 from timbrel.data.render.inspection import usable
-from timbrel.data.render.plan import EXPRESSIVE_SHARE, LEAD_OUT, Plan, draw_plan
+from timbrel.data.render.plan import LEAD_OUT, Plan, draw_plan
+from timbrel.data.render.shares import USUAL, Shares
 from timbrel.data.render.soundfont import SoundFont
 from timbrel.data.render.timbres import Timbre
 from timbrel.data.store import Item
@@ -48,16 +49,10 @@ def render_store(
     count: int,
     split: str,
     fonts: list[SoundFont],
-    synth_share: float = 0.4,
+    shares: Shares = USUAL,
     seconds: float = 12.0,
     engine: Engine | None = None,
-    mix_share: float = 0.0,
-    recorded: float = 0.0,
-    expressive_share: float = EXPRESSIVE_SHARE,
-    hybrids: float = 0.0,
     progress: Callable[[float], None] | None = None,
-    modelled: float = 0.0,
-    held: float = 0.0,
 ) -> None:
     """Render a store, or continue one: finished shards are kept.
 
@@ -67,20 +62,15 @@ def render_store(
         count: renditions.
         split: whose timbres.
         fonts: sound fonts to choose from; their faulty presets are left out.
-        synth_share: share of the own synthesiser's timbres.
-        seconds: length of a rendition.
+        shares: of timbres, scores and mixes.
+        seconds: length of a rendition, above `LEAD_OUT`.
         engine: where it is rendered, by default here; the result does not depend on it.
-        mix_share: share of renditions that are whole pieces, played by ensembles.
-        recorded: share of the timbres that is heard through a recording chain.
-        expressive_share: of the timbres that can bend notes, those whose players do.
-        hybrids: share of the timbres that is made another instrument (`Hybrid`).
-        progress: called with the share that is done.
-        modelled: share of the pitched timbres that is a modelled instrument (`Instrument`).
-        held: share of the pitched scores whose notes are held for seconds.
+        progress: called with the share that is done, above 0 and up to 1.
 
     Raises:
-        DataError: the folder holds something else or is in use, a font cannot be read, or a
-            worker died.
+        DataError: nothing would be rendered, the seed is negative, there is no such split or
+            nobody for a role of an ensemble, the folder holds something else or is in use, a font
+            cannot be read, or a worker died.
     """
     if count < 1 or seconds <= LEAD_OUT:
         raise DataError(
@@ -89,32 +79,8 @@ def render_store(
         )
     if seed < 0:
         raise DataError(f"seed is {seed}; give a whole number from 0 up")
-    for name, share in (
-        ("mixes", mix_share),
-        ("expressive timbres", expressive_share),
-        ("recorded timbres", recorded),
-        ("hybrids", hybrids),
-        ("modelled timbres", modelled),
-        ("held scores", held),
-    ):
-        if not 0 <= share <= 1:
-            raise DataError(f"the share of {name} must be between 0 and 1, not {share:g}")
-    mixes = round(mix_share * count)
     fonts = [usable(font) for font in fonts]
-    plan = draw_plan(
-        seed,
-        count,
-        split,
-        fonts,
-        synth_share,
-        seconds,
-        mixes,
-        recorded,
-        expressive_share,
-        hybrids,
-        modelled,
-        held,
-    )
+    plan = draw_plan(seed, count, split, fonts, shares, seconds)
     samples = round(seconds * RATE)
     per_shard = max(1, min(PER_SHARD, LARGEST_SHARD // (2 * samples)))
     options = {
@@ -125,16 +91,17 @@ def render_store(
         "fonts": [font.path.name for font in fonts],
         "excluded": {font.path.name: sorted(map(_place, font.excluded)) for font in fonts},
         "octaves": {font.path.name: _octaves(font) for font in fonts},
-        "synth_share": synth_share,
-        "recorded": recorded,
+        "synth_share": shares.synthesised,
+        "recorded": shares.recorded,
         "seconds": seconds,
-        "mix_share": mix_share,
-        "expressive_share": expressive_share,
-        "hybrids": hybrids,
+        "mix_share": shares.mixes,
+        "expressive_share": shares.expressive,
+        "hybrids": shares.hybrids,
         "per_shard": per_shard,
     }
     # stores from before there were any can be continued
-    options |= {name: x for name, x in (("modelled", modelled), ("held", held)) if x}
+    later = {"modelled": shares.modelled, "held": shares.held}
+    options |= {name: share for name, share in later.items() if share}
     shards = [range(k, min(k + per_shard, count)) for k in range(0, count, per_shard)]
     path.mkdir(parents=True, exist_ok=True)
     with locked(path):

@@ -19,6 +19,7 @@ from timbrel.data.render.instruments import Instrument
 from timbrel.data.render.modelled import render_instrument
 from timbrel.data.render.phrases import KITS
 from timbrel.data.render.recording import Recording, replay
+from timbrel.data.render.shares import USUAL, Shares
 from timbrel.data.render.soundfont import Preset, SoundFont
 from timbrel.data.render.styles import (
     BASS,
@@ -232,12 +233,8 @@ def draw_timbres(
     count: int,
     split: str,
     fonts: list[SoundFont],
-    synth_share: float = 0.4,
-    recorded: float = 0.0,
-    expressive_share: float = 0.0,
-    hybrids: float = 0.0,
+    shares: Shares = USUAL,
     percussive: bool = True,
-    modelled: float = 0.0,
 ) -> list[Timbre]:
     """Draw timbres of a split, the same ones for the same arguments.
 
@@ -246,14 +243,11 @@ def draw_timbres(
         count: how many.
         split: "train", "valid" or "test".
         fonts: those to choose from; none means the synthesiser alone.
-        synth_share: share of patches of the own synthesiser.
-        recorded: share that is heard through a recording chain; the timbres themselves do
-            not depend on it.
-        expressive_share: of the timbres that can bend notes, those whose players do.
-        hybrids: share that is made another instrument (`Hybrid`).
+        shares: of timbres; those of scores and mixes change nothing here.
         percussive: whether there is percussion with pitches; judges of notes mean little there.
-        modelled: share of those that are no drums, whatever they were, that is a modelled
-            instrument (`Instrument`); the others do not depend on it.
+
+    Returns:
+        `count` timbres; more of them begin with the same ones.
 
     Raises:
         DataError: there is no such split.
@@ -273,25 +267,25 @@ def draw_timbres(
     for number in range(count):
         drums = rng.random() < DRUM_SHARE
         choices = kits if drums else tones
-        if choices and rng.random() >= synth_share:
+        if choices and rng.random() >= shares.synthesised:
             timbre = _from_font(choices, rng, number, drums)
         else:
             timbre = _from_patch(rng, split, number, drums)
         # streams of their own: the shares change nothing else
         builder = np.random.default_rng([seed, SPLITS[split], number, 85])
-        if not timbre.drums and builder.random() < modelled:
+        if not timbre.drums and builder.random() < shares.modelled:
             timbre = _modelled(timbre, builder, split, number)
-        if chain.random() < recorded:
+        if chain.random() < shares.recorded:
             timbre = replace(timbre, recording=Recording.draw(chain))
         player = np.random.default_rng([seed, SPLITS[split], number, 83])
-        if timbre.bendable and player.random() < expressive_share:
+        if timbre.bendable and player.random() < shares.expressive:
             timbre = replace(timbre, manner=_manner(timbre, player))
         maker = np.random.default_rng([seed, SPLITS[split], number, 84])
-        if maker.random() < hybrids:
-            other = maker.random() >= synth_share and choices
+        if maker.random() < shares.hybrids:
+            other = maker.random() >= shares.synthesised and choices
             layer = choices[int(maker.integers(len(choices)))] if other else None
             second: Source = layer or Patch.draw(maker, split)
-            if not timbre.drums and builder.random() < modelled:
+            if not timbre.drums and builder.random() < shares.modelled:
                 second = Instrument.draw(builder, split)
             timbre = _hybrid(timbre, maker, second)
         timbres.append(timbre)
