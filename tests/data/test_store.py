@@ -209,6 +209,15 @@ def test_arrays_that_were_stopped_are_gone_on_with(
     (tmp_path / "latents.begun").write_text("{")
     assert attach("a", 0.0) == [*range(6)]
     attach("a", 0.0, until=3)
+    with monkeypatch.context() as patch:
+
+        def killed(path: Path, data: bytes) -> None:
+            raise KeyboardInterrupt
+
+        patch.setattr("timbrel.data.store.replace_file", killed)  # before it notes its first shard
+        assert attach("b", 0.5) == [0, 1]
+    assert attach("a", 0.0) == [*range(6)]
+    attach("a", 0.0, until=3)
     lines = (tmp_path / "manifest.jsonl").read_text().splitlines(keepends=True)
     (tmp_path / "manifest.jsonl").write_text("".join(lines[1:]))  # another first shard
     assert attach("a", 0.0) == [*range(5)]

@@ -319,6 +319,8 @@ class Store:
             table[rows] = np.stack(found)
             # from here on they are a mixture; until here those that were there are good
             (self.path / f"{kind}.json").unlink(missing_ok=True)
+            if not done:  # what was begun in another way
+                begun.unlink(missing_ok=True)
             save_npy(self.path / f"{kind}-{shard}.npy", table)
             done[shard] = self._known(items)
             replace_file(begun, json.dumps({**how, "shards": done}).encode())
