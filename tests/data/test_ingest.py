@@ -458,7 +458,7 @@ def test_parts_of_a_store(tmp_path: Path) -> None:
     np.testing.assert_array_equal(train.audio(1), store.audio(1))
     with pytest.raises(DataError, match="no items for test, only for train, valid"):
         store.part("test")
-    with pytest.raises(DataError, match="not to a part"):
+    with pytest.raises(DataError, match="single store and all of it"):
         train.attach("latents", "abc", lambda _: iter([]))
     assert len(store.with_notes()) == len(store)
 

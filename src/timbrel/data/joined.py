@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from timbrel.data.store import Derive, Store
+from timbrel.data.store import Store
 from timbrel.errors import DataError
 from timbrel.notes import Notes
 
@@ -76,17 +76,6 @@ class JoinedStore(Store):
         """See `Store`; names the store that is at fault."""
         for store in self.stores:
             store.check(kind, maker)
-
-    def attach(
-        self,
-        kind: str,
-        maker: str,
-        derive: Derive,
-        way: str = "",
-        progress: Callable[[float], None] | None = None,
-    ) -> None:
-        """Refused: arrays are added to one store at a time."""
-        raise DataError(f"{kind} can only be added to a single store, not to {self.path}")
 
     def _find(self, index: int) -> tuple[Store, int]:
         number, place = self.chosen[index]

@@ -283,11 +283,13 @@ class Store:
             progress: called with the share that is done.
 
         Raises:
-            DataError: there are fewer arrays than items, this is part of a store, or another
-                process is writing it.
+            DataError: there are fewer arrays than items, this is part of a store or several, or
+                another process is writing it.
         """
         if not self.whole:
-            raise DataError(f"{kind} can only be added to all of {self.path}, not to a part")
+            raise DataError(
+                f"{kind} can only be added to a single store and all of it, not to {self.path}"
+            )
         with locked(self.path):
             self._attach(kind, {"maker": maker, "way": way}, derive, progress or (lambda _: None))
 
