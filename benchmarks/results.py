@@ -30,6 +30,7 @@ SCORES = (
     ("like_source", "like source"),
     ("nearer", "nearer to example"),
     ("log_mel_distance", "dB off truth"),
+    ("level_distance", "dB off its level"),
     ("structure_apart", "structure off notes"),
 )
 SUMMARY = (

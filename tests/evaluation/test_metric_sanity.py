@@ -58,6 +58,7 @@ EXPECTED = {
     "cqt":                  "-    -    -    -    =    =    -    .    -    =",
     "onset_correlation":    "=    =    -    -    =    -    -    .    -    =",
     "log_mel_distance":     "+    +    +    +    +    +    +    +    +    +",
+    "level_distance":       "=    =    =    +    =    .    +    +    +    .",
     "loudness":             "=    .    =    =    -    .    .    .    .    +",
     "bandwidth":            "=    .    =    =    -    -    +    .    =    .",
     "silent_share":         "=    =    =    =    =    =    -    =    +    =",
@@ -67,7 +68,13 @@ EXPECTED = {
 }  # fmt: skip
 LATER = {"note_drift", "timbre_drift"}  # need a longer piece: tests/evaluation/test_whole_pieces.py
 NOT_HEARD = {"structure_apart"}  # in outputs: tests/evaluation/test_structure.py
-LEAST = {"log_mel_distance": 0.3, "loudness": 0.5, "bandwidth": 300.0, "song Fréchet": 1.0}
+LEAST = {
+    "log_mel_distance": 0.3,
+    "level_distance": 0.5,
+    "loudness": 0.5,
+    "bandwidth": 300.0,
+    "song Fréchet": 1.0,
+}
 LEAST_SIMILARITY, LEAST_SHARE = 0.04, 0.09  # of others, by name: the smallest change that counts
 
 

@@ -79,6 +79,20 @@ def test_a_fixed_gain_per_band_is_its_size_in_decibels() -> None:
     )
 
 
+def test_levels_are_compared_from_the_loudest_second_on() -> None:
+    note = tone(440.0, 5.5)  # the half second at the end is not counted
+    fading = note * 10 ** (-np.arange(len(note)) / RATE / 2)  # 10 dB a second
+    first, second = likeness.levels_db(note), likeness.levels_db(0.1 * fading)
+    assert first == pytest.approx(np.zeros(5), abs=0.1)
+    assert second == pytest.approx([0, -10, -20, -30, -40], abs=0.1)
+    assert likeness.level_distance(first, second) == pytest.approx(20, abs=0.1)
+    silence = likeness.levels_db(np.zeros(2 * RATE))
+    assert likeness.level_distance(silence, silence) == 0
+    assert math.isnan(likeness.level_distance(first[:0], second[:0]))
+    gone = np.concatenate([note[:RATE], np.zeros(RATE, np.float32)])
+    assert likeness.levels_db(gone)[1] == -likeness.LEVEL_FLOOR_DB
+
+
 def test_silence_is_like_silence_only() -> None:
     silence = Audio(np.zeros((1, RATE), np.float32), RATE)
     assert paired(silence, silence)["chroma"] == 1

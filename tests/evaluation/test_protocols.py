@@ -43,6 +43,7 @@ def test_every_protocol_can_be_read_and_asks_something(name: str) -> None:
         ),
         (HEAD + "[levels]", "asks nothing"),
         (HEAD + "[levels]\na={pool='old'}", "pool is 'old'"),
+        (HEAD + "[levels]\na={sustain='long'}", "sustain is 'long'"),
         (HEAD + "[levels]\na={voices='two'}", "give a number"),
         (HEAD + "[levels]\na={genres='other', genre='polka'}", "genre is 'polka'"),
         (HEAD + "[levels]\na={example_part=2.0}", "example"),
@@ -97,6 +98,25 @@ def test_source_and_example_play_in_registers_of_their_own(gap: int) -> None:
         notes = np.median([pitch_hz(p) for p in case.notes.pitch])
         assert gap * math.log2(notes / example) > 0.4  # scores wander around their centres
         assert abs(math.log2(notes / source)) < 1.2
+
+
+def test_held_notes_die_away_or_last_as_the_level_says() -> None:
+    """By the truth's last second before its longest note ends, beside that in which it began."""
+    protocol = read_protocol("held")
+    levels = {name: protocol.levels[f"{name}, unseen"] for name in ("dies away", "lasts")}
+    protocol = replace(protocol, base=replace(protocol.base, voices=1), levels=levels)
+    for case in (make() for make in draw_cases(protocol, [], limit=2)):
+        lengths = case.notes.offset - case.notes.onset
+        longest = int(np.argmax(lengths))
+        assert lengths[longest] > 3
+        assert case.truth is not None
+        end = min(case.notes.offset[longest], protocol.seconds)
+        begun, ended = (
+            np.square(case.truth.samples[0, round(at * RATE) :][: RATE // 2]).mean()
+            for at in (case.notes.onset[longest], end - 0.5)
+        )
+        faded = 10 * math.log10(ended / begun)
+        assert faded < -10 if case.level == "dies away" else faded > -10
 
 
 def hz_of(audio: Audio) -> list[float]:

@@ -18,6 +18,7 @@ from timbrel.data.render.shares import Shares
 from timbrel.data.render.soundfont import SoundFont
 from timbrel.data.render.timbres import HELD_OUT, Timbre, draw_timbres
 from timbrel.errors import DataError
+from timbrel.evaluation.likeness import levels_db
 from timbrel.evaluation.protocol import Protocol, Setting
 from timbrel.notes import Notes
 
@@ -25,6 +26,8 @@ RATE = 44_100
 LOUDNESS = -23.0  # LUFS, that of training
 EXAMPLE_SECONDS = 6.0
 WINDOW = 16  # semitones of a score where registers are compared
+HELD_SECONDS = 6.0  # of the note that tells what fades
+FADED_DB, LASTING_DB = -18.0, -6.0  # its last second, from its loudest on
 POOL_SIZE = 240  # timbres drawn to choose from
 ATTEMPTS = 200  # before a protocol is found impossible with the sounds at hand
 
@@ -169,6 +172,8 @@ def _case(
     setting = protocol.setting(level)
     if target.group == source.group and target.group >= 0:
         return None  # two pianos: nothing would have to change
+    if setting.sustain and setting.sustain != sustain(target):
+        return None
     ranges = _ranges(target, source, setting, rng)
     if ranges is None:
         return None
@@ -178,6 +183,7 @@ def _case(
         protocol.seconds - 1,
         *ranges[0],
         setting.voices,
+        setting.score or None,
         drums=target.drums,
     )
     other = draw_score(
@@ -216,6 +222,13 @@ def _case(
         },
         sampling=setting.sampling,
     )
+
+
+def sustain(timbre: Timbre) -> str:
+    """What becomes of a note that is held: it "fades", it "lasts", or neither clearly: ""."""
+    held = Notes.from_rows([(0.0, HELD_SECONDS, (timbre.low + timbre.high) // 2, 90)])
+    level = levels_db(timbre.render(held, HELD_SECONDS, RATE).mean(0))[-1]
+    return "fades" if level < FADED_DB else "lasts" if level > LASTING_DB else ""
 
 
 def _ranges(

@@ -15,7 +15,9 @@ from timbrel.evaluation.tables import SHORT, number, systems_of
 
 SIGNIFICANT = 0.05
 PER_CASE = [(name, heading) for name, heading, _ in SHORT if name in SCORE_NAMES]
-LESS_IS_BETTER = frozenset({"octave_errors", "like_source", "log_mel_distance", "structure_apart"})
+LESS_IS_BETTER = frozenset(
+    {"octave_errors", "like_source", "log_mel_distance", "level_distance", "structure_apart"}
+)
 # Of codes, whose space is each model's own, and not of what is heard in outputs.
 NO_VERDICT = frozenset({"structure_apart"})
 

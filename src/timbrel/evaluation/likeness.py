@@ -8,6 +8,7 @@ Metrics:
     cqt_similarity: mean cosine of constant-Q spectra; sees octaves.
     onset_correlation: correlation of onset-strength envelopes, best within 50 ms.
     log_mel_distance: root mean square of the difference of log-mel spectra, in dB.
+    level_distance: mean difference of levels, second by second, in dB: what drones or dies early.
 """
 
 from functools import lru_cache
@@ -23,6 +24,8 @@ RATE, HOP = 44_100, 1024
 N_FFT, MELS = 2048, 128
 LOUDNESS = -23.0  # LUFS at which spectra are compared
 FLOOR_DB = 80.0  # below the loudest band of the pair, nothing counts
+LEVEL_SECONDS = 1.0
+LEVEL_FLOOR_DB = 50.0  # below a sound's loudest second, no level is lower
 LAG_FRAMES = 2  # 46 ms: how far two onset envelopes may be apart
 
 
@@ -92,6 +95,20 @@ def log_mel_distance(first: np.ndarray, second: np.ndarray) -> float:
     """See the module's list; takes two outputs of `log_mel_db`, gives dB."""
     floor = max(first.max(), second.max()) - FLOOR_DB
     return float(np.sqrt(np.mean((np.maximum(first, floor) - np.maximum(second, floor)) ** 2)))
+
+
+def levels_db(samples: np.ndarray) -> np.ndarray:
+    """(n,) -> (n / `RATE`,) levels of whole seconds in dB, from the loudest on, which is 0."""
+    size = round(LEVEL_SECONDS * RATE)
+    whole = samples[: len(samples) // size * size].reshape(-1, size)
+    found = 10 * np.log10(np.square(whole, dtype=np.float64).mean(1) + 1e-12)
+    relative: np.ndarray = np.maximum(found - found.max(initial=-120.0), -LEVEL_FLOOR_DB)
+    return relative
+
+
+def level_distance(first: np.ndarray, second: np.ndarray) -> float:
+    """See the module's list; takes two outputs of `levels_db`, gives dB; NaN of less than one."""
+    return float(np.abs(first - second).mean()) if len(first) else float("nan")
 
 
 def onset_strength(mel: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ import numpy as np
 from timbrel.audio import Audio
 from timbrel.data.render.effects import Effects
 from timbrel.data.render.recording import Recording, replay
+from timbrel.data.render.scores import STYLES as SCORES
 from timbrel.data.render.styles import STYLES
 from timbrel.errors import InputError
 from timbrel.notes import Notes
@@ -21,6 +22,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "pool": tuple(f"{a}-{b}" for a in ("seen", "unseen") for b in ("seen", "unseen")),
     "players": ("instruments", "kits"),
     "velocity": ("keep", "flat", "random"),
+    "score": ("", *SCORES),
+    "sustain": ("", "fades", "lasts"),
     "genres": ("", "same", "other"),
     "genre": ("", *STYLES),
 }
@@ -34,6 +37,9 @@ class Setting:
         pool: "<instrument>-<recording>", each "seen" or "unseen".
         players: "instruments", or drum "kits" on both sides.
         voices: most notes at once.
+        score: style of the notes, one of `data.render.scores.STYLES`; "": any that all
+            instruments play.
+        sustain: of target timbres: a held note of theirs "fades", or "lasts"; "": either.
         octave_gap: octaves from the example's register to the notes'; None: anywhere.
         register_gap: octaves by which the source's own register lies above the target's, at
             least (below, if negative): the notes are in the source's, the example is in the
@@ -64,6 +70,8 @@ class Setting:
     pool: str = "unseen-unseen"
     players: str = "instruments"
     voices: int = 2
+    score: str = ""
+    sustain: str = ""
     octave_gap: int | None = None
     register_gap: int = 0
     jitter: float = 0.0

@@ -40,7 +40,7 @@ WHY = {
     **dict.fromkeys(("loudness", "like_example", "musicnn_example"), SILENCE),
     **dict.fromkeys(("like_source", "nearer", "musicnn_source", "musicnn_nearer"), NO_SOURCE),
     **dict.fromkeys(("like_truth", "chroma", "cqt", "onset_correlation"), NO_TRUTH),
-    "log_mel_distance": NO_TRUTH,
+    **dict.fromkeys(("log_mel_distance", "level_distance"), NO_TRUTH),
     "structure_apart": "it is of rows that hear notes in the case's source",
 }
 ALL_FAILED = "there is no output"
@@ -111,6 +111,7 @@ class Scores:
     cqt: float
     onset_correlation: float
     log_mel_distance: float
+    level_distance: float
     loudness: float
     bandwidth: float
     silent_share: float
@@ -292,7 +293,7 @@ def _timbre(heard: Heard, ears: Ears, silent: bool) -> dict[str, float]:
 
 
 def _paired(audio: Audio, truth: Audio | None) -> dict[str, float]:
-    names = ("chroma", "cqt", "onset_correlation", "log_mel_distance")
+    names = ("chroma", "cqt", "onset_correlation", "log_mel_distance", "level_distance")
     if truth is None:
         return dict.fromkeys(names, NAN)
     first, second = likeness.pair(audio, truth)
@@ -304,5 +305,6 @@ def _paired(audio: Audio, truth: Audio | None) -> dict[str, float]:
         likeness.cqt_similarity(*spectra),
         likeness.onset_correlation(*strengths),
         likeness.log_mel_distance(*mels),
+        likeness.level_distance(likeness.levels_db(first), likeness.levels_db(second)),
     )
     return dict(zip(names, (float(np.nan_to_num(v)) for v in values), strict=True))

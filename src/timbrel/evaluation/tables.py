@@ -38,6 +38,7 @@ SHORT = (
     ("like_source", "like source", "cosine with the source: timbre that leaked"),
     ("nearer", "nearer to example", "share of outputs more like the example than the source"),
     ("log_mel_distance", "dB off truth", "RMS difference of log-mel spectra to the ground truth"),
+    ("level_distance", "dB off its level", "mean difference of levels, second by second"),
     (
         "structure_apart",
         "structure off notes",
