@@ -107,8 +107,11 @@ def levels_db(samples: np.ndarray) -> np.ndarray:
 
 
 def level_distance(first: np.ndarray, second: np.ndarray) -> float:
-    """See the module's list; takes two outputs of `levels_db`, gives dB; NaN of less than one."""
-    return float(np.abs(first - second).mean()) if len(first) else float("nan")
+    """See the module's list; takes two outputs of `levels_db`, gives dB.
+
+    NaN of less than two seconds: all of one is the loudest.
+    """
+    return float(np.abs(first - second).mean()) if len(first) > 1 else float("nan")
 
 
 def onset_strength(mel: np.ndarray) -> np.ndarray:

@@ -40,7 +40,8 @@ WHY = {
     **dict.fromkeys(("loudness", "like_example", "musicnn_example"), SILENCE),
     **dict.fromkeys(("like_source", "nearer", "musicnn_source", "musicnn_nearer"), NO_SOURCE),
     **dict.fromkeys(("like_truth", "chroma", "cqt", "onset_correlation"), NO_TRUTH),
-    **dict.fromkeys(("log_mel_distance", "level_distance"), NO_TRUTH),
+    "log_mel_distance": NO_TRUTH,
+    "level_distance": "the case has no ground truth, or lasts less than two seconds",
     "structure_apart": "it is of rows that hear notes in the case's source",
 }
 ALL_FAILED = "there is no output"
@@ -305,6 +306,7 @@ def _paired(audio: Audio, truth: Audio | None) -> dict[str, float]:
         likeness.cqt_similarity(*spectra),
         likeness.onset_correlation(*strengths),
         likeness.log_mel_distance(*mels),
-        likeness.level_distance(likeness.levels_db(first), likeness.levels_db(second)),
     )
-    return dict(zip(names, (float(np.nan_to_num(v)) for v in values), strict=True))
+    levels = likeness.levels_db(first), likeness.levels_db(second)
+    finite = (*(float(np.nan_to_num(v)) for v in values), likeness.level_distance(*levels))
+    return dict(zip(names, finite, strict=True))
