@@ -51,7 +51,8 @@ def test_systems_of_one_report_are_compared_with_each_other(tmp_path: Path) -> N
         for k in range(12):
             scores = {
                 "note_f1": 0.05 * k + shift + 0.001 * (k % 3),
-                "octave_errors": 0.02 * k + shift,  # of these, less is better
+                "octave_errors": 0.02 * k + shift,  # of these two, less is better
+                "level_distance": 0.02 * k + shift,
                 "like_example": 0.5 + 0.01 * shift * (-1) ** k,
             }
             record = Record(f"c{k}", "level", system, scores, "", 1.0, 1.0, {})
@@ -61,8 +62,9 @@ def test_systems_of_one_report_are_compared_with_each_other(tmp_path: Path) -> N
     assert f"| {tmp_path}: theirs - {tmp_path}: ours | **+0.100**" in found.table
     assert "beat F1" not in found.table  # what nobody has is no column
     assert found.verdicts[0].better == ("note F1",)
-    assert found.verdicts[0].worse == ("octave errors",)
-    assert f"{tmp_path}: theirs is better in note F1 and worse in octave errors than" in str(found)
+    assert found.verdicts[0].worse == ("octave errors", "dB off its level")
+    worse = "worse in octave errors, dB off its level than"
+    assert f"{tmp_path}: theirs is better in note F1 and {worse}" in str(found)
 
 
 @pytest.mark.parametrize(
