@@ -49,6 +49,15 @@ def test_one_that_lacks_a_part_has_half_of_it_in_the_mean() -> None:
     torch.testing.assert_close(mean.no_timbre, half_way)
 
 
+def test_networks_beside_different_decoders_have_a_mean() -> None:
+    decoder = replace(tiny().codec.decoder, noise_bands=0)
+    older = replace(tiny(), codec=replace(tiny().codec, decoder=decoder))
+    networks = [Network(older), Network(tiny())]
+    mean = mean_of(alike(networks))
+    assert mean.config == tiny()
+    torch.testing.assert_close(mean.no_timbre, sum(n.no_timbre for n in networks) / 2)
+
+
 def test_another_codec_of_the_same_size_is_noticed() -> None:
     torch.manual_seed(0)
     first, second = RaveCodec(tiny_rave()), RaveCodec(tiny_rave())

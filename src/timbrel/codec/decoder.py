@@ -1,10 +1,11 @@
-"""Latent -> log-magnitudes: causal ConvNeXt blocks on top of the basis's first guess."""
+"""Latent -> log-magnitudes and where noise is: causal ConvNeXt blocks on the basis's guess."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from timbrel.codec.noise import BEGIN, FALL
 from timbrel.nn.causal import CausalConv1d, ConvNeXtBlock, Stream
 
 
@@ -17,6 +18,7 @@ class DecoderConfig:
     fine_width: int = 256  # channels at the STFT rate
     fine_blocks: int = 3  # blocks at the STFT rate
     kernel: int = 7  # frames that a block sees
+    noise_bands: int = 0  # bands in which it says how much is noise; 0: nothing is
 
 
 class Decoder(nn.Module):
@@ -44,9 +46,25 @@ class Decoder(nn.Module):
         self.leave = nn.Linear(config.fine_width, bins)
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)
+        self.noise: nn.Linear | None = None
+        if config.noise_bands:
+            self.noise = nn.Linear(config.fine_width, 2 * config.noise_bands)
+            nn.init.zeros_(self.noise.weight)
+            logit, fall = self.noise.bias.detach().chunk(2)
+            logit.fill_(BEGIN)
+            fall.fill_(FALL)
 
-    def forward(self, latent: Tensor, stream: Stream | None = None) -> Tensor:
-        """(batch, channels, frames) -> correction (batch, bins, frames * stack)."""
+    def forward(self, latent: Tensor, stream: Stream | None = None) -> tuple[Tensor, Tensor | None]:
+        """Correct the basis's guess.
+
+        Args:
+            latent: (batch, channels, frames).
+            stream: the past.
+
+        Returns:
+            What to add to log-magnitudes, (batch, bins, frames * stack), and what `Noise.angle`
+            reads, (batch, 2 * noise_bands, frames * stack), if this decoder knows of noise.
+        """
         x = self.enter(latent, stream)
         for block in self.coarse:
             x = block(x, stream)
@@ -55,5 +73,6 @@ class Decoder(nn.Module):
         x = x.permute(0, 2, 3, 1).reshape(batch, self.fine_width, frames * self.stack)
         for block in self.fine:
             x = block(x, stream)
-        correction: Tensor = self.leave(self.norm(x.transpose(1, 2)))
-        return torch.tanh(correction / 6).mul(6).transpose(1, 2)
+        x = self.norm(x.transpose(1, 2))
+        correction = torch.tanh(self.leave(x) / 6).mul(6).transpose(1, 2)
+        return correction, None if self.noise is None else self.noise(x).transpose(1, 2)

@@ -1,12 +1,14 @@
 """The spectral codec, the default: a fixed latent, and a decoder that need not know phase.
 
 Encoding is a fixed basis (`basis`), in a codec that asks for it with a learned `residual`;
-decoding is a learned log-spectrum (`decoder`), a phase integrator (`phase`) and an inverse STFT.
+decoding is a learned log-spectrum (`decoder`), of tones whose phases are integrated (`phase`) and
+of noise (`noise`), and an inverse STFT.
 """
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,12 +16,14 @@ from torch import Tensor
 from timbrel.codec.basis import SpectralBasis
 from timbrel.codec.codec import Codec, CodecStream, Windowed, check_mono
 from timbrel.codec.decoder import Decoder, DecoderConfig
+from timbrel.codec.noise import Noise
 from timbrel.codec.phase import PhaseIntegrator, PhaseState
 from timbrel.codec.residual import Residual
 from timbrel.nn.causal import Stream
 from timbrel.spectra import overlap_add
 
 RUN_IN = 48  # latent frames of silence before a stream, more than the layers' past
+NOISE_BANDS = 64  # in which a new decoder says how much is noise
 LOUDEST = 1.5  # log-magnitude that no bin passes; a full-scale sine has 0
 
 
@@ -41,21 +45,39 @@ class SpectralConfig:
 def tiny() -> SpectralConfig:
     """For tests: learns on two cores in a minute."""
     decoder = DecoderConfig(width=64, blocks=1, fine_width=48, fine_blocks=1)
-    return SpectralConfig(bands=96, channels=32, decoder=decoder)
+    return with_noise(SpectralConfig(bands=96, channels=32, decoder=decoder))
 
 
 def small() -> SpectralConfig:
     """The default: 7 M parameters, far faster than real time on two cores."""
-    return SpectralConfig()
+    return with_noise(SpectralConfig())
 
 
 def base() -> SpectralConfig:
     """For a GPU."""
     decoder = DecoderConfig(width=640, blocks=8, fine_width=384, fine_blocks=4)
-    return SpectralConfig(decoder=decoder, residual=256)
+    return with_noise(SpectralConfig(decoder=decoder, residual=256))
+
+
+def with_noise(config: SpectralConfig) -> SpectralConfig:
+    """The same with a decoder that says how much is noise, as all that learn do."""
+    bands = config.decoder.noise_bands or NOISE_BANDS
+    return replace(config, decoder=replace(config.decoder, noise_bands=bands))
 
 
 PRESETS = {"tiny": tiny, "small": small, "base": base}
+
+
+class Spectrum(NamedTuple):
+    """What the decoder says of a sound, both (batch, bins, STFT frames).
+
+    Attributes:
+        level: log(magnitude + floor).
+        noise: how much of it is noise, as `Noise.angle` says; None: nothing.
+    """
+
+    level: Tensor
+    noise: Tensor | None
 
 
 class SpectralCodec(Codec):
@@ -83,6 +105,9 @@ class SpectralCodec(Codec):
             self.residual = Residual(self.stft.bins, config.stack, config.channels, config.residual)
         self.decoder = Decoder(config.channels, self.stft.bins, config.stack, config.decoder)
         self.phase = PhaseIntegrator(config.n_fft, self.stft.hop)
+        self.noise: Noise | None = None
+        if config.decoder.noise_bands:
+            self.noise = Noise(self.stft, config.rate, config.decoder.noise_bands)
         # A phase is relative to its frame's centre, an FFT's to the frame's start.
         sign = 1 - 2 * (torch.arange(self.stft.bins) % 2)
         self.register_buffer("sign", sign.float()[:, None], persistent=False)
@@ -118,20 +143,37 @@ class SpectralCodec(Codec):
         if self.residual is not None:
             yield from self.residual.state_dict().values()
 
-    def log_magnitude(self, latent: Tensor, layers: Stream | None = None) -> Tensor:
-        """(batch, channels, frames) -> log(magnitude + floor), (batch, bins, frames * stack)."""
-        return self.corrected(latent, self.decoder(latent, layers))
+    def spectrum(self, latent: Tensor, layers: Stream | None = None) -> Spectrum:
+        """(batch, channels, frames) -> what is heard in each of frames * stack STFT frames."""
+        correction, said = self.decoder(latent, layers)
+        return self.corrected(latent, correction, said)
 
-    def corrected(self, latent: Tensor, correction: Tensor) -> Tensor:
-        """The basis's first guess with the decoder's correction: see `log_magnitude`."""
-        return (self.basis.log_magnitude(latent) + correction).clamp(max=LOUDEST)
+    def corrected(self, latent: Tensor, correction: Tensor, said: Tensor | None) -> Spectrum:
+        """The basis's first guess with what the decoder says of it."""
+        level = (self.basis.log_magnitude(latent) + correction).clamp(max=LOUDEST)
+        if self.noise is None or said is None:
+            return Spectrum(level, None)
+        return Spectrum(level, self.noise.angle(level, said))
 
-    def frames_of_audio(self, log_magnitude: Tensor, phase: Tensor) -> Tensor:
-        """Log-magnitudes and phases (batch, bins, n) -> windowed frames (batch, n, n_fft)."""
-        magnitude = (log_magnitude.exp() - self.config.floor).clamp_min(0)
+    def frames_of_audio(self, spectrum: Spectrum, phase: Tensor, first: Tensor) -> Tensor:
+        """Windowed frames (batch, n, n_fft).
+
+        Args:
+            spectrum: of n frames.
+            phase: (batch, bins, n), of what is no noise.
+            first: (batch,) number of the first frame, for the noise.
+        """
+        magnitude = (spectrum.level.exp() - self.config.floor).clamp_min(0)
+        tones = magnitude
+        if spectrum.noise is not None:
+            tones = magnitude * spectrum.noise.cos()
         # the gradient of `polar` is that of magnitudes, so the sign comes after it
-        spectrum = torch.polar(magnitude, phase) * self.sign
-        pieces = torch.fft.irfft(spectrum.transpose(1, 2), self.config.n_fft)
+        total = torch.polar(tones, phase) * self.sign
+        if spectrum.noise is not None:
+            assert self.noise is not None
+            noise = self.noise.frames(first, phase.shape[2])
+            total = total + magnitude * spectrum.noise.sin() * noise
+        pieces = torch.fft.irfft(total.transpose(1, 2), self.config.n_fft)
         return pieces * (self.stft.window * (self.gain / self.stft.overlap_gain()))
 
 
@@ -170,13 +212,17 @@ class EncoderStream(CodecStream):
 
 
 class DecoderStream(CodecStream):
-    """Latents -> audio: what the network, the phase and the overlap of windows remember."""
+    """Latents -> audio: what the network, the phase and the overlap of windows remember.
+
+    All items of a batch have the same noise: what is alike left and right stays so.
+    """
 
     def __init__(self, codec: SpectralCodec, batch: int) -> None:
         self.codec = codec
         self.layers = Stream()
         self.phase: PhaseState = codec.phase.initial_state(batch)
         window, basis = codec.stft.window, codec.basis
+        self.frame = torch.zeros(batch, dtype=torch.int64, device=window.device)
         self.tail = window.new_zeros(batch, codec.config.n_fft - codec.stft.hop)
         # Before the sound there was silence: zeros, the layers' own padding, say something else.
         quiet = window.new_full((batch, len(basis.mean), RUN_IN), math.log(basis.floor))
@@ -188,9 +234,10 @@ class DecoderStream(CodecStream):
         codec = self.codec
         if piece.shape[2] == 0:  # an encoder's stream gives no frame before one is complete
             return piece.new_zeros(len(piece), 1, 0)
-        log_magnitude = codec.log_magnitude(piece, self.layers)
-        phase, self.phase = codec.phase(log_magnitude.detach(), self.phase)
-        pieces = codec.frames_of_audio(log_magnitude, phase)
+        spectrum = codec.spectrum(piece, self.layers)
+        phase, self.phase = codec.phase(spectrum.level.detach(), self.phase)
+        pieces = codec.frames_of_audio(spectrum, phase, self.frame)
+        self.frame = self.frame + pieces.shape[1]
         total = overlap_add(pieces, codec.stft.hop)
         overlap = self.tail.shape[1]
         total = torch.cat([total[:, :overlap] + self.tail, total[:, overlap:]], 1)

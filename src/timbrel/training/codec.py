@@ -8,7 +8,7 @@ In both, discriminators can join at the end, and only the decoder learns from th
 import math
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from timbrel.codec.codec import Codec
 from timbrel.codec.discriminator import Discriminator, discriminator_loss, generator_losses
+from timbrel.codec.spectral import SpectralConfig
 from timbrel.data.render.endless import Endless
 from timbrel.data.store import Store
 from timbrel.errors import TrainingError
@@ -105,11 +106,7 @@ def train_codec(
             discriminator.load_state_dict(state["discriminator"])
             judge.load_state_dict(state["judge"])
         elif start_from is not None:
-            if describe_codec(start_from) != describe_codec(codec):
-                raise TrainingError(
-                    "the codec to start from has another design or size; choose its preset"
-                )
-            codec.load_state_dict(start_from.state_dict())
+            begin_from(codec, start_from)
         else:
             numbers = objective.begin(excerpts)
             if numbers:
@@ -243,6 +240,21 @@ class Draws(Numbered[Draw]):
             return Draw(audio, None)
         theirs, latent = self.played.batch(self.theirs, number, self.rank)
         return Draw(torch.cat([audio, theirs]), latent)
+
+
+def begin_from(codec: Codec, start_from: Codec) -> None:
+    """Take the weights of a codec of the same size; it may know nothing of noise yet.
+
+    Raises:
+        TrainingError: it has another design or size.
+    """
+    given = start_from.config
+    if isinstance(given, SpectralConfig) and not given.decoder.noise_bands:
+        bands = codec.config.decoder.noise_bands
+        given = replace(given, decoder=replace(given.decoder, noise_bands=bands))
+    if given != codec.config:
+        raise TrainingError("the codec to start from has another design or size; choose its preset")
+    codec.load_state_dict(start_from.state_dict(), strict=False)
 
 
 def judge_step(

@@ -19,8 +19,9 @@ from timbrel.codec.losses import (
     MultiResolutionStftLoss,
     StatisticsLoss,
 )
+from timbrel.codec.noise import FRAMES
 from timbrel.codec.rave import RaveCodec
-from timbrel.codec.spectral import SpectralCodec
+from timbrel.codec.spectral import SpectralCodec, Spectrum
 from timbrel.errors import TrainingError
 from timbrel.spectra import overlap_add
 from timbrel.training.excerpts import Excerpts
@@ -224,9 +225,13 @@ class SpectralObjective(CodecObjective):
         begin = min(training.waveform_from, training.adversarial_from)
         if progress >= begin:
             cut = codec.config.decoder.kernel * codec.hop
-            found.output = self.waveform(estimate)[:, cut : audio.shape[1]]
-            found.target = audio[:, cut:]
-            compared = self.wave_loss(found.output[:own], found.target[:own])
+            phase, _ = codec.phase(estimate.level.detach(), codec.phase.initial_state(len(audio)))
+            found.output = self.waveform(estimate, phase, source)[:, cut : audio.shape[1]]
+            found.target, again = audio[:, cut:], None
+            if estimate.noise is not None:
+                mine = Spectrum(estimate.level[:own], estimate.noise[:own])
+                again = self.waveform(mine, phase[:own], source)[:, cut : audio.shape[1]]
+            compared = self.wave_loss(found.output[:own], found.target[:own], again)
             found.values["loss/waveform"] = compared
             compared = training.waveform_weight * compared
             if sounds.played is not None:
@@ -245,7 +250,7 @@ class SpectralObjective(CodecObjective):
         found.values |= {"loss/statistics": mine, "loss/statistics_played": theirs}
         return 0.5 * mine + theirs
 
-    def decoder_loss(self, sounds: Sounds) -> tuple[Tensor, Tensor, Tensor]:
+    def decoder_loss(self, sounds: Sounds) -> tuple[Tensor, Tensor, Spectrum]:
         """Log-magnitude loss of a batch, its latent, and the estimate.
 
         Only sounds that the codec encodes itself have a loss and a latent.
@@ -263,18 +268,19 @@ class SpectralObjective(CodecObjective):
         if sounds.played is not None:
             read = torch.cat([read, sounds.played])
         with self.fast():
-            correction = codec.decoder(read).float()
-        estimate = codec.corrected(read, correction)
+            correction, said = codec.decoder(read)
+        said = None if said is None else said.float()
+        estimate = codec.corrected(read, correction.float(), said)
         # causal layers have no past in the first frames of an excerpt
         warm = codec.config.decoder.kernel * codec.config.stack
-        loss = self.log_loss(estimate[:own, :, warm:], target[..., warm:])
+        loss = self.log_loss(estimate.level[:own, :, warm:], target[..., warm:])
         return loss + pull, latent, estimate
 
-    def waveform(self, estimate: Tensor) -> Tensor:
-        """Log-magnitudes -> (batch, samples); gradients flow through the magnitudes."""
+    def waveform(self, estimate: Spectrum, phase: Tensor, source: torch.Generator) -> Tensor:
+        """(batch, samples), with new noise; gradients flow through levels and angles of noise."""
         codec = self.codec
-        phase, _ = codec.phase(estimate.detach(), codec.phase.initial_state(len(estimate)))
-        pieces = codec.frames_of_audio(estimate, phase)
+        first = torch.randint(FRAMES, (len(phase),), generator=source, device=self.device)
+        pieces = codec.frames_of_audio(estimate, phase, first)
         return overlap_add(pieces, codec.stft.hop)[:, codec.delay :]
 
 

@@ -77,8 +77,9 @@ def attach_played(
     chosen = {able[i] for i in few}
 
     def latents(items: list[int]) -> Iterator[np.ndarray]:
-        asked = ((index, index in chosen) for index in items)
-        return (engine or Local()).run(_play, (store, player), asked)
+        asked = [index for index in items if index in chosen]
+        played = (engine or Local()).run(_play, (store, player), asked)
+        return (next(played) if i in chosen else _nothing(store, player, i) for i in items)
 
     way = f"{name}, {len(chosen)} items"
     store.attach(KIND, player.codec.latent_id, latents, way, progress)
@@ -93,16 +94,21 @@ def _partners(store: Store, index: int) -> list[int]:
     return [i for i in store.by_identity[item.identity] if i != index]
 
 
+def _nothing(store: Store, player: Timbrel, index: int) -> np.ndarray:
+    """What stands for an item that is not played."""
+    frames = -(-store.items[index].length // player.codec.hop)
+    return np.full((frames, player.codec.channels), np.nan, np.float16)
+
+
 @torch.inference_mode()
-def _play(shared: tuple[Store, Timbrel], asked: tuple[int, bool]) -> list[np.ndarray]:
-    """One item, or that it is not played, for an engine."""
-    (store, player), (index, chosen) = shared, asked
-    codec, item = player.codec, store.items[index]
-    frames = -(-item.length // codec.hop)
-    rng = np.random.default_rng(index)
-    timbre = _timbre(store, player, index, rng) if chosen else None
+def _play(shared: tuple[Store, Timbrel], index: int) -> list[np.ndarray]:
+    """One item, for an engine."""
+    store, player = shared
+    codec = player.codec
+    frames = -(-store.items[index].length // codec.hop)
+    timbre = _timbre(store, player, index, np.random.default_rng(index))
     if timbre is None:
-        return [np.full((frames, codec.channels), np.nan, np.float16)]
+        return [_nothing(store, player, index)]
     structure = structure_of_notes(player.network, store.notes(index), codec.frame_rate)
     sampling = player.sampling(seed=index)
     pieces = generate(player.network, structure, frames, timbre, sampling)
