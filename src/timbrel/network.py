@@ -1,7 +1,7 @@
 """All learned parts together, and the conditions as the denoiser takes them."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import cast
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from timbrel.codec.basis import SpectralBasis
 from timbrel.codec.codec import Codec
+from timbrel.codec.decoder import DecoderConfig
 from timbrel.codec.spectral import SpectralCodec, SpectralConfig
 from timbrel.codec.spectral import tiny as tiny_codec
 from timbrel.conditions.adversary import Adversary
@@ -269,7 +270,7 @@ def mean_of(networks: Sequence[Network]) -> Network:
     """
     mean = Network(networks[0].config)
     states = [network.state_dict() for network in networks]
-    if any(network.config != mean.config for network in networks):
+    if any(_read(network.config) != _read(mean.config) for network in networks):
         raise ModelError(
             "networks of different configurations have no mean; give those that were trained on "
             "from one another"
@@ -278,3 +279,10 @@ def mean_of(networks: Sequence[Network]) -> Network:
         {name: sum(state[name] for state in states) / len(states) for name in states[0]}
     )
     return mean.eval()
+
+
+def _read(config: ModelConfig) -> ModelConfig:
+    """The configuration without the codec's decoder, which no network has anything of."""
+    if not isinstance(config.codec, SpectralConfig):
+        return config
+    return replace(config, codec=replace(config.codec, decoder=DecoderConfig()))

@@ -137,11 +137,15 @@ def codec(
     started = load_codec(folder_of(start_from), trust) if start_from else None
     if started is not None and started.config is None:
         raise InputError(f"{start_from} is a reference to another program's codec; train it there")
-    config: CodecConfig = presets[_choice(preset or "small", presets)]()
-    if started is not None:
-        config = started.config
-        if isinstance(config, spectral.SpectralConfig):
+    config: CodecConfig = (
+        started.config if started else presets[_choice(preset or "small", presets)]()
+    )
+    if isinstance(config, spectral.SpectralConfig):
+        # how much is noise is learned from waveforms
+        if waveform_from != 1:
             config = spectral.with_noise(config)
+        elif started is None:
+            config = spectral.with_noise(config, 0)
     training = rave_training() if isinstance(config, rave.RaveConfig) else CodecTraining()
     if played and waveform_from is None:
         waveform_from = 0.0  # until then nothing is learned of what was played

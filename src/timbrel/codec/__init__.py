@@ -1,1 +1,1 @@
-"""Audio to latent and back: a fixed spectral basis, a causal decoder, phase by integration."""
+"""Audio to latent and back: a fixed spectral basis, a causal decoder, integrated phase, noise."""

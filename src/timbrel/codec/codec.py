@@ -1,7 +1,7 @@
 """The codec: waveform <-> latent (paper, section 3.1). What every design offers.
 
 Training, generation and the command line use this interface only. Designs: `spectral`
-(the default: a fixed basis, a learned decoder, integrated phase), `rave` (bands of a
+(the default: a fixed basis, a learned decoder, integrated phase and noise), `rave` (bands of a
 filterbank, learned both ways), and `external` ones (a user's TorchScript file, EnCodec, DAC).
 """
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from timbrel.codec.noise import BEGIN, FALL
+from timbrel.codec.noise import BEGIN, FALL, PACE
 from timbrel.nn.causal import CausalConv1d, ConvNeXtBlock, Stream
 
 
@@ -48,11 +48,12 @@ class Decoder(nn.Module):
         nn.init.zeros_(self.leave.bias)
         self.noise: nn.Linear | None = None
         if config.noise_bands:
-            self.noise = nn.Linear(config.fine_width, 2 * config.noise_bands)
+            sides = config.fine_width, 2 * config.noise_bands
+            self.noise = nn.utils.skip_init(nn.Linear, *sides)  # draws nothing: see below
             nn.init.zeros_(self.noise.weight)
             logit, fall = self.noise.bias.detach().chunk(2)
-            logit.fill_(BEGIN)
-            fall.fill_(FALL)
+            logit.fill_(BEGIN / PACE)
+            fall.fill_(FALL / PACE)
 
     def forward(self, latent: Tensor, stream: Stream | None = None) -> tuple[Tensor, Tensor | None]:
         """Correct the basis's guess.

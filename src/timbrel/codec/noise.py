@@ -16,12 +16,15 @@ from torch import Tensor, nn
 
 from timbrel.spectra import Stft
 
+# What follows says what the weights of a decoder mean: other numbers need other weights.
 FRAMES = 512  # after which the noise repeats (6 s at the default hop)
 REACH = 8  # bins to either side of which a partial stands out
 KNEE_HZ = 700.0  # bands are evenly spaced below and by ratio above, as on the mel scale
 # Where noise begins to be learned from: 15 dB below what is flat, where its gradient is not nothing
 # as it would be at silence, and much further below what stands out.
 BEGIN, FALL = -2.0, 1.0
+# A step moves these numbers as much as any, but they have ten times as far to go.
+PACE = 10.0
 
 
 class Noise(nn.Module):
@@ -50,7 +53,9 @@ class Noise(nn.Module):
         )[0, :, :FRAMES]
         # A decoder that learns from L1 of log-magnitudes says their median: of noise it is 1 here.
         spectrum = spectrum / (stft.window.square().sum() * math.log(2)).sqrt()
-        self.register_buffer("table", torch.view_as_real(spectrum), persistent=False)
+        # frames first: they are what is looked up
+        frames = torch.view_as_real(spectrum.T.contiguous())
+        self.register_buffer("table", frames, persistent=False)
 
     def angle(self, level: Tensor, said: Tensor) -> Tensor:
         """How much of each bin is noise.
@@ -58,15 +63,14 @@ class Noise(nn.Module):
         Args:
             level: (batch, bins, frames), log-magnitudes.
             said: (batch, 2 * bands, frames): logits, and by how much they fall for each neper by
-                which a bin stands out.
+                which a bin stands out, both divided by `PACE`.
 
         Returns:
-            (batch, bins, frames) in (0, pi / 2): noise has the sine of it, tones the cosine, and
-            their powers add up to that of the bin.
+            (batch, bins, frames) in (0, pi / 2): noise has the sine of it, tones the cosine.
         """
         lines = level.detach().transpose(1, 2)
         around = F.avg_pool1d(lines, 2 * REACH + 1, 1, REACH, count_include_pad=False)
-        logit, fall = (self.weights @ part for part in said.chunk(2, 1))
+        logit, fall = (self.weights @ part for part in (PACE * said).chunk(2, 1))
         stands_out = (lines - around).transpose(1, 2)
         return torch.sigmoid(logit - fall * stands_out) * (math.pi / 2)
 
@@ -81,4 +85,4 @@ class Noise(nn.Module):
             Complex (batch, bins, count), phases relative to each frame's first sample.
         """
         at = (first[:, None] + torch.arange(count, device=first.device)) % FRAMES
-        return torch.view_as_complex(self.table[:, at]).transpose(0, 1)
+        return torch.view_as_complex(self.table[at]).transpose(1, 2)

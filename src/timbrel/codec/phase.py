@@ -2,7 +2,7 @@
 
 A decoder that is invariant to shifts by one latent frame cannot hold a steady tone: fed
 with a constant latent it must repeat itself every hop. Phase is an integral, and an
-integral needs a state. So the network predicts log-magnitudes only, and this module
+integral needs a state. So the network predicts no phase, and this module
 integrates the two phase derivatives that a log-magnitude determines (Průša and
 Søndergaard, 2016, "Real-time spectrogram inversion using phase gradient heap
 integration"): in time at spectral peaks that continue, in frequency from those peaks to

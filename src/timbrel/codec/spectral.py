@@ -59,9 +59,8 @@ def base() -> SpectralConfig:
     return with_noise(SpectralConfig(decoder=decoder, residual=256))
 
 
-def with_noise(config: SpectralConfig) -> SpectralConfig:
-    """The same with a decoder that says how much is noise, as all that learn do."""
-    bands = config.decoder.noise_bands or NOISE_BANDS
+def with_noise(config: SpectralConfig, bands: int = NOISE_BANDS) -> SpectralConfig:
+    """The same with a decoder that says in so many bands how much is noise; 0: nothing is."""
     return replace(config, decoder=replace(config.decoder, noise_bands=bands))
 
 

@@ -248,13 +248,16 @@ def begin_from(codec: Codec, start_from: Codec) -> None:
     Raises:
         TrainingError: it has another design or size.
     """
-    given = start_from.config
-    if isinstance(given, SpectralConfig) and not given.decoder.noise_bands:
-        bands = codec.config.decoder.noise_bands
-        given = replace(given, decoder=replace(given.decoder, noise_bands=bands))
-    if given != codec.config:
+    given, wanted = start_from.config, codec.config
+    if isinstance(given, SpectralConfig) and isinstance(wanted, SpectralConfig):
+        given = replace(
+            given, decoder=replace(given.decoder, noise_bands=wanted.decoder.noise_bands)
+        )
+    weights = start_from.state_dict()
+    new = [name for name in codec.state_dict() if name not in weights]
+    if given != wanted or not all(name.startswith("decoder.noise.") for name in new):
         raise TrainingError("the codec to start from has another design or size; choose its preset")
-    codec.load_state_dict(start_from.state_dict(), strict=False)
+    codec.load_state_dict(weights, strict=False)
 
 
 def judge_step(

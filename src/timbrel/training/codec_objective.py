@@ -226,29 +226,37 @@ class SpectralObjective(CodecObjective):
         if progress >= begin:
             cut = codec.config.decoder.kernel * codec.hop
             phase, _ = codec.phase(estimate.level.detach(), codec.phase.initial_state(len(audio)))
-            found.output = self.waveform(estimate, phase, source)[:, cut : audio.shape[1]]
-            found.target, again = audio[:, cut:], None
+            part = slice(cut, audio.shape[1])
+            found.output = self.waveform(estimate, phase, source)[:, part]
+            found.target = audio[:, part]
+            mine, again = found.output[:own], None
             if estimate.noise is not None:
-                mine = Spectrum(estimate.level[:own], estimate.noise[:own])
-                again = self.waveform(mine, phase[:own], source)[:, cut : audio.shape[1]]
-            compared = self.wave_loss(found.output[:own], found.target[:own], again)
+                # noise would hide any error of a tone's level, so this loss says nothing of where
+                # noise is
+                fixed = Spectrum(estimate.level[:own], estimate.noise[:own].detach())
+                mine, again = (self.waveform(fixed, phase[:own], source)[:, part] for _ in range(2))
+            compared = self.wave_loss(mine, found.target[:own], again)
             found.values["loss/waveform"] = compared
             compared = training.waveform_weight * compared
-            if sounds.played is not None:
+            if sounds.played is not None or estimate.noise is not None:
                 compared = compared + training.statistics_weight * self._statistics(found, own)
             found.loss = found.loss + risen(progress, begin) * compared
         return found
 
     def _statistics(self, found: Step, own: int) -> Tensor:
-        """Of what a model played nothing else can be asked: it is not the target's twin."""
+        """What says where noise is; and of what a model played, which is not the target's twin,
+        nothing else can be asked.
+        """
         assert found.output is not None
         assert found.target is not None
-        mine, theirs = (
-            self.statistics(found.output[part], found.target[part])
-            for part in (slice(own), slice(own, None))
-        )
-        found.values |= {"loss/statistics": mine, "loss/statistics_played": theirs}
-        return 0.5 * mine + theirs
+        loss = self.statistics(found.output[:own], found.target[:own])
+        found.values["loss/statistics"] = loss
+        loss = 0.5 * loss
+        if own < len(found.output):
+            theirs = self.statistics(found.output[own:], found.target[own:])
+            found.values["loss/statistics_played"] = theirs
+            loss = loss + theirs
+        return loss
 
     def decoder_loss(self, sounds: Sounds) -> tuple[Tensor, Tensor, Spectrum]:
         """Log-magnitude loss of a batch, its latent, and the estimate.
