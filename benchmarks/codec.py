@@ -7,8 +7,8 @@
 Sounds: held-out renders, mixes of three of them, and CC0 recordings (Debian: sonic-pi-samples).
 
 Metrics, all between a sound and its reconstruction, means over sounds:
-    stft: spectral convergence + L1 of natural log-magnitudes, windows of 256 to 4 096 samples. Noise
-        is never the original's, so a codec that makes some loses by it, as other noise would.
+    stft: spectral convergence + L1 of natural log-magnitudes, windows of 256 to 4 096 samples.
+        Noise is never the original's, so a codec that makes some loses by it, as other noise would.
     mel: mean absolute difference of log10 of 128 mel magnitudes, floor 1e-5.
     si_sdr: scale-invariant signal-to-distortion ratio, dB (low if phase is free).
     cents: median difference of the strongest partial of each note, where notes are known.

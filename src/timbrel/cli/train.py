@@ -142,10 +142,10 @@ def codec(
     )
     if isinstance(config, spectral.SpectralConfig):
         # how much is noise is learned from waveforms
-        if waveform_from != 1:
-            config = spectral.with_noise(config)
-        elif started is None:
+        if started is None and waveform_from == 1:
             config = spectral.with_noise(config, 0)
+        elif not config.decoder.noise_bands and waveform_from != 1:
+            config = spectral.with_noise(config)
     training = rave_training() if isinstance(config, rave.RaveConfig) else CodecTraining()
     if played and waveform_from is None:
         waveform_from = 0.0  # until then nothing is learned of what was played

@@ -49,7 +49,8 @@ class Decoder(nn.Module):
         self.noise: nn.Linear | None = None
         if config.noise_bands:
             sides = config.fine_width, 2 * config.noise_bands
-            self.noise = nn.utils.skip_init(nn.Linear, *sides)  # draws nothing: see below
+            # which draws nothing, so a seed gives all other weights as without noise
+            self.noise = nn.utils.skip_init(nn.Linear, *sides)
             nn.init.zeros_(self.noise.weight)
             logit, fall = self.noise.bias.detach().chunk(2)
             logit.fill_(BEGIN / PACE)

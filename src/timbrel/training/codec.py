@@ -8,7 +8,7 @@ In both, discriminators can join at the end, and only the decoder learns from th
 import math
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from timbrel.codec.codec import Codec
 from timbrel.codec.discriminator import Discriminator, discriminator_loss, generator_losses
-from timbrel.codec.spectral import SpectralConfig
+from timbrel.codec.spectral import SpectralConfig, with_noise
 from timbrel.data.render.endless import Endless
 from timbrel.data.store import Store
 from timbrel.errors import TrainingError
@@ -249,10 +249,9 @@ def begin_from(codec: Codec, start_from: Codec) -> None:
         TrainingError: it has another design or size.
     """
     given, wanted = start_from.config, codec.config
-    if isinstance(given, SpectralConfig) and isinstance(wanted, SpectralConfig):
-        given = replace(
-            given, decoder=replace(given.decoder, noise_bands=wanted.decoder.noise_bands)
-        )
+    both = isinstance(given, SpectralConfig) and isinstance(wanted, SpectralConfig)
+    if both and not given.decoder.noise_bands:
+        given = with_noise(given, wanted.decoder.noise_bands)
     weights = start_from.state_dict()
     new = [name for name in codec.state_dict() if name not in weights]
     if given != wanted or not all(name.startswith("decoder.noise.") for name in new):
