@@ -87,11 +87,11 @@ def endings(model: Timbrel, store: Store, count: int, levels: list[float]) -> No
     found: dict[float, list[NoteScores]] = {level: [] for level in levels}
     for index in chosen:
         audio = Audio(store.audio(index)[None], store.items[index].rate).with_loudness(-23)
-        samples = torch.from_numpy(audio.resample(model.codec.rate).samples)
+        samples = torch.from_numpy(audio.resample(model.listener.config.rate).samples)
         onset, sounding, velocity = probabilities(model.listener, samples)
         for level in levels:
             reading = replace(READING, ending_level=level)
-            heard = read_notes(onset, sounding, model.codec.frame_rate, velocity, reading)
+            heard = read_notes(onset, sounding, model.listener.frame_rate, velocity, reading)
             found[level].append(note_scores(store.notes(index), heard))
     print(
         "| ending level | " + " | ".join(SCORES.values()) + " | renditions |\n|---|---|---|---|---|"

@@ -169,7 +169,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     network = Network(config)
     network.adopt(codec.basis)
     torch.nn.init.normal_(network.denoiser.leave.weight, std=0.05)
-    listener = Listener(config.codec.rate, config.codec.hop, ListenerConfig(width=4, blocks=1))
+    listener = Listener(ListenerConfig(width=4, blocks=1))
     path = tmp_path_factory.mktemp("model") / "tiny"
     assemble(path, codec, network, listener, {"name": "random", "licence": "MIT"})
     return path

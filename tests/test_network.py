@@ -1,6 +1,7 @@
 """Networks as wholes."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -8,9 +9,13 @@ import torch
 from timbrel.cli.assemble import alike
 from timbrel.codec.rave import RaveCodec
 from timbrel.codec.rave import tiny as tiny_rave
+from timbrel.codec.spectral import SpectralCodec
+from timbrel.codec.spectral import tiny as tiny_codec
+from timbrel.conditions.recall import RecallConfig
 from timbrel.conditions.refinement import RefinementConfig
 from timbrel.conditions.structure import Structure, StructureConfig
-from timbrel.errors import ModelError
+from timbrel.conditions.timbre import TimbreConfig
+from timbrel.errors import InputError, ModelError
 from timbrel.generate.windows import structure_of_audio
 from timbrel.network import LatentConfig, Network, check_codec, latent_config, mean_of, tiny
 from timbrel.nn.causal import Norm
@@ -62,17 +67,48 @@ def test_another_codec_of_the_same_size_is_noticed() -> None:
     torch.manual_seed(0)
     first, second = RaveCodec(tiny_rave()), RaveCodec(tiny_rave())
     config = replace(tiny(), codec=latent_config(first), structure=StructureConfig("cqt"))
-    network = Network(config)
+    network = Network(replace(config, latent=first.latent_id))
     check_codec(network, first)
-    with pytest.raises(ModelError, match="trained on a codec with id"):
+    with pytest.raises(ModelError, match="latents of another codec"):
         check_codec(network, second)
-    older = replace(network.config.codec, id="")  # its latents' id was not noted
-    check_codec(Network(replace(config, codec=older)), second)
+    check_codec(Network(config), second)  # its latents' name was not noted
+    with pytest.raises(ModelError, match="no mean"):
+        mean_of([network, Network(replace(config, latent=second.latent_id))])
+    assert mean_of([Network(config), network]).config == network.config
+
+
+def test_a_codec_whose_residual_was_trained_on_is_noticed() -> None:
+    torch.manual_seed(0)
+    codec = SpectralCodec(replace(tiny_codec(), residual=16))
+    network = Network(replace(tiny(), codec=latent_config(codec), latent=codec.latent_id))
+    network.adopt(codec.basis)
+    next(codec.decoder.parameters()).data += 0.1  # a decoder may be any
+    check_codec(network, codec)
+    assert codec.residual is not None
+    next(iter(codec.residual.parameters())).data += 0.1
+    with pytest.raises(ModelError, match="before it was trained on"):
+        check_codec(network, codec)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"context": 64}, "context is 64 of windows of 64"),
+        ({"context": -1}, "context is -1"),
+        ({"timbre": TimbreConfig(width=-3)}, "timbre.width is -3; give 1 or more"),
+        ({"recall": RecallConfig(layers=-1)}, "recall.layers is -1; give 0 or more"),
+        ({"recall": RecallConfig(width=50, heads=4)}, "recall.width is 50; give a multiple of"),
+        ({"recall": RecallConfig(heads=0)}, "recall.heads is 0"),
+    ],
+)
+def test_sizes_of_which_no_network_can_be_are_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        replace(tiny(), **change)
 
 
 def test_structure_from_audio_lies_where_it_lay_in_training_for_any_hop() -> None:
     hop, click = 1_200, 40 * 1_200
-    codec = LatentConfig(44_100, hop, 8, "x")
+    codec = LatentConfig(44_100, hop, 8)
     network = Network(replace(tiny(), codec=codec, structure=StructureConfig("cqt")))
     network.structure_encoder.forward = lambda spectrum: Structure(spectrum)  # type: ignore
     samples = torch.zeros(1, 100 * hop)

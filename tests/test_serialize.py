@@ -108,9 +108,7 @@ def test_folders_of_older_versions_load(player: Timbrel, model: Path) -> None:
     assert len(str(caught.value)) < 300 + len(str(model))
 
 
-@pytest.mark.parametrize(
-    "read", [load, load_codec, load_network, lambda folder: load_listener(folder, 44_100, 1024)]
-)
+@pytest.mark.parametrize("read", [load, load_codec, load_network, load_listener])
 @pytest.mark.parametrize("name", ["config.json", "*.safetensors"])
 @pytest.mark.parametrize("harm", [Path.unlink, lambda path: path.write_bytes(b"{")])
 def test_the_cure_of_the_default_model_is_given_wherever_it_is_read(

@@ -10,7 +10,6 @@ import argparse
 import sys
 from pathlib import Path
 
-from timbrel.codec.spectral import SpectralConfig
 from timbrel.conditions.listener import Listener
 from timbrel.errors import TimbrelError
 from timbrel.model import folder_of
@@ -34,7 +33,7 @@ def between(first: Listener, second: Listener, share: float) -> Listener:
             mixed[name] = share * weight if LAST in name else weight
         else:
             mixed[name] = old[name].lerp(weight, share) if weight.is_floating_point() else weight
-    found = Listener(second.rate, second.hop, second.config)
+    found = Listener(second.config)
     found.load_state_dict(mixed)
     return found.eval()
 
@@ -49,12 +48,8 @@ def main() -> None:
     options = parser.parse_args()
     if not 0 <= options.share <= 1:
         parser.error(f"--share is {options.share:g}; give a number from 0 to 1")
-    codec = SpectralConfig()
     try:
-        first, second = (
-            load_listener(folder_of(name), codec.rate, codec.hop)
-            for name in (options.first, options.second)
-        )
+        first, second = (load_listener(folder_of(name)) for name in (options.first, options.second))
     except TimbrelError as problem:
         sys.exit(f"between.py: {problem}")
     lacking = set(first.state_dict()) - set(second.state_dict())

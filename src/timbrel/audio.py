@@ -23,7 +23,7 @@ LONGEST_WAV = 2**32 - 2**16  # bytes of samples
 LONGEST_PAGE = 27 + 255 + 255 * 255  # bytes of Ogg
 CANCELLED = 0.01  # power of a mean of channels over that of the loudest, below which they cancel
 # What libsndfile, and soundfile around it, raise at damaged files.
-UNREADABLE = (soundfile.LibsndfileError, OSError, RuntimeError, ValueError, TypeError, MemoryError)
+UNREADABLE = (soundfile.LibsndfileError, OSError, RuntimeError, ValueError, TypeError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +68,9 @@ class Audio:
                 samples = file.read(-1 if known else 0, dtype="float32", always_2d=True)
         except UNREADABLE as error:
             raise unreadable(path) from error
+        except MemoryError as error:
+            check_whole(path, frames)  # a damaged file may say any number
+            raise too_large(path, frames / rate) from error
         check_whole(path, frames)
         audio = cls(np.ascontiguousarray(samples.T), int(rate))
         if samples.size == 0:
@@ -344,6 +347,14 @@ def unreadable(path: Path) -> InputError:
     return InputError(
         f"{path} cannot be read as audio: it is damaged or cut short, or none of wav, flac, ogg, "
         "opus, mp3, aiff and caf"
+    )
+
+
+def too_large(path: Path, seconds: float) -> InputError:
+    """What to say where memory is too small for what a file says that it holds."""
+    return InputError(
+        f"{path} says that it holds {seconds / 3600:.1f} hours of sound, for which there is not "
+        "memory enough; give a part of it (if it is shorter, it is damaged: save it anew)"
     )
 
 

@@ -8,7 +8,7 @@ from timbrel.errors import ModelError
 PACKAGE = Path(__file__).resolve().parent
 
 
-def check_file(path: Path, sha256: str) -> None:
+def check_digest(path: Path, sha256: str) -> None:
     """Refuse a file that is not what was written.
 
     Raises:

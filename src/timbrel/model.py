@@ -59,7 +59,7 @@ def load(model: str | Path = "default", device: str = "auto", trust: bool = Fals
     codec, network = load_codec(folder, trust), load_network(folder)
     listener = None
     if "listener" in config:
-        listener = load_listener(folder, codec.rate, codec.hop)
+        listener = load_listener(folder)
     return Timbrel(codec, network, listener, config.get("about", {}), pick_device(device))
 
 
@@ -231,8 +231,8 @@ class Timbrel:
             reads = "MIDI only: give a MIDI file" if self.reads_notes else "audio, not by notes"
             raise ModelError(f"this model takes structure from {reads}")
         audio.check_finite("the recording to listen to")
-        samples = self._tensor(_levelled(audio.mono()))
-        return hear(self.listener, samples, self.codec.frame_rate, progress)
+        samples = self._tensor(_levelled(audio.mono()), self.listener.config.rate)
+        return hear(self.listener, samples, progress)
 
     def sampling(
         self,
@@ -258,8 +258,8 @@ class Timbrel:
             "texture": texture,
         }
         chosen = {name: value for name, value in given.items() if value is not None}
-        few_step = self.network.config.denoiser.few_step
-        return sampling_of({**self.about.get("sampling", {}), **chosen}, few_step, seed)
+        most_steps = self.network.config.denoiser.most_steps
+        return sampling_of({**self.about.get("sampling", {}), **chosen}, most_steps, seed)
 
     def info(self) -> dict[str, Any]:
         """Parameters, rates, and what the model card says in short."""
@@ -298,13 +298,13 @@ class Timbrel:
         if not isinstance(structure, Audio):
             structure = Audio.read(structure, minimum_seconds=0.1, reject_silence=True)
         structure.check_finite("the recording that gives the structure")
-        samples = self._tensor(_levelled(structure.mono()))
+        samples = self._tensor(_levelled(structure.mono()), self.codec.rate)
         return structure_of_audio(self.network, samples), structure.seconds
 
     def _timbre(self, audio: Audio) -> Timbre:
         """The sound of what `_example` returned."""
         with torch.inference_mode():
-            latent = self.codec.encode(self._tensor(audio)[:, None])
+            latent = self.codec.encode(self._tensor(audio, self.codec.rate)[:, None])
             heard = None
             if self.network.recall is not None and self.listener is not None:
                 notes = self.listen(audio).pitched()  # strokes are not looked up
@@ -358,9 +358,9 @@ class Timbrel:
             audio = Audio(without_background(audio.samples[0], audio.rate)[None], audio.rate)
         return _levelled(audio)
 
-    def _tensor(self, audio: Audio) -> Tensor:
-        """(1, samples) at the codec's rate, on the device."""
-        mono = audio.mono().resample(self.codec.rate)
+    def _tensor(self, audio: Audio, rate: int) -> Tensor:
+        """(1, samples) at a rate in Hz, on the device."""
+        mono = audio.mono().resample(rate)
         return torch.from_numpy(np.ascontiguousarray(mono.samples)).to(self.device)
 
     def _octaves_apart(self, notes: Notes, example: Audio) -> int:
@@ -368,6 +368,7 @@ class Timbrel:
 
         Raises:
             ModelError: the model has no listener.
+            InputError: notes or example have no register.
         """
         if self.listener is None:
             raise ModelError(
@@ -375,8 +376,9 @@ class Timbrel:
                 "--octave fit"
             )
         heard = self.listen(example).pitched()
-        if len(heard) == 0:
-            return 0
+        for what, these in (("the example", heard), ("what is to be played", notes.pitched())):
+            if len(these) == 0:
+                raise InputError(f"{what} has no pitch that is heard; leave out --octave fit")
         wanted = round(float(np.median(heard.pitch) - np.median(notes.pitch)) / 12)
         # as far as no note leaves the range of MIDI
         least, most = -(int(notes.pitch.min()) // 12), (127 - int(notes.pitch.max())) // 12

@@ -20,9 +20,12 @@ from timbrel.conditions.structure import CqtEncoder, RollEncoder, Structure, Str
 from timbrel.conditions.timbre import Timbre, TimbreConfig, TimbreEncoder
 from timbrel.diffusion.objective import Objective, objective
 from timbrel.diffusion.unet import Conditions, UNet, UNetConfig
-from timbrel.errors import ModelError
+from timbrel.errors import InputError, ModelError
 from timbrel.nn.asking import maybe_any
 from timbrel.spectra import ConstantQ
+
+# sizes that may be 0; all others are 1 or more
+MAY_BE_NONE = ("layers", "levels", "detail", "blocks", "detail_blocks", "halvings")
 
 
 @dataclass(frozen=True)
@@ -32,14 +35,13 @@ class LatentConfig:
     rate: int  # Hz
     hop: int  # samples per latent frame
     channels: int  # latent channels
-    id: str = ""  # of its latents (`Codec.latent_id`); "": a model of before they were noted
 
 
 def latent_config(codec: Codec) -> SpectralConfig | LatentConfig:
     """What a model needs to know of a codec."""
     if isinstance(codec.config, SpectralConfig):
         return codec.config
-    return LatentConfig(codec.rate, codec.hop, codec.channels, codec.latent_id)
+    return LatentConfig(codec.rate, codec.hop, codec.channels)
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,26 @@ class ModelConfig:
     # standard deviation of the latents (EDM's sigma_data): measured when training begins, and kept
     # by models that go on from others
     deviation: float = 1.0
+    # of the latents that it was trained on (`Codec.latent_id`); "": a model of before it was noted
+    latent: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.context < self.window:
+            raise InputError(
+                f"context is {self.context} of windows of {self.window} frames; give fewer frames "
+                "of context, or longer windows"
+            )
+        parts = ("timbre", "structure", "recall", "refinement", "denoiser")
+        for part, config in ((part, asdict(getattr(self, part))) for part in parts):
+            for name, value in config.items():
+                least = 0 if name in MAY_BE_NONE else 1
+                if type(value) is int and value < least:
+                    raise InputError(f"{part}.{name} is {value}; give {least} or more")
+            if config.get("width", 0) % config.get("heads", 1):
+                raise InputError(
+                    f"{part}.width is {config['width']}; give a multiple of its "
+                    f"{config['heads']} heads"
+                )
 
 
 def tiny() -> ModelConfig:
@@ -240,22 +262,28 @@ def check_codec(network: Network, codec: Codec) -> None:
     """
     trained, given = asdict(network.config.codec), asdict(latent_config(codec))
     trained.pop("decoder", None)
-    if not trained.get("id", "known"):
-        trained.pop("id")
     for name, value in trained.items():
         if given.get(name) != value:
             raise ModelError(
                 f"the network was trained on a codec with {name} = {value}, this one has "
                 f"{given.get(name)}; give the codec that it was trained with"
             )
-    if isinstance(codec, SpectralCodec):
-        # the basis enters the network by its channels' weights; they are stored in half precision
-        weight = codec.basis.deviation / codec.basis.deviation.mean()
-        if not torch.allclose(network.channel_weight.cpu(), weight.cpu(), rtol=1e-2):
-            raise ModelError(
-                "the network was trained on latents of another codec; give the codec that it was "
-                "trained with"
-            )
+    if not _latents_known(network, codec):
+        raise ModelError(
+            "the network was trained on latents of another codec (or of this one before it was "
+            "trained on); give the codec that it was trained with"
+        )
+
+
+def _latents_known(network: Network, codec: Codec) -> bool:
+    """Whether a codec of the same configuration makes the latents that the network knows."""
+    if network.config.latent:
+        return network.config.latent == codec.latent_id
+    if not isinstance(codec, SpectralCodec):
+        return True  # nothing was noted
+    # the basis enters the network by its channels' weights; they are stored in half precision
+    weight = codec.basis.deviation / codec.basis.deviation.mean()
+    return torch.allclose(network.channel_weight.cpu(), weight.cpu(), rtol=1e-2)
 
 
 @torch.no_grad()
@@ -268,9 +296,11 @@ def mean_of(networks: Sequence[Network]) -> Network:
     Raises:
         ModelError: their configurations differ.
     """
-    mean = Network(networks[0].config)
+    noted = {network.config.latent for network in networks} - {""}
+    latent = noted.pop() if len(noted) == 1 else ""
+    mean = Network(replace(networks[0].config, latent=latent))
     states = [network.state_dict() for network in networks]
-    if any(_read(network.config) != _read(mean.config) for network in networks):
+    if noted or any(_read(network.config) != _read(mean.config) for network in networks):
         raise ModelError(
             "networks of different configurations have no mean; give those that were trained on "
             "from one another"
@@ -282,7 +312,8 @@ def mean_of(networks: Sequence[Network]) -> Network:
 
 
 def _read(config: ModelConfig) -> ModelConfig:
-    """The configuration without the codec's decoder, which no network has anything of."""
+    """The configuration less the latents' name, and the decoder: no network has any of it."""
+    config = replace(config, latent="")
     if not isinstance(config.codec, SpectralConfig):
         return config
     return replace(config, codec=replace(config.codec, decoder=DecoderConfig()))

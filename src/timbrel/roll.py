@@ -1,6 +1,7 @@
 """Notes -> piano roll at the latent rate. The only rasteriser.
 
-Frame `t` covers the seconds [t, t + 1) / frame_rate. Three rows per pitch, each in [0, 1]:
+Frame `t` covers the seconds [t, t + 1) / frame_rate. Three rows per pitch, each in [0, 1]
+(but for ages, which `roll` may be asked for):
 
 * onset: 1 minus the position of the onset within its frame, so that a frame of 23 ms
   still says when in it a note began;

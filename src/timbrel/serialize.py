@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from timbrel.checksum import check_file, cure
+from timbrel.checksum import check_digest, cure
 from timbrel.codec.codec import Codec
 from timbrel.codec.external import ExternalCodec, HuggingFaceCodec, TorchScriptCodec
 from timbrel.codec.rave import RaveCodec, RaveConfig
@@ -198,7 +198,7 @@ def read_weights(folder: Path, stem: str) -> dict[str, Tensor]:
     for name, sha256 in files.items():
         path = folder / name
         if sha256 is not None:
-            check_file(path, sha256)
+            check_digest(path, sha256)
         try:
             loaded = load_file(str(path))
         except (SafetensorError, OSError) as error:
@@ -324,29 +324,21 @@ def load_network(folder: Path) -> Network:
 
 def save_listener(listener: Listener, folder: Path) -> None:
     """Write a listener folder."""
-    made_for = {"rate": listener.rate, "hop": listener.hop}
-    document = {"kind": "listener", "listener": asdict(listener.config), **made_for}
+    document = {"kind": "listener", "listener": asdict(listener.config)}
     save_folder(folder, document, {"listener": listener.state_dict()})
 
 
-def load_listener(folder: Path, rate: int, hop: int) -> Listener:
+def load_listener(folder: Path) -> Listener:
     """Read the listener of a listener or model folder.
 
     Raises:
-        ModelError: see `read_config` and `read_weights`; it was trained for another rate or hop.
+        ModelError: see `read_config` and `read_weights`.
     """
     config = read_config(folder)
     if "listener" not in config:
         raise ModelError(f"{folder} holds no listener, so it cannot read notes from audio")
-    made_for = config["model"]["codec"] if "model" in config else config
-    for name, wanted in (("rate", rate), ("hop", hop)):
-        if made_for[name] != wanted:
-            raise ModelError(
-                f"the listener in {folder} was trained for a {name} of {made_for[name]}, the codec "
-                f"has {wanted}; train one with `timbrel train listener`, or leave it out"
-            )
     size = from_dict(ListenerConfig, config["listener"], str(folder / "config.json"))
-    listener = Listener(rate, hop, size)
+    listener = Listener(size)
     load_weights(listener, read_weights(folder, "listener"), folder)
     return listener.eval()
 

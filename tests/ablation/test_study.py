@@ -11,10 +11,11 @@ from timbrel.ablation.study import Setting, read_study, run_study
 from timbrel.ablation.table import against_first, table
 from timbrel.data.lock import locked
 from timbrel.data.store import Store
-from timbrel.errors import DataError, InputError, TrainingError
+from timbrel.errors import DataError, InputError, ModelError, TrainingError
 from timbrel.evaluation.run import Record
 from timbrel.serialize import load_codec
 from timbrel.training.latents import attach_latents
+from timbrel.training.recipe import Recipe
 from timbrel.training.run import Budget, Run, last_line
 
 CPU = torch.device("cpu")
@@ -83,6 +84,22 @@ def test_a_study_trains_judges_goes_on_and_prints_one_table(
     (tmp_path / "out" / "paper" / "probe.json").write_text(json.dumps(older))
     again = table(study, setting, tmp_path / "out")
     assert f"| {found['structure/instrument']:.2f} | - | - |" in again
+
+
+@pytest.mark.parametrize("error", [ModelError("no"), torch.OutOfMemoryError("no")])
+def test_what_a_recipe_fails_of_is_noted_and_the_others_go_on(
+    error: Exception, setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = []
+
+    def fail(recipe: Recipe, *_: object) -> None:
+        tried.append(recipe.name)
+        raise error
+
+    monkeypatch.setattr("timbrel.ablation.study.train_recipe", fail)
+    run_study(read_study(write_study(tmp_path, "ours", "paper")), setting, tmp_path / "out", CPU)
+    assert tried == ["ours", "paper"]
+    assert (tmp_path / "out/ours/failure.txt").read_text() == "no\n"
 
 
 def test_a_recipe_that_was_stopped_is_not_taken_for_done(

@@ -14,14 +14,20 @@ from command_line import timbrel
 from sounds import RATE, tone
 from timbrel.audio import Audio
 from timbrel.cli.info import describe
-from timbrel.codec.external import ExternalCodec, HuggingFaceCodec, TorchScriptCodec
+from timbrel.codec.external import (
+    ExternalCodec,
+    HuggingFaceCodec,
+    TorchScriptCodec,
+    lag_of,
+    probe,
+)
 from timbrel.data.store import Store
 from timbrel.errors import ModelError
-from timbrel.model import load
+from timbrel.model import folder_of, load
 from timbrel.network import Network, latent_config
 from timbrel.network import tiny as tiny_model
 from timbrel.notes import Notes
-from timbrel.serialize import assemble, describe_codec, load_codec, save_codec
+from timbrel.serialize import assemble, describe_codec, load_codec, load_listener, save_codec
 from timbrel.training.latents import attach_latents
 from timbrel.training.model import ModelTraining, train_model
 from timbrel.training.run import Budget
@@ -63,6 +69,21 @@ class Streaming(Exported):
         late = torch.cat([self.past.expand(x.shape[0], -1, -1), z], 2)
         self.past = late[:1, :, -1:]
         return late[:, :, :-1]
+
+
+class Late(Streaming):
+    """What it decodes comes 300 samples late, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("rest", torch.zeros(1, 1, 300))
+
+    @torch.jit.export
+    def decode(self, z: Tensor) -> Tensor:
+        y = (self.basis.t() @ z).transpose(1, 2).reshape(z.shape[0], 1, -1)
+        late = torch.cat([self.rest.expand(z.shape[0], -1, -1), y], 2)
+        self.rest = late[:1, :, -300:]
+        return late[:, :, :-300]
 
 
 class Stereo(Exported):
@@ -108,13 +129,39 @@ def test_hop_size_and_rate_of_an_export_are_found(module: type[nn.Module], tmp_p
     torch.testing.assert_close(again, audio, atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("module", [Exported, Streaming])
+@pytest.mark.parametrize(("module", "lag"), [(Exported, 0), (Streaming, 512), (Late, 812)])
+def test_what_an_export_gives_late_is_heard_in_time(
+    module: type[nn.Module], lag: int, tmp_path: Path
+) -> None:
+    codec = TorchScriptCodec(exported(module(), tmp_path / "c.ts"))
+    assert codec.lag == lag
+    audio = torch.from_numpy(tone(330, 1.0, 22_050))[None, None]
+    again = codec.decode(codec.encode(audio))
+    known = audio.shape[2] - 1024  # what comes after the end is not decoded
+    torch.testing.assert_close(again[:, :, :known], audio[:, :, :known], atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("late", [0, 40, 1000, 7000])
+def test_a_codec_that_keeps_no_phase_is_found_to_be_late(late: int) -> None:
+    sound = probe(2**17, RATE)[0, 0]
+    window = torch.hann_window(2048)
+    magnitude = torch.stft(sound, 2048, 512, window=window, return_complex=True).abs()
+    random = torch.Generator().manual_seed(0)
+    phase = 6.28 * torch.rand(magnitude.shape, generator=random)
+    other = torch.istft(torch.polar(magnitude, phase), 2048, 512, window=window)
+    again = torch.cat([torch.zeros(late), other])
+    assert lag_of(sound, again, RATE) == pytest.approx(late if late > 200 else 0, abs=0.003 * RATE)
+    assert late > 200 or lag_of(sound, again, RATE) == 0
+    assert lag_of(sound, torch.randn(len(sound), generator=random), RATE) == 0
+
+
+@pytest.mark.parametrize("module", [Exported, Streaming, Late])
 @pytest.mark.parametrize("size", [100, 512, 5000])
 def test_exports_stream_as_they_code_the_whole(
     module: type[nn.Module], size: int, tmp_path: Path
 ) -> None:
     codec = TorchScriptCodec(exported(module(), tmp_path / "c.ts"))
-    assert codec.stateful == (module is Streaming)
+    assert codec.stateful == (module is not Exported)
     audio = torch.from_numpy(tone(330, 1.0, 22_050))[None, None]
     with torch.inference_mode():
         whole = codec.encode(audio)
@@ -230,7 +277,7 @@ def test_encodec_and_dac_can_be_sent_to_other_processes(make: object, tmp_path: 
         assert torch.equal(again.encode(audio), codec.encode(audio))
 
 
-@pytest.mark.parametrize("module", [Exported, Streaming])
+@pytest.mark.parametrize("module", [Exported, Late])
 def test_an_export_can_be_sent_to_other_processes(
     module: type[nn.Module], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -288,13 +335,18 @@ def test_a_model_learns_and_plays_on_the_latents_of_another_codec(
         store, None, codec, tmp_path / "run", config, training, Budget(steps=2), CPU
     )
     assert network.outline is None
-    assemble(tmp_path / "model", codec, network, None, {"name": "other"})
+    listener = load_listener(folder_of("default"))
+    assemble(tmp_path / "model", codec, network, listener, {"name": "other"})
     player = load(tmp_path / "model")
     notes = Notes.from_rows([(0.1, 0.5, 60, 90)])
     assert describe_codec(player.codec) == describe_codec(codec)
     audio = player.render(notes, Audio(tone(330, 1.5)[None], RATE))
     assert audio.rate == 24_000
     assert audio.seconds == pytest.approx(0.5 + 1.5, abs=0.01)
+    heard = player.listen(Audio(tone(330, 1.5)[None], RATE))  # as beside a codec of any rate
+    assert list(heard.pitch) == [64]
+    assert heard.onset[0] == pytest.approx(0, abs=0.05)
+    assert heard.offset[0] == pytest.approx(1.5, abs=0.1)
 
 
 def test_a_reference_to_another_codec_notices_that_it_changed(tmp_path: Path) -> None:

@@ -124,9 +124,9 @@ def test_drums_beside_notes_are_heard_and_are_no_notes(tmp_path: Path) -> None:
 def test_a_listener_learns_to_hear_drums_and_to_tell_them_from_tones(tmp_path: Path) -> None:
     store = kit_store(tmp_path / "store", kits=8, tones=4)
     training = ListenerTraining(batch=4, frames=64, peak_rate=4e-3, mixture=0.0)
-    before = Listener(RATE, HOP, replace(SMALL, drums=0))
+    before = Listener(replace(SMALL, drums=0))
     listener = train_listener(
-        store, tmp_path / "run", RATE, HOP, SMALL, replace(training, only="drums"),
+        store, tmp_path / "run", SMALL, replace(training, only="drums"),
         Budget(steps=150), CPU, start_from=before,
     )  # fmt: skip
     for name, weight in before.state_dict().items():
@@ -135,21 +135,21 @@ def test_a_listener_learns_to_hear_drums_and_to_tell_them_from_tones(tmp_path: P
     found = []
     for index in range(8):
         samples = torch.from_numpy(store.audio(index))[None]
-        heard = hear_drums(listener.drums, samples, FRAME_RATE)
+        heard = hear_drums(listener.drums, samples)
         assert heard is not None
         written = replace(store.notes(index), tracks=(Track("drums", 0, True),))
         found.append(drum_onset_f1(hits(written), hits(heard)))
     assert np.mean(found) > 0.8
     # what was told of the loop is told of its beginning, and of a tone nothing is
-    assert hear_drums(listener.drums, torch.from_numpy(store.audio(9))[None], FRAME_RATE) is None
-    assert len(hear(listener, samples, FRAME_RATE).drums())
+    assert hear_drums(listener.drums, torch.from_numpy(store.audio(9))[None]) is None
+    assert len(hear(listener, samples).drums())
 
 
 def test_a_loop_is_a_loop_whatever_silence_follows(tmp_path: Path) -> None:
     drums = load("default", "cpu").listener.drums
     loop = torch.from_numpy(kit_store(tmp_path, kits=1, tones=0).audio(0))[None]
-    alone = hear_drums(drums, loop, FRAME_RATE)
-    followed = hear_drums(drums, torch.cat([loop, torch.zeros(1, 10 * RATE)], 1), FRAME_RATE)
+    alone = hear_drums(drums, loop)
+    followed = hear_drums(drums, torch.cat([loop, torch.zeros(1, 10 * RATE)], 1))
     assert len(alone) > 10
     assert followed.onset.tolist() == alone.onset.tolist()
 
@@ -157,9 +157,9 @@ def test_a_loop_is_a_loop_whatever_silence_follows(tmp_path: Path) -> None:
 @pytest.mark.parametrize("only", ["notes", "drums"])
 def test_one_part_learns_and_the_other_stays_as_it_is(tmp_path: Path, only: str) -> None:
     store = kit_store(tmp_path / "store", kits=1, tones=1)
-    before = Listener(RATE, HOP, SMALL)
+    before = Listener(SMALL)
     after = train_listener(
-        store, tmp_path / "run", RATE, HOP, replace(SMALL, summary=8, after=1),
+        store, tmp_path / "run", replace(SMALL, summary=8, after=1),
         ListenerTraining(batch=2, frames=24, only=only), Budget(steps=2), CPU, start_from=before,
     )  # fmt: skip
     weights = after.state_dict()
@@ -177,14 +177,14 @@ def test_a_listener_without_drums_or_of_another_size_is_named(tmp_path: Path) ->
         steps = Budget(steps=1)
         only = str(more.pop("only", ""))
         return train_listener(
-            store, tmp_path / "run", RATE, HOP, size, replace(training, only=only), steps, CPU,
+            store, tmp_path / "run", size, replace(training, only=only), steps, CPU,
             **more,
         )  # fmt: skip
 
     with pytest.raises(DataError, match="nothing to learn of them"):
         train(replace(SMALL, drums=0), only="drums")
     with pytest.raises(TrainingError, match=r"another size \(enter\.weight\)"):
-        train(SMALL, start_from=Listener(RATE, HOP, replace(SMALL, width=8)))
+        train(SMALL, start_from=Listener(replace(SMALL, width=8)))
     with pytest.raises(TrainingError, match=r"drums alone are to be learned, .* give --from"):
         train(SMALL, only="drums")
     with pytest.raises(DataError, match="no item of drums"):
@@ -197,7 +197,7 @@ def test_a_store_without_drums_leaves_what_hears_them_as_it_is(tmp_path: Path) -
     done = timbrel(*command, "-o", tmp_path / "run", "--steps", 1, "--batch", 1)
     assert done.returncode == 0, done.stderr
     assert "the part that hears them stays as it is" in done.stdout
-    learned = load_listener(tmp_path / "run" / "listener", RATE, HOP)
+    learned = load_listener(tmp_path / "run" / "listener")
     default = load("default", "cpu").listener
     for name, weight in default.drums.state_dict().items():
         torch.testing.assert_close(learned.drums.state_dict()[name], weight, rtol=0, atol=0)
@@ -211,4 +211,4 @@ def test_a_listener_that_does_not_learn_drums_does_not_pretend_to_hear_them(
     done = timbrel(*words, "--steps", "1", "--batch", "1", "--only", "notes")
     assert done.returncode == 0, done.stderr
     assert "does not learn drums" in done.stdout
-    assert load_listener(tmp_path / "run/listener", RATE, HOP).drums is None
+    assert load_listener(tmp_path / "run/listener").drums is None

@@ -69,7 +69,6 @@ def test_rendering_is_deterministic_finite_and_unclipped() -> None:
         np.testing.assert_array_equal(first, second)
         assert np.isfinite(first).all()
         assert np.abs(first).max() <= 0.9 + 1e-6
-        assert Patch.from_dict(sound.to_dict()) == sound
 
 
 def test_louder_notes_are_louder() -> None:
@@ -94,7 +93,6 @@ def test_effects_are_the_same_each_time_and_keep_the_peak() -> None:
         first, second = (effects.apply(samples, RATE) for _ in range(2))
         np.testing.assert_array_equal(first, second)
         assert np.abs(first).max() == pytest.approx(np.abs(samples).max(), rel=1e-3)
-        assert Effects.from_dict(effects.to_dict()) == effects
 
 
 def test_effects_leave_silence_silent() -> None:

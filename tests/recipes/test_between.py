@@ -20,7 +20,7 @@ def folders(tmp_path: Path) -> list[str]:
     """A listener, and one with a block more that adds something."""
     torch.manual_seed(0)
     for name, after in (("old", 1), ("new", 2)):
-        listener = Listener(44_100, 1024, replace(SMALL, after=after))
+        listener = Listener(replace(SMALL, after=after))
         for block in listener.after:
             torch.nn.init.normal_(block.narrow.weight, std=0.3)
         save_listener(listener, tmp_path / name)
@@ -37,7 +37,7 @@ def test_its_ends_hear_what_the_two_hear(folders: list[str], share: float, end: 
     done = run(*folders, share)
     assert done.returncode == 0, done.stderr
     audio = torch.randn(1, 20 * 1024, generator=torch.Generator().manual_seed(1))
-    heard = [load_listener(Path(folder), 44_100, 1024).eval() for folder in folders]
+    heard = [load_listener(Path(folder)).eval() for folder in folders]
     with torch.inference_mode():
         old, new, between = (listener(listener.features(audio)) for listener in heard)
     torch.testing.assert_close(between, (old, new)[end], atol=1e-3, rtol=1e-3)

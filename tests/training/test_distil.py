@@ -69,6 +69,7 @@ def test_one_step_of_the_student_comes_near_many_of_its_teacher(
     assert after < 0.85 * before
     saved = load_network(tmp_path / "model")
     assert saved.config.denoiser.few_step
+    assert saved.config.denoiser.most_steps == 8
     for name, value in teacher.timbre_encoder.state_dict().items():
         torch.testing.assert_close(
             saved.timbre_encoder.state_dict()[name], value, atol=1e-2, rtol=0

@@ -72,7 +72,7 @@ def test_a_melody_with_drums_is_heard_as_no_kit(
     lesson: Lesson = Lessons(pitched, kits, 0).draw(0)
     assert lesson.struck is not None
     assert lesson.louder is not None
-    listener = Listener(RATE, HOP, ListenerConfig(width=8, blocks=1, drums=8))
+    listener = Listener(ListenerConfig(width=8, blocks=1, drums=8))
     assert listener.drums is not None
     features, seen = listener.drums.features, []
     monkeypatch.setattr(listener.drums, "features", lambda x: seen.append(x) or features(x))

@@ -177,7 +177,7 @@ def test_cached_spectra_are_what_the_encoder_would_compute(
 
     network = Network(PAPER.model)
     network.adopt(tiny_codec.basis)
-    attach_spectra(small_store, 1024, CPU)
+    attach_spectra(small_store, tiny_codec, CPU)
     try:
         found = {}
         for cached in (True, False):

@@ -345,7 +345,7 @@ def test_the_probe_measures_a_network_that_hears_and_one_that_reads(
     for config in (tiny(), read_recipe("paper", tiny()).model):
         network = Network(config)
         network.adopt(tiny_codec.basis)
-        listener = Listener(44_100, 1024, ListenerConfig(width=4, blocks=1))
+        listener = Listener(ListenerConfig(width=4, blocks=1))
         found = probe(network.eval(), passages, CPU, listener)
         assert 0 <= found["structure/instrument"] <= 1
         assert {"sound/instrument", "notes/instrument", "noise/instrument"} <= found.keys()

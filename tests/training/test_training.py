@@ -354,7 +354,7 @@ def test_a_killed_listener_run_ends_with_the_same_weights(
     training = ListenerTraining(batch=2, frames=24)
 
     def train(folder: Path, **more: object) -> Listener:
-        arguments = (small_store, folder, RATE, 1024, size, training, Budget(steps=4), CPU)
+        arguments = (small_store, folder, size, training, Budget(steps=4), CPU)
         return train_listener(*arguments, **more)
 
     whole = train(tmp_path / "whole")
@@ -362,7 +362,7 @@ def test_a_killed_listener_run_ends_with_the_same_weights(
         train(tmp_path / "cut", on_step=kill_at(2))
     assert same(train(tmp_path / "cut"), whole)
     assert same(train(tmp_path / "ahead", workers=1), whole)  # whoever draws the lessons
-    saved = load_listener(tmp_path / "cut" / "listener", RATE, 1024)  # in half precision
+    saved = load_listener(tmp_path / "cut" / "listener")  # in half precision
     for one, other in zip(saved.parameters(), whole.parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
 

@@ -26,7 +26,7 @@ from timbrel.data.render.soundfont import SoundFont, find_fonts
 from timbrel.data.select import Selection, select
 from timbrel.data.store import Store
 from timbrel.diffusion.samplers import THOROUGH
-from timbrel.errors import DataError, InputError, TrainingError
+from timbrel.errors import InputError, TimbrelError
 from timbrel.evaluation.cases import Case, draw_cases
 from timbrel.evaluation.job import DRAWN
 from timbrel.evaluation.protocol import read_protocol
@@ -210,7 +210,7 @@ def run_recipe(
     try:
         if not (home / "model" / "config.json").is_file():
             train_recipe(recipe, setting, home, device)
-    except (DataError, TrainingError) as error:
+    except (TimbrelError, torch.OutOfMemoryError) as error:  # the others go on
         write_text(home / "failure.txt", f"{error}\n")
         say(f"{recipe.name}: {error}")
         return
@@ -283,7 +283,7 @@ def train_recipe(recipe: Recipe, setting: Setting, home: Path, device: torch.dev
         raise KeyboardInterrupt
     listener = None
     if recipe.model.structure.source == "notes" and "listener" in read_config(base):
-        listener = load_listener(base, codec.rate, codec.hop)
+        listener = load_listener(base)
     about = {
         "name": recipe.name,
         "licence": "as the data",

@@ -57,7 +57,7 @@ def assemble(
     trained = load_codec(folder_of(codec), trust)
     heard = None
     if listener is not None:
-        heard = load_listener(folder_of(listener), trained.rate, trained.hop)
+        heard = load_listener(folder_of(listener))
     sampling = {
         "steps": steps,
         "sampler": sampler,
@@ -67,13 +67,12 @@ def assemble(
         "texture": texture,
     }
     mean = mean_of(alike([load_network(folder_of(folder)) for folder in network]))
-    few_step = mean.config.denoiser.few_step
     parts = [folder_of(codec), *map(folder_of, network)]
     chosen = sampling_of_parts(parts, mean.config)
     chosen |= {name: value for name, value in sampling.items() if value is not None}
     about = {"name": name, "licence": licence, "sampling": chosen}
     text = None if card is None else text_of(card)
-    sampling_of(chosen, few_step)  # refuses what no render could do
+    sampling_of(chosen, mean.config.denoiser.most_steps)  # refuses what no render could do
     write(output, trained, mean, heard, about)
     if text is not None:
         write_text(output / "card.md", text)

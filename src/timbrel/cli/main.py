@@ -22,6 +22,7 @@ from timbrel.errors import TimbrelError
 
 app = typer.Typer(
     help="Plays these notes (MIDI or audio) with that sound (seconds of another recording).",
+    epilog="--debug, anywhere, shows where in the program a mistake was found.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=True,
@@ -64,17 +65,31 @@ def main() -> None:
             raise
         print(f"timbrel: {error}", file=sys.stderr)
         sys.exit(2)
-    except RuntimeError as error:
-        if debug or type(error).__name__ != "OutOfMemoryError":
+    except (RuntimeError, MemoryError) as error:
+        sentence = _out_of_memory(error)
+        if debug or sentence is None:
             raise
-        print(
-            "timbrel: the GPU's memory is too small for this; train with half the --batch (`train "
-            "model` with twice the --accumulate: as many items a step), or give --device cpu",
-            file=sys.stderr,
-        )
+        print(f"timbrel: {sentence}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:
         if debug:
             raise
-        print(f"timbrel: {error.filename or 'the system'}: {error.strerror}", file=sys.stderr)
+        where, what = error.filename or "the system", error.strerror or error
+        print(f"timbrel: {where}: {what}", file=sys.stderr)
         sys.exit(2)
+
+
+def _out_of_memory(error: Exception) -> str | None:
+    """What to say where memory is too small; None: that is not what happened."""
+    if type(error).__name__ == "OutOfMemoryError":
+        return (
+            "the GPU's memory is too small for this; train with half the --batch (`train model` "
+            "with twice the --accumulate: as many items a step), or give --device cpu"
+        )
+    # what torch raises where a processor's memory ends has no type of its own
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+        return (
+            "there is not memory enough for this; give less at a time: a shorter recording or "
+            "--length, fewer --workers, in training a smaller --batch"
+        )
+    return None

@@ -155,19 +155,23 @@ def latents(
 @app.command()
 def spectra(
     store: Annotated[Path, typer.Argument(help="Store to add spectra to.")],
+    codec: Annotated[
+        str, typer.Option(help="As of `prepare latents`: spectra have its frames.")
+    ] = "default",
+    trust: Trust = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
 ) -> None:
     """Compute constant-Q spectra once: models that read audio then train three times faster."""
-    from timbrel.codec.spectral import SpectralConfig
     from timbrel.data.store import Store
-    from timbrel.model import pick_device
+    from timbrel.model import folder_of, pick_device
+    from timbrel.serialize import load_codec
     from timbrel.training.derived import attach_spectra
 
     with Progress(transient=True) as bar:
         task = bar.add_task("computing", total=1.0)
         attach_spectra(
             Store.open(store),
-            SpectralConfig().hop,
+            load_codec(folder_of(codec), trust),
             pick_device(device),
             lambda share: bar.update(task, completed=share),
         )
@@ -177,25 +181,22 @@ def spectra(
 @app.command()
 def heard(
     store: Annotated[Path, typer.Argument(help="Store to add heard notes to.")],
-    model: Annotated[str, typer.Option(help="Model whose listener hears, or 'default'.")],
-    trust: Trust = False,
+    model: Annotated[str, typer.Option(help="Model or listener folder, or 'default'.")],
     device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
 ) -> None:
     """Hear the notes of every item of STORE, to train a model on what will be heard (`heard`)."""
     from timbrel.data.store import Store
     from timbrel.evaluation.identity import weights_id
     from timbrel.model import folder_of, pick_device
-    from timbrel.serialize import load_codec, load_listener
+    from timbrel.serialize import load_listener
     from timbrel.training.derived import attach_heard
 
     folder = folder_of(model)
-    codec = load_codec(folder, trust)
     with Progress(transient=True) as bar:
         task = bar.add_task("hearing", total=1.0)
         attach_heard(
             Store.open(store),
-            load_listener(folder, codec.rate, codec.hop),
-            codec.frame_rate,
+            load_listener(folder),
             weights_id(model),
             pick_device(device),
             lambda share: bar.update(task, completed=share),

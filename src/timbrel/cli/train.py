@@ -191,7 +191,6 @@ def listener(
     ] = None,
 ) -> None:
     """Train the network that hears notes and drums in audio."""
-    from timbrel.codec.spectral import SpectralConfig
     from timbrel.conditions.listener import small
     from timbrel.data.joined import open_all
     from timbrel.model import folder_of, pick_device
@@ -199,10 +198,7 @@ def listener(
     from timbrel.training.listener import ListenerTraining, train_listener
     from timbrel.training.run import Budget
 
-    codec = SpectralConfig()
-    begun = None
-    if start_from is not None:
-        begun = load_listener(folder_of(start_from), codec.rate, codec.hop)
+    begun = load_listener(folder_of(start_from)) if start_from is not None else None
     store = open_all(data, "train", _say).with_notes()
     drums, known = any(i.drums for i in store.items), begun is not None and begun.drums is not None
     if known and not drums:
@@ -215,8 +211,6 @@ def listener(
     train_listener(
         store,
         output,
-        codec.rate,
-        codec.hop,
         small(drums or known),
         ListenerTraining(batch, peak_rate=rate, seed=seed, precision=precision, only=only),
         Budget(steps, minutes),

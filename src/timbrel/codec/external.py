@@ -1,8 +1,9 @@
 """Codecs that somebody else trained: TorchScript exports of RAVE and AFTER, EnCodec, DAC.
 
-What such a codec is (hop, latent size, whether it keeps a state) is found out by running
-it. Its latent is brought to about zero mean and unit variance with statistics of a fixed
-synthetic sound, so that a denoiser finds it in order and nothing has to be stored.
+What such a codec is (hop, latent size, whether it keeps a state, how late its sound comes) is
+found out by running it. Its latent is brought to about zero mean and unit variance with
+statistics of a fixed synthetic sound, so that a denoiser finds it in order and nothing has to
+be stored.
 """
 
 import hashlib
@@ -23,6 +24,9 @@ from timbrel.errors import ModelError
 DEFAULT_RATE = 44_100  # of a TorchScript file that names none
 PROBE_SAMPLES = 2**17
 REACH_SECONDS = 0.5  # to either side of a frame, that blockwise coding of a long file sees
+GRID_SECONDS = 0.001  # between levels by which a codec that keeps no phase is found to be late
+LEAST_LAG = 0.005  # seconds that such levels can tell from none
+ALIKE = 0.5  # least correlation of sounds, or of their levels, that says how late one is
 
 
 class ExternalCodec(Codec):
@@ -42,6 +46,7 @@ class ExternalCodec(Codec):
         super().__init__()
         self.source, self.rate, self.audio_channels = source, rate, audio_channels
         self.digest = digest
+        self.lag = 0  # samples by which what was encoded and decoded comes too late
         self.register_buffer("center", torch.zeros(1, 1), persistent=False)
         self.register_buffer("spread", torch.ones(1, 1), persistent=False)
 
@@ -55,7 +60,7 @@ class ExternalCodec(Codec):
 
     @torch.no_grad()
     def discover(self) -> None:
-        """Find hop and latent size by running the codec.
+        """Find hop, latent size and lag by running the codec.
 
         Raises:
             ModelError: it does not behave as a codec.
@@ -80,7 +85,8 @@ class ExternalCodec(Codec):
         # the ends may lose or gain a few samples, the hop is a whole number
         self.hop = round(decoded.shape[2] / latent.shape[2])
         self.channels = latent.shape[1]
-        self.delay = self.reach * self.hop
+        self.lag = lag_of(audio.mean((0, 1)), decoded.mean((0, 1)), self.rate)
+        self.delay = max(self.reach * self.hop, self.lag)
         self.center = latent.mean((0, 2))[:, None]
         self.spread = latent.std((0, 2)).clamp_min(1e-4)[:, None]
 
@@ -118,8 +124,13 @@ class ExternalCodec(Codec):
     def decode(self, latent: Tensor) -> Tensor:
         """See `Codec`."""
         samples = latent.shape[2] * self.hop
-        audio = self.raw_decode(latent * self.spread + self.center).mean(1, keepdim=True)
+        later = -(-self.lag // self.hop)
+        audio = self.late(F.pad(latent, (0, later), mode="replicate"))[:, :, self.lag :]
         return F.pad(audio, (0, max(0, samples - audio.shape[2])))[:, :, :samples]
+
+    def late(self, latent: Tensor) -> Tensor:
+        """Latent (batch, channels, frames) -> waveform (batch, 1, samples), late by `lag`."""
+        return self.raw_decode(latent * self.spread + self.center).mean(1, keepdim=True)
 
     def start_encoding(self, batch: int) -> CodecStream:
         """Blocks with `REACH_SECONDS` on either side: equal to `encode` up to what lies beyond."""
@@ -211,8 +222,35 @@ class TorchScriptCodec(ExternalCodec):
         """Likewise."""
         if not self.stateful:
             return super().start_stream(batch)
-        own = TorchScriptCodec(self.path).to(self.device)
-        return Windowed(partial(ExternalCodec.decode, own), 1, self.hop, 0, 1)
+        return Remembering(TorchScriptCodec(self.path).to(self.device))
+
+
+class Remembering(CodecStream):
+    """A stream of latents through a codec that remembers what it decoded.
+
+    Args:
+        codec: that nothing else uses.
+    """
+
+    def __init__(self, codec: TorchScriptCodec) -> None:
+        self.codec = codec
+        self.last: Tensor | None = None  # latent frame
+
+    def push(self, piece: Tensor) -> Tensor:
+        """Frames -> exactly `hop` samples each, late by `lag`."""
+        if piece.shape[2] == 0:
+            return piece.new_zeros(len(piece), 1, 0)
+        self.last = piece[:, :, -1:]
+        samples = piece.shape[2] * self.codec.hop
+        audio = self.codec.late(piece)
+        return F.pad(audio, (0, max(0, samples - audio.shape[2])))[:, :, :samples]
+
+    def end(self) -> Tensor:
+        """What is late."""
+        lag, hop = self.codec.lag, self.codec.hop
+        if self.last is None or lag == 0:
+            return torch.zeros(1, 1, 0, device=self.codec.device)
+        return self.push(self.last.expand(-1, -1, -(-lag // hop)))[:, :, :lag]
 
 
 def load_script(path: Path) -> Any:
@@ -295,6 +333,37 @@ class HuggingFaceCodec(ExternalCodec):
 
 
 HUGGING_FACE = ("encodec", "dac")
+
+
+def lag_of(sound: Tensor, again: Tensor, rate: int) -> int:
+    """By how many samples, up to `REACH_SECONDS`, a sound comes late where it is heard again.
+
+    Where phases are kept, waveforms say it to the sample, else levels to about a millisecond.
+
+    Args:
+        sound: (samples,).
+        again: (about as many,).
+        rate: Hz.
+    """
+    most = round(REACH_SECONDS * rate)
+    lag, alike = _best_lag(sound, again, most)
+    if alike >= ALIKE:
+        return lag
+    grid = round(GRID_SECONDS * rate)
+    one, other = (F.avg_pool1d(x.abs()[None], 8 * grid, grid)[0] for x in (sound, again))
+    steps, alike = _best_lag(one - one.mean(), other - other.mean(), most // grid)
+    return steps * grid if alike >= ALIKE and steps * grid >= LEAST_LAG * rate else 0
+
+
+def _best_lag(one: Tensor, other: Tensor, most: int) -> tuple[int, float]:
+    """Where in [0, most] the second correlates most with the first, and how much."""
+    length = min(len(one), len(other))
+    one, other = one[:length].double(), other[:length].double()
+    size = 2 * length
+    product = torch.fft.rfft(other, size) * torch.fft.rfft(one, size).conj()
+    correlation = torch.fft.irfft(product, size)[: most + 1]
+    best, energy = int(correlation.argmax()), one.norm() * other.norm()
+    return best, float(correlation[best] / energy.clamp_min(1e-12))
 
 
 def probe(samples: int, rate: int) -> Tensor:

@@ -49,7 +49,7 @@ class DrumListener(nn.Module):
 
     def __init__(self, rate: int, hop: int, width: int) -> None:
         super().__init__()
-        self.hop = hop
+        self.hop, self.frame_rate = hop, rate / hop
         self.stft = Stft(N_FFT, hop // PARTS)
         edges = band_edges(BANDS, LOWEST_HZ, HIGHEST_HZ, KNEE_HZ)
         self.register_buffer("bank", triangular_bands(edges, N_FFT, rate), persistent=False)
@@ -107,13 +107,12 @@ def drum_loss(strokes: Tensor, kit: Tensor, roll: Tensor, drums: Tensor) -> Tens
 
 
 @torch.inference_mode()
-def hear_drums(listener: DrumListener, samples: Tensor, frame_rate: float) -> Notes | None:
+def hear_drums(listener: DrumListener, samples: Tensor) -> Notes | None:
     """Hear the strokes in audio of any length, in pieces of bounded memory.
 
     Args:
         listener: trained.
-        samples: (1, n), about as loud as in training (-23 LUFS).
-        frame_rate: of the listener's rolls, in Hz.
+        samples: (1, n) at the listener's rate, about as loud as in training (-23 LUFS).
 
     Returns:
         One drum track; None if it is no kit that plays.
@@ -135,7 +134,7 @@ def hear_drums(listener: DrumListener, samples: Tensor, frame_rate: float) -> No
     if kit[level > level.max() + SILENT].mean() <= KIT_LEVEL:
         return None
     onset, position, velocity = torch.cat(parts, 2).numpy()
-    return read_strokes(onset, position, velocity, frame_rate)
+    return read_strokes(onset, position, velocity, listener.frame_rate)
 
 
 def read_strokes(

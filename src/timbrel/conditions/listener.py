@@ -58,6 +58,8 @@ class ListenerConfig:
     summary: int = 0  # channels of a frame's summary of all keys; 0: there is none
     after: int = 0  # blocks that know it, alternately of octaves and of a longer course
     drums: int = 0  # channels of the part that hears drums; 0: there is none
+    rate: int = 44_100  # Hz, of the audio that it hears
+    hop: int = 1_024  # samples per frame of what it hears
 
 
 def small(drums: bool = True) -> ListenerConfig:
@@ -146,14 +148,13 @@ class Listener(nn.Module):
     """Audio -> roll of note probabilities.
 
     Args:
-        rate: Hz.
-        hop: samples per latent frame.
         config: sizes.
     """
 
-    def __init__(self, rate: int, hop: int, config: ListenerConfig) -> None:
+    def __init__(self, config: ListenerConfig) -> None:
         super().__init__()
-        self.rate, self.hop, self.config = rate, hop, config
+        self.config = config
+        rate, hop = config.rate, config.hop
         # the lowest key is the middle one of its three bins
         lowest_hz = 27.5 * 2 ** (-1 / (12 * BINS_PER_SEMITONE))
         per_octave = 12 * BINS_PER_SEMITONE
@@ -175,6 +176,11 @@ class Listener(nn.Module):
         # most keys are silent most of the time
         self.leave.bias = nn.Parameter(torch.full((3,), -3.0))
         self.drums = DrumListener(rate, hop, config.drums) if config.drums else None
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames of what it hears per second."""
+        return self.config.rate / self.config.hop
 
     def features(self, audio: Tensor) -> Tensor:
         """(batch, samples) -> constant-Q spectra (batch, windows, bins, frames)."""
@@ -233,32 +239,27 @@ def listener_loss(logits: Tensor, roll: Tensor) -> Tensor:
     return losses + 0.5 * error.sum() / sounding.sum().clamp_min(1)
 
 
-def hear(
-    listener: Listener, samples: Tensor, frame_rate: float, progress: Progress | None = None
-) -> Notes:
+def hear(listener: Listener, samples: Tensor, progress: Progress | None = None) -> Notes:
     """Hear notes, or the strokes if it is a drum kit that plays; arguments as of `hear_notes`."""
     if samples.shape[1] == 0:
         return Notes.from_rows([])
     if listener.drums is not None:
-        strokes = hear_drums(listener.drums, samples, frame_rate)
+        strokes = hear_drums(listener.drums, samples)
         if strokes is not None and len(strokes):
             return strokes
-    return hear_notes(listener, samples, frame_rate, progress)
+    return hear_notes(listener, samples, progress)
 
 
-def hear_notes(
-    listener: Listener, samples: Tensor, frame_rate: float, progress: Progress | None = None
-) -> Notes:
+def hear_notes(listener: Listener, samples: Tensor, progress: Progress | None = None) -> Notes:
     """Hear the notes in audio of any length.
 
     Args:
         listener: trained.
-        samples: (1, n), about as loud as in training (-23 LUFS).
-        frame_rate: of the listener's rolls, in Hz.
+        samples: (1, n) at the listener's rate, about as loud as in training (-23 LUFS).
         progress: called with the share that is heard.
     """
     onset, sounding, velocity = probabilities(listener, samples, progress)
-    return read_notes(onset, sounding, frame_rate, velocity, READING)
+    return read_notes(onset, sounding, listener.frame_rate, velocity, READING)
 
 
 @torch.inference_mode()
@@ -269,10 +270,10 @@ def probabilities(
 
     Args:
         listener: trained.
-        samples: (1, n), about as loud as in training (-23 LUFS).
+        samples: (1, n) at the listener's rate, about as loud as in training (-23 LUFS).
         progress: called with the share that is heard.
     """
-    hop = listener.hop
+    hop = listener.config.hop
     frames = -(-samples.shape[1] // hop)
     least = FAINTEST * samples.abs().max()
     # out of silence, so that what sounds at the very beginning is seen to begin

@@ -256,10 +256,10 @@ def partial_lobes(bank: Tensor, codec: SpectralConfig) -> Tensor:
     centre = (ratios[:, None] * hz * codec.n_fft / codec.rate)[..., None]
     bins = centre.floor() + torch.arange(-1, 3)  # the main lobe is less than two bins to each side
     distance = bins - centre
-    # transform of a Hann window, relative to its peak
-    lobe = torch.sinc(distance) / (1 - distance.square()).where(
-        (distance.square() - 1).abs() > 1e-6, torch.tensor(2.0, dtype=torch.float64)
-    )
+    # transform of a Hann window, relative to its peak; one bin beside it half, as a limit
+    limit = (distance.square() - 1).abs() < 1e-6
+    lobe = torch.sinc(distance) / (1 - distance.square()).where(~limit, 1.0)
+    lobe = lobe.where(~limit, 0.5)
     last = codec.n_fft // 2
     inside = (distance.abs() < 2) & (bins >= 0) & (bins <= last) & (centre < last + 1)
     heights = torch.where(inside, lobe.abs(), 0.0).float()

@@ -27,6 +27,7 @@ class UNetConfig:
     detail: int = 0  # channels of the blocks that refine every frame; 0: none
     detail_blocks: int = 6
     few_step: bool = False  # whether it is told step size and guidance (`Shortcut`)
+    halvings: int = 3  # of a few-step one: it learned steps of 1, 1/2, ... 1 / 2 ** halvings
 
     def __post_init__(self) -> None:
         whole = all(isinstance(width, int) and width > 0 for width in self.widths)
@@ -35,6 +36,15 @@ class UNetConfig:
                 f"denoiser.widths is {list(self.widths)}; give channels of one level or more, of "
                 f"the last a multiple of its {self.heads} heads"
             )
+        if self.embedding % 2:
+            raise InputError(
+                f"denoiser.embedding is {self.embedding}; give an even number (half are sines)"
+            )
+
+    @property
+    def most_steps(self) -> int | None:
+        """That a few-step denoiser learned to take; None: it is none, and takes any number."""
+        return 2**self.halvings if self.few_step else None
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from timbrel.checksum import check_file
+from timbrel.checksum import check_digest
 
 FOLDER = Path(__file__).parent / "weights"
 SHA256 = {  # a judge that is fitted anew has another
@@ -18,7 +18,7 @@ def whole(name: str) -> Path:
     Raises:
         ModelError: the file is missing or damaged.
     """
-    check_file(FOLDER / name, SHA256[name])
+    check_digest(FOLDER / name, SHA256[name])
     return FOLDER / name
 
 

@@ -10,9 +10,10 @@ Folder:
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -175,7 +176,9 @@ def _work(
     if workers <= 1:
         systems, cases = job.systems(), job.cases()
         for make in cases:
-            yield judge(make, systems, folder, done)
+            with one_thread():  # as in a worker: sums of several threads are rounded otherwise
+                records = judge(make, systems, folder, done)
+            yield records
         return
     arguments = (job, folder, done)
     with ProcessPoolExecutor(workers, initializer=_prepare, initargs=arguments) as pool:
@@ -186,6 +189,17 @@ def _work(
                 "a process of the evaluation ended (is memory short?); run again to go on, or "
                 "with --workers 1"
             ) from error
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute with one thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 _STATE: dict[str, Any] = {}

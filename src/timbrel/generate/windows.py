@@ -45,22 +45,27 @@ class Sampling:
     texture: float | None = None  # of the noise that changes fast; None: as the temperature
 
 
-def sampling_of(options: Mapping[str, Any], few_step: bool, seed: int = 0) -> Sampling:
+def sampling_of(
+    options: Mapping[str, Any], most_steps: int | None = None, seed: int = 0
+) -> Sampling:
     """How to sample a model.
 
     Args:
         options: steps, sampler, structure and timbre (guidance scales), temperature, texture; those
             that are not given have defaults.
-        few_step: whether the denoiser answers for whole steps; then the sampler is Euler's, which
-            takes the answer as it is.
+        most_steps: of a denoiser that answers for whole steps (`UNetConfig.most_steps`); its
+            sampler is Euler's, which takes the answer as it is. None: of one that does not.
         seed: of the noise.
 
     Raises:
         InputError: an option that such a model cannot do.
     """
-    steps = _whole("steps", options.get("steps", FEW_STEPS if few_step else Sampling.steps))
-    if few_step and steps & (steps - 1):
-        raise InputError(f"steps is {steps}; a few-step model takes 1, 2, 4 or another power of 2")
+    few_step = most_steps is not None
+    default = Sampling.steps if most_steps is None else min(FEW_STEPS, most_steps)
+    steps = _whole("steps", options.get("steps", default))
+    if most_steps is not None and (steps & (steps - 1) or not 1 <= steps <= most_steps):
+        learned = [str(2**n) for n in range(most_steps.bit_length())]
+        raise InputError(f"steps is {steps}; this few-step model takes {', '.join(learned)}")
     seed = _whole("seed", seed)
     if not 1 <= steps <= 1000:
         raise InputError(f"steps is {steps}; give a whole number from 1 to 1000")

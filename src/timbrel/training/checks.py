@@ -33,6 +33,17 @@ def check_parts(config: ModelConfig, training: ModelTraining, begun: bool) -> No
             "the timbre encoder would never learn: it is frozen after stage 1, and there is no "
             "stage 1; give --stage-one a share, or --no-freeze-timbre"
         )
+    if training.stage_one == 1:
+        raise TrainingError(
+            "structure would never be learned: it is absent in stage 1, and stage 1 is all there "
+            "is; give --stage-one a share below 1"
+        )
+    if training.adversary and training.stage_one + training.adversary_delay >= 1:
+        raise TrainingError(
+            f"the adversary would never begin: stage 1 takes {training.stage_one:g} of the budget, "
+            f"and it waits for {training.adversary_delay:g} more; give --stage-one a smaller "
+            "share, or set adversary to 0"
+        )
     if training.transpose and config.structure.source != "notes":
         raise TrainingError(
             "items are transposed with their notes, and this model's structure is heard in audio, "
@@ -88,8 +99,8 @@ def check_start(network: Network, start_from: Network) -> None:
         free.append("denoiser.standardised")
     if not start_from.config.denoiser.detail:
         free.append("denoiser.detail")  # and its number of blocks
-    if not getattr(start_from.config.codec, "id", "known"):
-        free.append("codec.id")
+    if not start_from.config.latent:
+        free.append("latent")
     for name, (wanted, found) in differences(asdict(network.config), asdict(start_from.config)):
         if not name.startswith(tuple(free)):
             raise TrainingError(

@@ -45,8 +45,12 @@ class Distillation:
     halvings: int = 3  # steps of 1, 1/2, ... 1 / 2 ** halvings of the path
 
 
-def student_of(teacher: Network) -> Network:
+def student_of(teacher: Network, halvings: int = Distillation.halvings) -> Network:
     """A network with the teacher's weights whose denoiser can be told step and guidance.
+
+    Args:
+        teacher: trained.
+        halvings: of `Distillation`.
 
     Raises:
         TrainingError: the teacher is a few-step model already, or was trained on EDM.
@@ -58,7 +62,7 @@ def student_of(teacher: Network) -> Network:
             f"shortcuts halve even steps of the flow; this model was trained on "
             f"'{teacher.config.objective}', so train one on 'flow' first"
         )
-    sizes = replace(teacher.config.denoiser, few_step=True)
+    sizes = replace(teacher.config.denoiser, few_step=True, halvings=halvings)
     student = Network(replace(teacher.config, denoiser=sizes))
     student.load_state_dict(teacher.state_dict(), strict=False)
     return student.requires_grad_(False)
@@ -239,7 +243,7 @@ def distil(
             "a batch has items that learn steps and items that learn velocities: at least 2"
         )
     torch.manual_seed(training.seed)
-    student = student_of(teacher).to(device)
+    student = student_of(teacher, distillation.halvings).to(device)
     teacher = teacher.to(device).eval().requires_grad_(False)
     denoiser = student.denoiser.requires_grad_(True)
     pairs = pairs_of(store, codec, student.config, training)

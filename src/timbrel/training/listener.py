@@ -210,8 +210,6 @@ def begin_from(listener: Listener, other: Listener) -> None:
 def train_listener(
     store: Store,
     folder: Path,
-    rate: int,
-    hop: int,
     config: ListenerConfig,
     training: ListenerTraining,
     budget: Budget,
@@ -225,8 +223,6 @@ def train_listener(
     Args:
         store: renditions of pitched instruments, and of drums if the listener is to hear these.
         folder: of the run.
-        rate: Hz.
-        hop: samples per latent frame.
         config: sizes.
         training: hyper-parameters.
         budget: steps or minutes.
@@ -244,12 +240,12 @@ def train_listener(
         DataError: nothing to hear in the store.
     """
     torch.manual_seed(training.seed)
-    listener = Listener(rate, hop, config).to(device)
+    listener = Listener(config).to(device)
     if training.only == "drums" and listener.drums is None:
         raise DataError(f"{store.path} holds no drums, so there is nothing to learn of them")
-    pitched, kits = Passages(store, hop, training), None
+    pitched, kits = Passages(store, config.hop, training), None
     if listener.drums is not None and training.only != "notes":
-        kits = Passages(store, hop, training, drums=True)
+        kits = Passages(store, config.hop, training, drums=True)
     settings = {"kind": "listener", "listener": asdict(config), "training": asdict(training)}
     with Run(folder, settings) as run:
         state = run.latest()
@@ -297,7 +293,7 @@ def train_listener(
             if run.due():
                 save()
         save()
-        result = Listener(rate, hop, config).to(device)
+        result = Listener(config).to(device)
         result.load_state_dict(descent.ema.shadow)
         if run.ranks.first:
             save_listener(result, folder / "listener")

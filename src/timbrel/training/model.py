@@ -20,7 +20,7 @@ from timbrel.network import ModelConfig, Network
 from timbrel.serialize import save_network
 from timbrel.training.checks import check_learned, check_parts, check_start
 from timbrel.training.course import Course, Descent, Ema
-from timbrel.training.derived import spectra_id
+from timbrel.training.derived import check_rate, spectra_id
 from timbrel.training.draws import Alteration, Draw, Draws, workers_for
 from timbrel.training.equaliser import Equaliser
 from timbrel.training.finite import Watch, check_finite
@@ -91,12 +91,12 @@ def train_model(
     begun = settings_of(folder)
     if begun is not None and begun.get("kind") == "model":
         # runs of before it was measured have none
-        known = begun.get("model", {}).get("deviation", ModelConfig.deviation)
-        config = replace(config, deviation=known)
+        deviation = begun.get("model", {}).get("deviation", ModelConfig.deviation)
     elif start_from is not None:
-        config = replace(config, deviation=start_from.config.deviation)
+        deviation = start_from.config.deviation
     else:
-        config = replace(config, deviation=latent_deviation(store, training.seed))
+        deviation = latent_deviation(store, training.seed)
+    config = replace(config, deviation=deviation, latent=codec.latent_id)
     check_parts(config, training, begun is not None or start_from is not None)
     network = Network(config).to(device)
     if isinstance(codec, SpectralCodec):
@@ -240,12 +240,8 @@ def pairs_of(store: Store, codec: Codec, config: ModelConfig, training: ModelTra
         DataError: what they need has not been prepared, or is of another rate than the codec's.
     """
     with_source = config.structure.source == "cqt"
-    if with_source and store.items[0].rate != codec.rate:
-        raise DataError(
-            f"the constant-Q encoder needs audio at the codec's {codec.rate} Hz, that of "
-            f"{store.path} is at {store.items[0].rate} Hz; use a preset that reads notes, or a "
-            "codec of that rate"
-        )
+    if with_source:
+        check_rate(store, codec)
     if training.heard and not store.maker("heard"):
         raise DataError(
             f"{store.path} has no heard notes, or of two listeners: run `timbrel prepare heard` "

@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from timbrel.audio import Audio
 from timbrel.conditions.listener import Listener, hear_notes
 from timbrel.conditions.structure import RollEncoder, Structure
 from timbrel.conditions.timbre import Timbre
@@ -307,7 +308,9 @@ def _from_listening(
     """As `Timbrel.listen` does, passage by passage."""
     rolls = []
     for p in part:
-        notes = hear_notes(listener, passages.audio(p)[None].to(device), passages.frame_rate)
+        audio = Audio(passages.audio(p)[None].numpy(), passages.store.items[p.item].rate)
+        samples = audio.resample(listener.config.rate).samples
+        notes = hear_notes(listener, torch.from_numpy(samples).to(device))
         moved = notes.shift(p.start / passages.frame_rate)
         rolls.append(passages.roll(p, moved))
     drums = torch.zeros(len(part), dtype=torch.bool, device=device)

@@ -1,8 +1,7 @@
 """Room, equaliser and drive: the rest of what makes a recording's sound (numpy and scipy)."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from scipy import signal
@@ -51,15 +50,6 @@ class Effects:
             wet = signal.oaconvolve(out, _room(*key), axes=1)[:, : out.shape[1]]
             out = (1 - self.reverb_share) * out + self.reverb_share * wet
         return (out * (peak / max(float(np.abs(out).max()), 1e-9))).astype(np.float32)
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "Effects":
-        """The inverse of `to_dict`."""
-        return cls(**{**values, "bands": tuple(tuple(b) for b in values["bands"])})
 
 
 def draw_bands(rng: np.random.Generator, count: int) -> tuple[tuple[float, float, float], ...]:

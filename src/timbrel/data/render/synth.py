@@ -6,8 +6,7 @@ a timbre. Training, validation and test patches come from disjoint regions: they
 the fraction of `character`, a parameter that decides the comb of partial amplitudes.
 """
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import signal
@@ -79,15 +78,6 @@ class Patch:
     def name(self) -> str:
         """Short and unique."""
         return f"synth-{self.kind}-{self.seed:08x}"
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "Patch":
-        """The inverse of `to_dict`."""
-        return cls(**values)
 
     def partials(self, pitch: int, velocity: int, rate: int) -> tuple[np.ndarray, np.ndarray]:
         """Frequencies (Hz) and amplitudes (unit energy) of a note's partials below Nyquist."""
