@@ -70,8 +70,7 @@ def main() -> None:
         original = torch.from_numpy(sound)[None]
         copies = {"other noise": torch.from_numpy(others[name])[None]}
         for source, codec in codecs.items():
-            decoded = codec.decode(codec.encode(original[:, None]))[:, 0]
-            copies[source] = decoded[:, : original.shape[1]]
+            copies[source] = codec.reconstruct(original[:, None])[:, 0]
         for source, copy in copies.items():
             print(f"| {name} | " + " | ".join(row(source, copy, original, statistics)) + " |")
 

@@ -77,6 +77,27 @@ def test_another_codec_of_the_same_size_is_noticed() -> None:
     assert mean_of([Network(config), network]).config == network.config
 
 
+def test_networks_on_the_latents_of_two_codecs_have_no_mean() -> None:
+    codecs = [SpectralCodec(tiny_codec()), SpectralCodec(tiny_codec())]
+    codecs[1].basis.deviation.copy_(1 + torch.arange(32) % 3)
+    configs = [replace(tiny(), latent=codecs[0].latent_id), tiny()]  # one names its latent
+    networks = [Network(config) for config in configs]
+    for network, codec in zip(networks, codecs, strict=True):
+        network.adopt(codec.basis)
+        check_codec(network, codec)
+    with pytest.raises(ModelError, match="no mean"):
+        mean_of(alike(networks))
+    networks[1].adopt(codecs[0].basis)
+    check_codec(mean_of(alike(networks)), codecs[0])
+
+
+def test_a_network_that_names_its_latent_is_made_like_one_that_does_not() -> None:
+    older = Network(replace(tiny(), refinement=CLOSER))
+    named = Network(replace(tiny(), latent="abc"))
+    mean = mean_of(alike([named, older]))
+    assert mean.refinement is not None
+
+
 def test_a_codec_whose_residual_was_trained_on_is_noticed() -> None:
     torch.manual_seed(0)
     codec = SpectralCodec(replace(tiny_codec(), residual=16))
@@ -99,11 +120,17 @@ def test_a_codec_whose_residual_was_trained_on_is_noticed() -> None:
         ({"recall": RecallConfig(layers=-1)}, "recall.layers is -1; give 0 or more"),
         ({"recall": RecallConfig(width=50, heads=4)}, "recall.width is 50; give a multiple of"),
         ({"recall": RecallConfig(heads=0)}, "recall.heads is 0"),
+        ({"refinement": RefinementConfig(width=50, heads=4)}, "refinement.width is 50"),
     ],
 )
 def test_sizes_of_which_no_network_can_be_are_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         replace(tiny(), **change)
+
+
+def test_an_odd_embedding_is_refused() -> None:
+    with pytest.raises(InputError, match="embedding is 63; give an even number"):
+        replace(tiny().denoiser, embedding=63)
 
 
 def test_structure_from_audio_lies_where_it_lay_in_training_for_any_hop() -> None:

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from safetensors import safe_open
 from conftest import Killed
 from timbrel.errors import ModelError
 from timbrel.model import DEFAULT, Timbrel, load
+from timbrel.network import LatentConfig, Network, tiny
 from timbrel.serialize import (
     assemble,
     load_codec,
@@ -57,6 +59,27 @@ def overwrite(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[-64:] = bytes(64)
     path.write_bytes(content)
+
+
+def test_older_folders_say_elsewhere_what_latents_and_listeners_are(
+    player: Timbrel, tmp_path: Path
+) -> None:
+    codec = LatentConfig(24_000, 320, 8)
+    network = Network(replace(tiny(), codec=codec, latent="abc"))
+    save_network(network, tmp_path / "network")
+    save_listener(player.listener, tmp_path / "listener")
+    for name in ("network", "listener"):
+        path = tmp_path / name / "config.json"
+        config = json.loads(path.read_text())
+        if name == "network":
+            config["model"]["codec"]["id"] = config["model"].pop("latent")
+        else:
+            config |= {"rate": 22_050, "hop": 512}
+            del config["listener"]["rate"], config["listener"]["hop"]
+        path.write_text(json.dumps(config))
+    assert load_network(tmp_path / "network").config == network.config
+    listener = load_listener(tmp_path / "listener")
+    assert (listener.config.rate, listener.config.hop) == (22_050, 512)
 
 
 def forget(folder: Path) -> None:

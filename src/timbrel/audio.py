@@ -69,8 +69,7 @@ class Audio:
         except UNREADABLE as error:
             raise unreadable(path) from error
         except MemoryError as error:
-            check_whole(path, frames)  # a damaged file may say any number
-            raise too_large(path, frames / rate) from error
+            raise too_large(path) from error
         check_whole(path, frames)
         audio = cls(np.ascontiguousarray(samples.T), int(rate))
         if samples.size == 0:
@@ -350,11 +349,11 @@ def unreadable(path: Path) -> InputError:
     )
 
 
-def too_large(path: Path, seconds: float) -> InputError:
+def too_large(path: Path) -> InputError:
     """What to say where memory is too small for what a file says that it holds."""
     return InputError(
-        f"{path} says that it holds {seconds / 3600:.1f} hours of sound, for which there is not "
-        "memory enough; give a part of it (if it is shorter, it is damaged: save it anew)"
+        f"{path} says that it holds more sound than there is memory for; give a part of it (if it "
+        "is short, it is damaged: save it anew)"
     )
 
 

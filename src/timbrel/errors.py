@@ -9,6 +9,18 @@ class TimbrelError(Exception):
     """Base of all errors that a user can mend."""
 
 
+def is_lack_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the machine's memory, or its GPU's, was too small."""
+    # what torch raises where a processor's memory ends has no type of its own
+    named = "can't allocate memory" in str(error) and isinstance(error, RuntimeError)
+    return named or isinstance(error, MemoryError) or is_lack_of_gpu_memory(error)
+
+
+def is_lack_of_gpu_memory(error: BaseException) -> bool:
+    """Whether it was the GPU's. (Its type is not imported: torch takes a second.)"""
+    return type(error).__name__ == "OutOfMemoryError"
+
+
 class InputError(TimbrelError, ValueError):
     """A file or an option that cannot be used."""
 

@@ -277,13 +277,18 @@ def check_codec(network: Network, codec: Codec) -> None:
 
 def _latents_known(network: Network, codec: Codec) -> bool:
     """Whether a codec of the same configuration makes the latents that the network knows."""
-    if network.config.latent:
-        return network.config.latent == codec.latent_id
+    if network.config.latent not in ("", codec.latent_id):
+        return False
     if not isinstance(codec, SpectralCodec):
-        return True  # nothing was noted
-    # the basis enters the network by its channels' weights; they are stored in half precision
+        return True
+    # the basis enters the network by its channels' weights
     weight = codec.basis.deviation / codec.basis.deviation.mean()
-    return torch.allclose(network.channel_weight.cpu(), weight.cpu(), rtol=1e-2)
+    return weigh_alike(network.channel_weight, weight)
+
+
+def weigh_alike(one: Tensor, other: Tensor) -> bool:
+    """Whether channel weights are the same but for half precision, in which they are stored."""
+    return torch.allclose(one.cpu(), other.cpu(), rtol=1e-2)
 
 
 @torch.no_grad()
@@ -300,10 +305,12 @@ def mean_of(networks: Sequence[Network]) -> Network:
     latent = noted.pop() if len(noted) == 1 else ""
     mean = Network(replace(networks[0].config, latent=latent))
     states = [network.state_dict() for network in networks]
-    if noted or any(_read(network.config) != _read(mean.config) for network in networks):
+    weights = [network.channel_weight for network in networks]
+    alike = not noted and all(weigh_alike(weight, weights[0]) for weight in weights)
+    if not alike or any(_read(network.config) != _read(mean.config) for network in networks):
         raise ModelError(
-            "networks of different configurations have no mean; give those that were trained on "
-            "from one another"
+            "networks of different configurations or latents have no mean; give those that were "
+            "trained on from one another"
         )
     mean.load_state_dict(
         {name: sum(state[name] for state in states) / len(states) for name in states[0]}

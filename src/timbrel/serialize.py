@@ -317,7 +317,10 @@ def load_network(folder: Path) -> Network:
     config = read_config(folder)
     if "model" not in config:
         raise ModelError(f"{folder} holds no model, only: {config.get('kind', 'nothing known')}")
-    network = Network(from_dict(ModelConfig, config["model"], str(folder / "config.json")))
+    values = dict(config["model"])
+    if "id" in (codec := dict(values.get("codec", {}))):  # where older versions noted it
+        values |= {"latent": codec.pop("id"), "codec": codec}
+    network = Network(from_dict(ModelConfig, values, str(folder / "config.json")))
     load_weights(network, read_weights(folder, "network"), folder)
     return network.eval()
 
@@ -337,7 +340,11 @@ def load_listener(folder: Path) -> Listener:
     config = read_config(folder)
     if "listener" not in config:
         raise ModelError(f"{folder} holds no listener, so it cannot read notes from audio")
-    size = from_dict(ListenerConfig, config["listener"], str(folder / "config.json"))
+    # older versions noted rate and hop beside it
+    older = config["model"]["codec"] if "model" in config else config
+    made_for = {name: older[name] for name in ("rate", "hop") if name in older}
+    values = {**made_for, **config["listener"]}
+    size = from_dict(ListenerConfig, values, str(folder / "config.json"))
     listener = Listener(size)
     load_weights(listener, read_weights(folder, "listener"), folder)
     return listener.eval()

@@ -57,19 +57,29 @@ def test_a_folder_whose_settings_a_kill_cut_short_is_claimed_again(
     assert json.loads((tmp_path / "settings.json").read_text())["limit"] == 1
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_full_disk_ends_the_run_and_is_no_score(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+SHORT = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+
+@pytest.mark.parametrize(
+    ("workers", "error", "words"),
+    [
+        (1, OSError(errno.ENOSPC, "No space left on device"), "No space left"),
+        (2, OSError(errno.ENOSPC, "No space left on device"), "No space left"),
+        (1, SHORT, "can't allocate memory"),
+    ],
+)
+def test_a_machine_that_fails_ends_the_run_and_is_no_score(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int, error: Exception, words: str
 ) -> None:
     manifest = write_manifest(tmp_path)
     job = Job(manifest=str(manifest), outputs=(str(tmp_path / "out"),))
 
     def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+        raise error
 
     with monkeypatch.context() as patch:
         patch.setattr("timbrel.evaluation.run.score", full)
-        with pytest.raises(TimbrelError, match=r"stopped: .*No space left.*run again to go on"):
+        with pytest.raises(TimbrelError, match=f"stopped: .*{words}.*run again to go on"):
             evaluate(job, tmp_path / "report", workers)
     found = {r.case: r for r in evaluate(job, tmp_path / "report") if r.system == "out"}
     assert found["good.wav"].scores["note_f1"] > 0.6

@@ -13,10 +13,12 @@ from torch import Tensor
 
 from conftest import Killed
 from timbrel.codec.codec import Codec
+from timbrel.codec.spectral import SpectralCodec
+from timbrel.codec.spectral import tiny as tiny_codec_config
 from timbrel.data.batch import Batch
 from timbrel.data.pairs import Corruption, Pairs
 from timbrel.data.store import Store
-from timbrel.errors import TrainingError
+from timbrel.errors import DataError, TrainingError
 from timbrel.network import Network, tiny
 from timbrel.training import objective as objectives
 from timbrel.training.model import train_model
@@ -168,6 +170,15 @@ def test_one_clip_gives_structure_target_and_an_example_beside_it(
     # the structure's audio is the target's own; the first frames lack their past
     error = (heard - batch.latent)[..., 4:-4].square().mean()
     assert float(error) < 0.05 * float(batch.latent.square().mean())
+
+
+def test_spectra_of_another_rate_than_the_codec_s_are_refused(small_store: Store) -> None:
+    from timbrel.training.derived import attach_spectra
+
+    codec = SpectralCodec(replace(tiny_codec_config(), rate=22_050))
+    with pytest.raises(DataError, match="needs audio at the codec's 22050 Hz"):
+        attach_spectra(small_store, codec, CPU)
+    assert not small_store.maker("spectra")
 
 
 def test_cached_spectra_are_what_the_encoder_would_compute(

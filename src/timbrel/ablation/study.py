@@ -26,7 +26,7 @@ from timbrel.data.render.soundfont import SoundFont, find_fonts
 from timbrel.data.select import Selection, select
 from timbrel.data.store import Store
 from timbrel.diffusion.samplers import THOROUGH
-from timbrel.errors import InputError, TimbrelError
+from timbrel.errors import InputError, TimbrelError, is_lack_of_memory
 from timbrel.evaluation.cases import Case, draw_cases
 from timbrel.evaluation.job import DRAWN
 from timbrel.evaluation.protocol import read_protocol
@@ -210,7 +210,9 @@ def run_recipe(
     try:
         if not (home / "model" / "config.json").is_file():
             train_recipe(recipe, setting, home, device)
-    except (TimbrelError, torch.OutOfMemoryError) as error:  # the others go on
+    except (TimbrelError, RuntimeError, MemoryError) as error:
+        if not isinstance(error, TimbrelError) and not is_lack_of_memory(error):
+            raise
         write_text(home / "failure.txt", f"{error}\n")
         say(f"{recipe.name}: {error}")
         return

@@ -18,7 +18,16 @@ from timbrel.cli import (
     train,
     transcribe,
 )
-from timbrel.errors import TimbrelError
+from timbrel.errors import TimbrelError, is_lack_of_gpu_memory, is_lack_of_memory
+
+GPU_SHORT = (
+    "the GPU's memory is too small for this; train with half the --batch (`train model` with twice "
+    "the --accumulate: as many items a step), or give --device cpu"
+)
+SHORT = (
+    "there is not memory enough for this; give less at a time: a shorter recording or --length, "
+    "fewer --workers, in training a smaller --batch"
+)
 
 app = typer.Typer(
     help="Plays these notes (MIDI or audio) with that sound (seconds of another recording).",
@@ -66,10 +75,9 @@ def main() -> None:
         print(f"timbrel: {error}", file=sys.stderr)
         sys.exit(2)
     except (RuntimeError, MemoryError) as error:
-        sentence = _out_of_memory(error)
-        if debug or sentence is None:
+        if debug or not is_lack_of_memory(error):
             raise
-        print(f"timbrel: {sentence}", file=sys.stderr)
+        print(f"timbrel: {GPU_SHORT if is_lack_of_gpu_memory(error) else SHORT}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:
         if debug:
@@ -77,19 +85,3 @@ def main() -> None:
         where, what = error.filename or "the system", error.strerror or error
         print(f"timbrel: {where}: {what}", file=sys.stderr)
         sys.exit(2)
-
-
-def _out_of_memory(error: Exception) -> str | None:
-    """What to say where memory is too small; None: that is not what happened."""
-    if type(error).__name__ == "OutOfMemoryError":
-        return (
-            "the GPU's memory is too small for this; train with half the --batch (`train model` "
-            "with twice the --accumulate: as many items a step), or give --device cpu"
-        )
-    # what torch raises where a processor's memory ends has no type of its own
-    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
-        return (
-            "there is not memory enough for this; give less at a time: a shorter recording or "
-            "--length, fewer --workers, in training a smaller --batch"
-        )
-    return None

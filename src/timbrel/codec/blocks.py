@@ -69,7 +69,8 @@ def reconstruct_blocks(
     if waiting is None:
         return
     with torch.inference_mode():
-        latent = encoder.end()
+        silence = torch.zeros(len(waiting), 1, codec.lag, device=codec.device)
+        latent = torch.cat([codec.encode_stream(silence, encoder), encoder.end()], 2)
         parts = [codec.decode_stream(latent, decoder)] if latent.shape[2] else []
         rest = torch.cat([*parts, decoder.end()], 2)[:, 0, surplus:].float().cpu().numpy()
     yield waiting, rest[:, : waiting.shape[1]]

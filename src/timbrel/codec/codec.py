@@ -40,10 +40,13 @@ class Codec(nn.Module, ABC):
         hop: samples per latent frame.
         channels: of the latent.
         delay: samples by which `decode_stream` lags `decode`.
+        lag: samples by which what is encoded and decoded would come late, had not `decode` made
+            up for it.
         config: with which it was built; None if somebody else did.
     """
 
     config: Any = None
+    lag: int = 0
     rate: int
     hop: int
     channels: int
@@ -106,6 +109,12 @@ class Codec(nn.Module, ABC):
         """Latent (batch, channels, frames) -> waveform (batch, 1, frames * hop)."""
         stream = self.start_stream(latent.shape[0])
         return torch.cat([stream.push(latent), stream.end()], 2)[:, :, self.delay :]
+
+    def reconstruct(self, audio: Tensor) -> Tensor:
+        """Encode and decode: (batch, 1, samples) -> same shape."""
+        # what comes late is still in there when the sound has ended
+        latent = self.encode(F.pad(audio, (0, self.lag)))
+        return self.decode(latent)[:, :, : audio.shape[2]]
 
     def encode_stream(self, audio: Tensor, stream: CodecStream) -> Tensor:
         """Encode the next samples: (batch, channels, as many frames as are complete)."""

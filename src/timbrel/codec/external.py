@@ -25,7 +25,7 @@ DEFAULT_RATE = 44_100  # of a TorchScript file that names none
 PROBE_SAMPLES = 2**17
 REACH_SECONDS = 0.5  # to either side of a frame, that blockwise coding of a long file sees
 GRID_SECONDS = 0.001  # between levels by which a codec that keeps no phase is found to be late
-LEAST_LAG = 0.005  # seconds that such levels can tell from none
+LEAST_LAG = 0.01  # seconds that such levels can tell from none
 ALIKE = 0.5  # least correlation of sounds, or of their levels, that says how late one is
 
 
@@ -46,7 +46,6 @@ class ExternalCodec(Codec):
         super().__init__()
         self.source, self.rate, self.audio_channels = source, rate, audio_channels
         self.digest = digest
-        self.lag = 0  # samples by which what was encoded and decoded comes too late
         self.register_buffer("center", torch.zeros(1, 1), persistent=False)
         self.register_buffer("spread", torch.ones(1, 1), persistent=False)
 
@@ -85,10 +84,20 @@ class ExternalCodec(Codec):
         # the ends may lose or gain a few samples, the hop is a whole number
         self.hop = round(decoded.shape[2] / latent.shape[2])
         self.channels = latent.shape[1]
-        self.lag = lag_of(audio.mean((0, 1)), decoded.mean((0, 1)), self.rate)
+        self.lag = self._lag()
         self.delay = max(self.reach * self.hop, self.lag)
         self.center = latent.mean((0, 2))[:, None]
         self.spread = latent.std((0, 2)).clamp_min(1e-4)[:, None]
+
+    def _lag(self) -> int:
+        """Samples by which what is encoded and decoded comes late."""
+        self.forget()
+        sound = bursts(PROBE_SAMPLES, self.rate)
+        latent = self.raw_encode(sound.expand(1, self.audio_channels, -1))
+        return lag_of(sound[0, 0], self.raw_decode(latent).mean((0, 1)), self.rate)
+
+    def forget(self) -> None:
+        """Clear what it remembers, if it does."""
 
     def _attempt(self, function: Callable[[Tensor], Tensor], x: Tensor, name: str) -> Tensor:
         try:
@@ -124,8 +133,9 @@ class ExternalCodec(Codec):
     def decode(self, latent: Tensor) -> Tensor:
         """See `Codec`."""
         samples = latent.shape[2] * self.hop
-        later = -(-self.lag // self.hop)
-        audio = self.late(F.pad(latent, (0, later), mode="replicate"))[:, :, self.lag :]
+        if self.lag and samples:
+            latent = F.pad(latent, (0, -(-self.lag // self.hop)), mode="replicate")
+        audio = self.late(latent)[:, :, self.lag :]
         return F.pad(audio, (0, max(0, samples - audio.shape[2])))[:, :, :samples]
 
     def late(self, latent: Tensor) -> Tensor:
@@ -222,7 +232,7 @@ class TorchScriptCodec(ExternalCodec):
         """Likewise."""
         if not self.stateful:
             return super().start_stream(batch)
-        return Remembering(TorchScriptCodec(self.path).to(self.device))
+        return Remembering(TorchScriptCodec(self.path).to(self.device), batch)
 
 
 class Remembering(CodecStream):
@@ -230,10 +240,11 @@ class Remembering(CodecStream):
 
     Args:
         codec: that nothing else uses.
+        batch: items.
     """
 
-    def __init__(self, codec: TorchScriptCodec) -> None:
-        self.codec = codec
+    def __init__(self, codec: TorchScriptCodec, batch: int) -> None:
+        self.codec, self.batch = codec, batch
         self.last: Tensor | None = None  # latent frame
 
     def push(self, piece: Tensor) -> Tensor:
@@ -249,7 +260,7 @@ class Remembering(CodecStream):
         """What is late."""
         lag, hop = self.codec.lag, self.codec.hop
         if self.last is None or lag == 0:
-            return torch.zeros(1, 1, 0, device=self.codec.device)
+            return torch.zeros(self.batch, 1, 0, device=self.codec.device)
         return self.push(self.last.expand(-1, -1, -(-lag // hop)))[:, :, :lag]
 
 
@@ -338,32 +349,52 @@ HUGGING_FACE = ("encodec", "dac")
 def lag_of(sound: Tensor, again: Tensor, rate: int) -> int:
     """By how many samples, up to `REACH_SECONDS`, a sound comes late where it is heard again.
 
-    Where phases are kept, waveforms say it to the sample, else levels to about a millisecond.
+    Where phases are kept, waveforms say it to the sample, else levels, to some milliseconds: a lag
+    of less than `LEAST_LAG` seconds they cannot tell from none. What comes early is not late.
 
     Args:
-        sound: (samples,).
+        sound: (samples,), such as `bursts`.
         again: (about as many,).
         rate: Hz.
     """
     most = round(REACH_SECONDS * rate)
     lag, alike = _best_lag(sound, again, most)
     if alike >= ALIKE:
-        return lag
+        return max(0, lag)
     grid = round(GRID_SECONDS * rate)
-    one, other = (F.avg_pool1d(x.abs()[None], 8 * grid, grid)[0] for x in (sound, again))
+    one, other = (F.avg_pool1d(x.square()[None], 8 * grid, grid)[0] for x in (sound, again))
     steps, alike = _best_lag(one - one.mean(), other - other.mean(), most // grid)
     return steps * grid if alike >= ALIKE and steps * grid >= LEAST_LAG * rate else 0
 
 
 def _best_lag(one: Tensor, other: Tensor, most: int) -> tuple[int, float]:
-    """Where in [0, most] the second correlates most with the first, and how much."""
+    """Where in [-most, most] two signals are most alike, inverted or not, and how much."""
     length = min(len(one), len(other))
     one, other = one[:length].double(), other[:length].double()
+    lags = torch.arange(-most, most + 1)
     size = 2 * length
     product = torch.fft.rfft(other, size) * torch.fft.rfft(one, size).conj()
-    correlation = torch.fft.irfft(product, size)[: most + 1]
-    best, energy = int(correlation.argmax()), one.norm() * other.norm()
-    return best, float(correlation[best] / energy.clamp_min(1e-12))
+    correlation = torch.fft.irfft(product, size)[lags % size].abs()
+    # of each by itself where the two overlap
+    energies = [F.pad(x.square().cumsum(0), (1, 0)) for x in (one, other)]
+    late, early = lags.clamp_min(0), (-lags).clamp_min(0)
+    first = energies[0][length - late] - energies[0][early]
+    second = energies[1][length - early] - energies[1][late]
+    alike = correlation / (first * second).clamp_min(1e-12).sqrt()
+    best = int(alike.argmax())
+    return int(lags[best]), float(alike[best])
+
+
+def bursts(samples: int, rate: int) -> Tensor:
+    """(1, 1, samples): short noises that begin at once, at uneven times; the same always."""
+    source = torch.Generator().manual_seed(0)
+    time = torch.arange(samples) / rate
+    level, start = torch.zeros(samples), 0.1
+    while start < float(time[-1]):
+        age = time - start
+        level += (age >= 0) * torch.exp(-30 * age.clamp_min(0))
+        start += 0.1 + 0.4 * float(torch.rand((), generator=source))
+    return (0.2 * level * torch.randn(samples, generator=source)).clamp(-1, 1)[None, None]
 
 
 def probe(samples: int, rate: int) -> Tensor:

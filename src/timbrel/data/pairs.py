@@ -137,7 +137,8 @@ class Pairs:
         if self.with_source and not self.spectra:
             found.append(
                 "structure's spectra are computed anew for every item drawn: run `timbrel prepare "
-                "spectra` on each store, once, and training is much faster"
+                "spectra` on each store, once, with the --codec of its latents, and training is "
+                "much faster"
             )
         if self.same_clip == 1:
             return found

@@ -24,7 +24,7 @@ from timbrel.audio import Audio
 from timbrel.data.engine import end_with_parent
 from timbrel.data.files import begin_line, read_object, write_text
 from timbrel.data.lock import locked
-from timbrel.errors import InputError, TimbrelError
+from timbrel.errors import InputError, TimbrelError, is_lack_of_memory
 from timbrel.evaluation.cases import Case
 from timbrel.evaluation.given import FileRow
 from timbrel.evaluation.hearing import Memory
@@ -257,6 +257,8 @@ def judge_one(name: str, run: System, case: Case, ears: Ears, folder: Path) -> R
     except MACHINE:  # a score of 0 would stay when the disk has room again
         raise
     except Exception as error:  # one case that a model cannot do must not end the rest
+        if is_lack_of_memory(error):
+            raise MemoryError(_reason(error)) from error
         lost = failed(case)
         if isinstance(run, ModelRow) and run.hears:
             lost["structure_apart"] = 1.0  # as if nothing had been heard

@@ -108,8 +108,8 @@ def model_rows(
         audio = case.truth.mono().resample(player.codec.rate)
         with torch.inference_mode():
             batch = torch.from_numpy(audio.samples)[None].to(player.device)
-            decoded = player.codec.decode(player.codec.encode(batch))[0].cpu().numpy()
-        return Audio(decoded[:, : audio.samples.shape[1]], audio.rate)
+            decoded = player.codec.reconstruct(batch)[0].cpu().numpy()
+        return Audio(decoded, audio.rate)
 
     play = ModelRow(player, structure, sampling)
     return {CODEC: reconstruct, model_title(player.about, structure): play}

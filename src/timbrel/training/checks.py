@@ -2,10 +2,8 @@
 
 from dataclasses import asdict
 
-import torch
-
 from timbrel.errors import TrainingError
-from timbrel.network import ModelConfig, Network
+from timbrel.network import ModelConfig, Network, weigh_alike
 from timbrel.training.run import differences
 from timbrel.training.settings import ModelTraining
 
@@ -99,7 +97,7 @@ def check_start(network: Network, start_from: Network) -> None:
         free.append("denoiser.standardised")
     if not start_from.config.denoiser.detail:
         free.append("denoiser.detail")  # and its number of blocks
-    if not start_from.config.latent:
+    if "" in (start_from.config.latent, network.config.latent):
         free.append("latent")
     for name, (wanted, found) in differences(asdict(network.config), asdict(start_from.config)):
         if not name.startswith(tuple(free)):
@@ -107,8 +105,8 @@ def check_start(network: Network, start_from: Network) -> None:
                 f"the weights to start from have {name} = {found}, not {wanted}; choose the "
                 "preset and codec that they were made with"
             )
-    # the basis enters the network by its channels' weights; they are stored in half precision
-    if not torch.allclose(network.channel_weight.cpu(), start_from.channel_weight.cpu(), rtol=1e-2):
+    # the basis enters the network by its channels' weights
+    if not weigh_alike(network.channel_weight, start_from.channel_weight):
         raise TrainingError(
             "the weights to start from were trained on latents of another codec; give that "
             "codec by --codec, or begin without --from"

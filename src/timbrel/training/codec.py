@@ -186,7 +186,7 @@ def train_codec(
         if run.ranks.first:
             with torch.no_grad():
                 sample = excerpts.batch(4, 0, 0).to(device)
-                heard = torch.cat([sample, result.decode(result.encode(sample[:, None]))[:, 0]], 1)
+                heard = torch.cat([sample, result.reconstruct(sample[:, None])[:, 0]], 1)
             run.log_audio(
                 course.step, "original_then_decoded", heard.flatten().cpu().numpy(), codec.rate
             )
