@@ -65,6 +65,12 @@ def test_what_encoding_completes_can_be_decoded_at_once_though_it_is_nothing(cod
     torch.testing.assert_close(torch.cat(parts, 2)[:, :, codec.delay :], whole, atol=5e-4, rtol=0)
 
 
+def test_streams_of_nothing_end_with_nothing_for_every_item(codec: Codec) -> None:
+    with torch.inference_mode():
+        assert codec.start_encoding(2).end().shape == (2, codec.channels, 0)
+        assert codec.start_stream(2).end().shape[:2] == (2, 1)
+
+
 def test_a_stream_refuses_more_channels_as_the_whole_does(codec: Codec) -> None:
     with pytest.raises(ShapeError, match=r"\(1, 2, "):
         codec.start_encoding(1).push(torch.zeros(1, 2, 5_000))
@@ -107,7 +113,7 @@ def average_of_neighbours(x: Tensor) -> Tensor:
 @pytest.mark.parametrize("size", [1, 4, 10, 400])
 def test_a_function_with_surroundings_can_be_streamed(size: int) -> None:
     signal = torch.randn(3, 1, 160)
-    stream = Windowed(average_of_neighbours, 4, 1, 2, 1)
+    stream = Windowed(average_of_neighbours, 4, 1, 2, 1, torch.zeros(3, 1, 0))
     parts = [stream.push(piece) for piece in signal.split(size, 2)]
     streamed = torch.cat([*parts, stream.end()], 2)
     torch.testing.assert_close(streamed, average_of_neighbours(signal))
@@ -120,7 +126,7 @@ def test_a_late_stream_keeps_step_and_ends_whole(frames: int) -> None:
     def held(x: Tensor) -> Tensor:
         return x.repeat_interleave(8, 2)
 
-    stream = Late(Windowed(held, 1, 8, 5, 1), hop=8, delay=40)
+    stream = Late(Windowed(held, 1, 8, 5, 1, torch.zeros(1, 1, 0)), hop=8, delay=40)
     parts = [stream.push(z) for z in latent.split(1, 2)]
     assert all(part.shape[2] == 8 for part in parts)
     whole = torch.cat([*parts, stream.end()], 2)

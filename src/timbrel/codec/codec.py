@@ -62,6 +62,10 @@ class Codec(nn.Module, ABC):
         """Where the codec computes."""
         return next(self.parameters()).device
 
+    def nothing(self, batch: int, width: int) -> Tensor:
+        """(batch, width, 0): what a stream has taken before it takes anything."""
+        return torch.zeros(batch, width, 0, device=self.device)
+
     @abstractmethod
     def encode(self, audio: Tensor) -> Tensor:
         """Compress a waveform.
@@ -163,6 +167,7 @@ class Windowed(CodecStream):
         given: output values per frame.
         reach: frames.
         width: channels of the output (m).
+        nothing: (batch, n, 0), where it is to be computed.
     """
 
     def __init__(
@@ -172,22 +177,22 @@ class Windowed(CodecStream):
         given: int,
         reach: int,
         width: int,
+        nothing: Tensor,
     ) -> None:
         self.function, self.taken, self.given = function, taken, given
         self.reach, self.width = reach, width
-        self.held: Tensor | None = None
+        self.held = nothing
         self.before = 0  # frames held that were given already
 
     def push(self, piece: Tensor) -> Tensor:
         """Input (batch, n, any length) -> output of the frames whose surroundings are known."""
-        self.held = piece if self.held is None else torch.cat([self.held, piece], 2)
+        # the first is what it is: of another shape the function says what is wrong with it
+        self.held = torch.cat([self.held, piece], 2) if self.held.shape[2] else piece
         frames = self.held.shape[2] // self.taken - self.before - self.reach
         return self._give(self.held, max(0, frames))
 
     def end(self) -> Tensor:
         """Output of all frames that are left; a part of a frame counts as one."""
-        if self.held is None:
-            return torch.zeros(1, self.width, 0)
         frames = -(-self.held.shape[2] // self.taken) - self.before
         return self._give(self.held, frames)
 

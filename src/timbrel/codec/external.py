@@ -144,11 +144,14 @@ class ExternalCodec(Codec):
 
     def start_encoding(self, batch: int) -> CodecStream:
         """Blocks with `REACH_SECONDS` on either side: equal to `encode` up to what lies beyond."""
-        return Windowed(self.encode, self.hop, 1, self.reach, self.channels)
+        nothing = self.nothing(batch, 1)
+        return Windowed(self.encode, self.hop, 1, self.reach, self.channels, nothing)
 
     def start_stream(self, batch: int) -> CodecStream:
         """Likewise."""
-        return Late(Windowed(self.decode, 1, self.hop, self.reach, 1), self.hop, self.delay)
+        nothing = self.nothing(batch, self.channels)
+        stream = Windowed(self.decode, 1, self.hop, self.reach, 1, nothing)
+        return Late(stream, self.hop, self.delay)
 
     def latent_tensors(self) -> Iterator[Tensor]:
         """The digest."""
@@ -226,7 +229,7 @@ class TorchScriptCodec(ExternalCodec):
             return super().start_encoding(batch)
         own = TorchScriptCodec(self.path).to(self.device)
         encode = partial(ExternalCodec.encode, own)
-        return Windowed(encode, self.hop, 1, 0, self.channels)
+        return Windowed(encode, self.hop, 1, 0, self.channels, self.nothing(batch, 1))
 
     def start_stream(self, batch: int) -> CodecStream:
         """Likewise."""
@@ -260,7 +263,7 @@ class Remembering(CodecStream):
         """What is late."""
         lag, hop = self.codec.lag, self.codec.hop
         if self.last is None or lag == 0:
-            return torch.zeros(self.batch, 1, 0, device=self.codec.device)
+            return self.codec.nothing(self.batch, 1)
         return self.push(self.last.expand(-1, -1, -(-lag // hop)))[:, :, :lag]
 
 

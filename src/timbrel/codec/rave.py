@@ -293,7 +293,7 @@ class RaveCodec(Codec):
 
     def start_encoding(self, batch: int) -> CodecStream:
         """See `Codec`."""
-        return _Encoding(self)
+        return _Encoding(self, batch)
 
     def start_stream(self, batch: int) -> CodecStream:
         """See `Codec`."""
@@ -306,15 +306,15 @@ class RaveCodec(Codec):
 
 
 class _Encoding(CodecStream):
-    def __init__(self, codec: RaveCodec) -> None:
+    def __init__(self, codec: RaveCodec, batch: int) -> None:
         self.codec, self.layers, self.silence = codec, Stream(), codec.silence()
-        self.held: Tensor | None = None
+        self.held = codec.nothing(batch, 1)
         self.quiet: Tensor | None = None  # (batch, 1): whether the frame before is
 
     def push(self, piece: Tensor) -> Tensor:
         check_mono(piece)
         codec = self.codec
-        held = piece if self.held is None else torch.cat([self.held, piece], 2)
+        held = torch.cat([self.held, piece], 2)
         size = held.shape[2] // codec.hop * codec.hop
         self.held = held[:, :, size:]
         if size == 0:
@@ -331,7 +331,7 @@ class _Encoding(CodecStream):
         return quiet & torch.cat([before, quiet[:, :-1]], 1)
 
     def end(self) -> Tensor:
-        held = torch.zeros(1, 1, 0) if self.held is None else self.held
+        held = self.held
         return self.push(held.new_zeros(len(held), 1, -held.shape[2] % self.codec.hop))
 
 

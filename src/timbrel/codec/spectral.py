@@ -130,7 +130,7 @@ class SpectralCodec(Codec):
 
     def start_encoding(self, batch: int) -> CodecStream:
         """See `Codec`; frames come one hop late, when their windows are full."""
-        return EncoderStream(self)
+        return EncoderStream(self, batch)
 
     def start_stream(self, batch: int) -> CodecStream:
         """See `Codec`."""
@@ -179,10 +179,10 @@ class SpectralCodec(Codec):
 class EncoderStream(CodecStream):
     """Audio -> latents: the samples that a window still needs, and the residual's past."""
 
-    def __init__(self, codec: SpectralCodec) -> None:
+    def __init__(self, codec: SpectralCodec, batch: int) -> None:
         self.codec, self.layers = codec, Stream()
         width = codec.stft.bins * codec.config.stack
-        self.spectra = Windowed(self._folded, codec.hop, 1, 1, width)
+        self.spectra = Windowed(self._folded, codec.hop, 1, 1, width, codec.nothing(batch, 1))
 
     def push(self, piece: Tensor) -> Tensor:
         """(batch, 1, any length) -> latents of the frames that are complete."""
