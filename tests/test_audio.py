@@ -10,6 +10,7 @@ from sounds import RATE, estimate_hz, tone
 from timbrel import audio as module
 from timbrel.audio import Audio, check_writable
 from timbrel.errors import InputError
+from timbrel.whole import _frame, least_frames
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac"])
@@ -242,13 +243,52 @@ def test_an_ogg_of_whole_pages_is_read(tmp_path: Path, subtype: str) -> None:
     path = tmp_path / "x.ogg"
     whole, starts = ogg(path, subtype)
     tags = [b"TAG" + bytes(125), b"\n", b"O my", bytes(200_000)]
-    for after in [b"", whole, *tags]:
+    for after in [b"", *tags]:
         path.write_bytes(whole + after)
         assert Audio.read(path).seconds == 6.0
     path.write_bytes(whole[: starts[-1]])  # as of a live stream, whose end nobody marks
     assert 5.0 < Audio.read(path).seconds < 6.0
     path.write_bytes(whole[: starts[-1]] + tags[0])
     assert 5.0 < Audio.read(path).seconds < 6.0
+
+
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+def test_an_ogg_of_several_streams_is_refused(tmp_path: Path, subtype: str) -> None:
+    path = tmp_path / "x.ogg"
+    whole, _ = ogg(path, subtype)
+    path.write_bytes(whole + whole)  # only the first would be read
+    with pytest.raises(InputError, match="holds more sound than is read of it"):
+        Audio.read(path)
+
+
+def mp3(path: Path, seconds: float, loud: slice) -> bytes:
+    """An MP3 of noise in a part of it, which takes more bits than the silence elsewhere."""
+    sound = np.zeros(round(seconds * RATE), np.float32)
+    sound[loud] = 0.3 * np.random.default_rng(0).standard_normal(len(sound[loud]))
+    soundfile.write(path, sound, RATE, format="MP3", bitrate_mode="VARIABLE")
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("tag", [b"", b"ID3\x04\0\0\0\0\x02\x01" + bytes(257)])
+def test_an_mp3_of_which_a_part_would_be_read_is_refused(tmp_path: Path, tag: bytes) -> None:
+    path = tmp_path / "x.mp3"
+    whole = mp3(path, 12.0, slice(0, RATE))
+    headless = whole[_frame(whole[:4])[0] :]  # as cutters leave it: nothing says how long it is
+    for joined in (whole + tag + whole, headless, tag + headless):
+        path.write_bytes(joined)
+        assert soundfile.info(path).duration < 0.9 * 12.0 * (1 + (len(joined) > 1.5 * len(whole)))
+        with pytest.raises(InputError, match="holds more sound than is read of it"):
+            Audio.read(path)
+
+
+def test_an_mp3_that_does_not_say_how_long_it_is_is_read_whole(tmp_path: Path) -> None:
+    path = tmp_path / "x.mp3"
+    whole = mp3(path, 12.0, slice(6 * RATE, None))
+    path.write_bytes(whole[_frame(whole[:4])[0] :])
+    expected = soundfile.info(path).frames
+    assert expected > 12.5 * RATE  # a quiet beginning makes libsndfile expect more
+    assert Audio.read(path).seconds == pytest.approx(12.0, abs=0.1)
+    assert 11.9 * RATE < least_frames(path, expected) < 12.1 * RATE
 
 
 @pytest.mark.skipif(os.name == "nt", reason="names are text there")

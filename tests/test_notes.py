@@ -194,6 +194,7 @@ NOTE = [(0, b"\x90\x3c\x50"), (480, b"\x80\x3c\x00")]
         (midi([[(0, b"\xff\x51\x03\x00\x00\x00"), *NOTE]]), "tempo of 0"),
         (midi([NOTE, NOTE])[:-30], "cut short"),
         (b"MThd\x00\x00", "cut short"),
+        (midi([[(2**28 - 1, event) for _ in range(5) for _, event in NOTE]]), "beyond 2147483647"),
     ],
 )
 def test_bad_files_are_named_in_one_sentence(tmp_path: Path, content: bytes, words: str) -> None:
@@ -203,6 +204,14 @@ def test_bad_files_are_named_in_one_sentence(tmp_path: Path, content: bytes, wor
         Notes.read(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_the_last_tick_that_symusic_counts_is_read(tmp_path: Path) -> None:
+    wait = [(2**28 - 1, b"\xb0\x07\x40")] * 8
+    notes = read(tmp_path, midi([[*wait, (6, b"\x90\x3c\x50"), (1, b"\x80\x3c\x00")]]))
+    assert notes.offset == pytest.approx([(2**31 - 1) / 960])
+    with pytest.raises(InputError, match="beyond 2147483647"):
+        read(tmp_path, midi([[*wait, (6, b"\x90\x3c\x50"), (2, b"\x80\x3c\x00")]]))
 
 
 def test_missing_files_and_folders_are_refused(tmp_path: Path) -> None:

@@ -2,25 +2,21 @@
 
 import math
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import soundfile
 
 from timbrel.data.files import appearing
 from timbrel.errors import InputError
+from timbrel.whole import UNKNOWN_LENGTH, check_whole
 
 FORMATS = {".wav": "WAV", ".flac": "FLAC"}
 SILENCE = 1e-5  # peak below which audio counts as silent, -100 dBFS
-UNKNOWN_LENGTH = 2**62  # frames: a FLAC that was written to a pipe claims more, and its end is lost
-UNKNOWN_BYTES = 2**31 - 2**16  # of a WAV that was written to a pipe: it claims this or more
 LONGEST_WAV = 2**32 - 2**16  # bytes of samples
-LONGEST_PAGE = 27 + 255 + 255 * 255  # bytes of Ogg
 CANCELLED = 0.01  # power of a mean of channels over that of the loudest, below which they cancel
 # What libsndfile, and soundfile around it, raise at damaged files.
 UNREADABLE = (soundfile.LibsndfileError, OSError, RuntimeError, ValueError, TypeError)
@@ -208,94 +204,6 @@ def container(path: Path, channels: int, frames: int) -> str:
     kind = FORMATS[path.suffix.lower()]
     # a WAV counts its bytes in 32 bits; what is longer is the same with 64, which players read
     return "RF64" if kind == "WAV" and 3 * channels * frames > LONGEST_WAV else kind
-
-
-def check_whole(path: Path, frames: int) -> None:
-    """Refuse a sound file whose end is lost.
-
-    Args:
-        path: of the file.
-        frames: that libsndfile says it has.
-
-    Raises:
-        InputError: it is.
-    """
-    if frames > UNKNOWN_LENGTH:
-        raise InputError(f"{path} does not say how long it is; save it anew")
-    if missing := missing_share(path) or _missing_share_of_mp3(path):
-        raise InputError(f"{path} is cut short: {missing:.0%} of it is missing; copy it again")
-    if ends_amid_page(path):
-        raise InputError(f"{path} is cut short: it ends amid an Ogg page; copy it again")
-
-
-def missing_share(path: Path) -> float:
-    """Of a WAV or AIFF file's samples, those that it counts and ends before; 0 of other files.
-
-    libsndfile takes what is there for all of it. What hardly matters, a hundredth, is no loss.
-    """
-    with open(path, "rb") as file:
-        kind, long = file.read(4), 0
-        if kind not in (b"RIFF", b"RF64", b"FORM"):
-            return 0.0
-        order: Literal["big", "little"] = "big" if kind == b"FORM" else "little"
-        file.seek(12)
-        while len(chunk := file.read(8)) == 8:
-            size, start = int.from_bytes(chunk[4:], order), file.tell()
-            if chunk[:4] == b"ds64":  # sizes that 32 bits cannot hold: of all, then of the samples
-                long = int.from_bytes(file.read(16)[8:], "little")
-            if chunk[:4] in (b"data", b"SSND"):
-                size = long or size
-                there = path.stat().st_size - start
-                # written to a pipe, nothing or the largest number stands there
-                lost = 1 - there / size if long or 0 < size < UNKNOWN_BYTES else 0.0
-                return lost if lost > 0.01 else 0.0
-            file.seek(start + size + size % 2)
-    return 0.0
-
-
-def ends_amid_page(path: Path) -> bool:
-    """Whether an Ogg file (Vorbis, Opus, FLAC) has lost its end; False of other files.
-
-    libsndfile takes the whole pages that are there for all of it. Encoders write whole pages, so a
-    last page that promises more bytes than follow (RFC 3533, section 6) has lost some. Other bytes
-    may follow a whole page, as tags of other formats do. Whether the last page is marked as the end
-    of its stream says nothing: recorders of live streams never mark one, and players take such
-    files for whole. So a file that was cut exactly between two pages is not found, nor one whose
-    lost end is filled with zeros.
-    """
-    with open(path, "rb") as file:
-        if file.read(4) != b"OggS":
-            return False
-        # a whole page and one that is cut fit in there
-        file.seek(max(0, path.stat().st_size - 2 * LONGEST_PAGE))
-        tail = file.read()
-    starts = [found.start() for found in re.finditer(rb"OggS(?:\0|\Z)", tail)]
-    if not starts:  # more than that follows the last page
-        return False
-    page = tail[starts[-1] :]
-    if len(page) < 27:
-        return True
-    lacing = page[27 : 27 + page[26]]  # the sizes of what it holds
-    rest = page[27 + page[26] + sum(lacing) :]
-    lost = 27 + page[26] + sum(lacing) > len(page)
-    return lost or rest in (b"O", b"Og", b"Ogg")  # of the next page's first bytes
-
-
-def _missing_share_of_mp3(path: Path) -> float:
-    """Likewise of an MP3 that counts its bytes, as those of usual encoders do, in Xing's header."""
-    with open(path, "rb") as file:
-        tag, start = file.read(10), 0
-        if tag[:3] == b"ID3":  # its size is in 7 bits of each byte
-            start = 10 + sum(byte << 7 * place for place, byte in enumerate(tag[:5:-1]))
-        file.seek(start)
-        frame = file.read(64)
-    if frame[:1] != b"\xff" or not (found := re.search(rb"Xing|Info", frame)):
-        return 0.0
-    flags = int.from_bytes(frame[found.end() :][:4])
-    place = found.end() + (8 if flags & 1 else 4)  # after the number of frames, if it is there
-    size = int.from_bytes(frame[place : place + 4]) if flags & 2 else 0
-    lost = 1 - (path.stat().st_size - start) / size if size else 0.0
-    return lost if lost > 0.01 else 0.0
 
 
 def check_file(path: Path) -> None:

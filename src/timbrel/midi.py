@@ -18,6 +18,7 @@ from timbrel.pedal import Intervals, Pedals
 
 TICKS_PER_QUARTER = 5_000  # when writing: 0.1 ms at 120 beats a minute
 LONGEST_TICKS = 2**28 - 1  # largest time between two events of a MIDI file
+LAST_TICK = 2**31 - 1  # symusic's times wrap around beyond it
 
 
 def is_midi(path: str | Path) -> bool:
@@ -33,7 +34,7 @@ def read_midi(path: str | Path) -> Notes:
     """Read a MIDI file (format 0 or 1).
 
     Raises:
-        InputError: missing, a folder, empty, not MIDI, truncated, or without notes.
+        InputError: missing, a folder, empty, not MIDI, damaged, or without notes.
     """
     from symusic import Score
 
@@ -49,7 +50,13 @@ def read_midi(path: str | Path) -> Notes:
         raise InputError(f"{path} is a damaged MIDI file ({reason}); export it again") from error
     if not all(0 < tempo.qpm < math.inf for tempo in score.tempos):
         raise InputError(f"{path} is a damaged MIDI file (a tempo of 0); export it again")
-    notes = _from_score(score, read_tracks(data))
+    tracks = read_tracks(data)
+    if any(event[0] > LAST_TICK for track in tracks for event in track[-1:]):
+        raise InputError(
+            f"{path} is a damaged MIDI file (its times go beyond {LAST_TICK} ticks); "
+            "export it again"
+        )
+    notes = _from_score(score, tracks)
     if len(notes) == 0:
         raise InputError(f"{path} holds no notes; choose a MIDI file with notes")
     return notes

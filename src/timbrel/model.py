@@ -333,8 +333,7 @@ class Timbrel:
                 done += latent.shape[2]
                 if progress is not None:
                     progress(done / frames)
-        audio = np.concatenate(pieces, 1)[:, codec.delay :][:, :samples]
-        return Audio(audio, codec.rate)
+        return Audio(np.concatenate(pieces, 1)[:, codec.delay :][:, :samples], codec.rate)
 
     def _example(self, example: Example, keep_noise: bool) -> Audio:
         """Mono, at the codec's rate and the loudness of training."""
@@ -372,8 +371,7 @@ class Timbrel:
         """
         if self.listener is None:
             raise ModelError(
-                "this model cannot hear the example's register, as it has no listener; leave out "
-                "--octave fit"
+                "this model has no listener to hear the example's register; leave out --octave fit"
             )
         heard = self.listen(example).pitched()
         for what, these in (("the example", heard), ("what is to be played", notes.pitched())):

@@ -203,6 +203,7 @@ def test_two_processes_do_not_judge_in_one_folder(setting: Setting, tmp_path: Pa
     [
         ("recipes = []", "it has no recipes"),
         ('recipes = "ours"', "recipes is 'ours', no list"),
+        ("recipes = ['ours', 5]", "5 among its recipes is no text"),
         ('cases = "4"', "cases is '4', no int"),
         ("cases = 0", "or no cases"),
         ("training = 3", "training is 3, no dict"),

@@ -15,13 +15,8 @@ from sounds import RATE, tone
 from timbrel.audio import Audio
 from timbrel.cli.info import describe
 from timbrel.codec.blocks import reconstruct_blocks
-from timbrel.codec.external import (
-    ExternalCodec,
-    HuggingFaceCodec,
-    TorchScriptCodec,
-    bursts,
-    lag_of,
-)
+from timbrel.codec.external import ExternalCodec, HuggingFaceCodec, TorchScriptCodec
+from timbrel.codec.lag import bursts, lag_of
 from timbrel.data.store import Store
 from timbrel.errors import ModelError
 from timbrel.model import folder_of, load
@@ -170,9 +165,11 @@ def test_sounds_without_their_phase_are_found_to_be_late(seed: int) -> None:
     phase = 6.28 * torch.rand(magnitude.shape, generator=random)
     again = torch.istft(torch.polar(magnitude, phase), 2048, 512, window=window)
     for late in (1000, 7000, 20_000):
-        assert lag_of(sound, delayed(again, late), RATE) == pytest.approx(late, abs=0.003 * RATE)
-    assert lag_of(sound, again, RATE) == 0
-    assert lag_of(sound, torch.randn(len(sound), generator=random), RATE) == 0
+        assert lag_of(sound, delayed(again, late), RATE, 0.5) == pytest.approx(
+            late, abs=0.003 * RATE
+        )
+    assert lag_of(sound, again, RATE, 0.5) == 0
+    assert lag_of(sound, torch.randn(len(sound), generator=random), RATE, 0.5) == 0
 
 
 def test_a_codec_that_keeps_no_phase_is_not_late_until_it_is() -> None:
@@ -180,15 +177,17 @@ def test_a_codec_that_keeps_no_phase_is_not_late_until_it_is() -> None:
     sound = bursts(2**17, RATE)
     with torch.inference_mode():
         again = codec.reconstruct(sound)[0, 0]
-    assert lag_of(sound[0, 0], again, RATE) == 0
-    assert lag_of(sound[0, 0], delayed(again, 9000), RATE) == pytest.approx(9000, abs=0.008 * RATE)
+    assert lag_of(sound[0, 0], again, RATE, 0.5) == 0
+    assert lag_of(sound[0, 0], delayed(again, 9000), RATE, 0.5) == pytest.approx(
+        9000, abs=0.008 * RATE
+    )
 
 
 @pytest.mark.parametrize("late", [0, 30, 700, 20_000])
 def test_what_comes_early_or_inverted_is_not_taken_for_late(late: int) -> None:
     sound = bursts(2**17, RATE)[0, 0]
-    assert lag_of(sound, -delayed(sound, late), RATE) == late
-    assert lag_of(delayed(sound, late), sound, RATE) == 0
+    assert lag_of(sound, -delayed(sound, late), RATE, 0.5) == late
+    assert lag_of(delayed(sound, late), sound, RATE, 0.5) == 0
 
 
 @pytest.mark.parametrize(("module", "lag"), [(Stateful, 0), (Late, 812)])

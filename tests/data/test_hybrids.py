@@ -1,14 +1,18 @@
 """Hybrids: notes and times stay, resonances move, a second sound joins."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import signal
 
+from soundfonts import write_font
 from timbrel.data.render.effects import Effects
+from timbrel.data.render.ensembles import Ensemble
 from timbrel.data.render.hybrids import Hybrid
 from timbrel.data.render.shares import Shares
+from timbrel.data.render.soundfont import SoundFont
 from timbrel.data.render.synth import Patch
 from timbrel.data.render.timbres import Timbre, draw_timbres
 from timbrel.notes import Notes
@@ -84,3 +88,26 @@ def test_making_some_hybrids_leaves_the_others_as_they_were() -> None:
             moved = after.hybrid.semitones
             assert after.low == max(21, before.low + moved)
             assert after.high == min(108, before.high + moved)
+
+
+def test_a_layer_of_a_font_brings_its_family_and_licence(tmp_path: Path) -> None:
+    write_font(tmp_path / "FluidR3_tiny.sf2")
+    fonts = [SoundFont(tmp_path / "FluidR3_tiny.sf2")]
+    plain, some = (draw_timbres(0, 60, "train", fonts, Shares(hybrids=h)) for h in (0.0, 1.0))
+    found = set()
+    for before, after in zip(plain, some, strict=True):
+        assert after.hybrid is not None
+        own, layered = (isinstance(s, tuple) for s in (after.source, after.hybrid.layer))
+        found.add((own, layered))
+        labels = (before.family, before.licence)
+        if layered and not own:
+            labels = ("fluid+synth-train", "MIT+own")
+        assert (after.family, after.licence) == labels
+    assert len(found) == 4  # fonts and our own, with a layer of a font and without one
+
+
+def test_an_ensemble_names_the_families_of_its_hybrids_once(bowed: Timbre) -> None:
+    lead = replace(bowed, family="fluid+synth-train", licence="MIT+own")
+    bass = replace(bowed, family="fluid", licence="MIT")
+    ensemble = Ensemble("rock", {"lead": lead, "bass": bass}, {}, "two")
+    assert (ensemble.family, ensemble.licence) == ("fluid+synth-train", "MIT+own")

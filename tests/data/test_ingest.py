@@ -262,6 +262,19 @@ def test_a_recording_that_is_cut_short_is_named(tmp_path: Path) -> None:
     assert "a.wav is damaged after" in reasons(tmp_path / "store")["a.wav"]
 
 
+def test_a_recording_of_which_a_part_would_be_read_is_left_out_by_name(tmp_path: Path) -> None:
+    for name in ("a.mp3", "b.mp3"):
+        write_audio(tmp_path / "in" / f"{name}.wav", 1)
+        samples, rate = soundfile.read(tmp_path / "in" / f"{name}.wav")
+        soundfile.write(tmp_path / "in" / name, samples, rate, format="MP3")
+        (tmp_path / "in" / f"{name}.wav").unlink()
+    path = tmp_path / "in" / "a.mp3"
+    path.write_bytes(2 * path.read_bytes())
+    prepare("folder", tmp_path / "in", tmp_path / "store")
+    assert {item.recording for item in Store.open(tmp_path / "store").items} == {"b.mp3"}
+    assert "holds more sound than is read of it" in reasons(tmp_path / "store")["a.mp3"]
+
+
 def test_a_copy_that_comes_later_is_left_out_whatever_its_name(tmp_path: Path) -> None:
     root, store = tmp_path / "in", tmp_path / "store"
     write_audio(root / "b.wav", 1)
@@ -270,6 +283,30 @@ def test_a_copy_that_comes_later_is_left_out_whatever_its_name(tmp_path: Path) -
     prepare("folder", root, store)
     assert {item.recording for item in Store.open(store).items} == {"b.wav"}
     assert reasons(store) == {"a.wav": "the same file as b.wav"}
+
+
+def test_a_file_that_was_moved_is_not_added_again(tmp_path: Path) -> None:
+    root, store = tmp_path / "in", tmp_path / "store"
+    write_audio(root / "a.wav", 0)
+    write_audio(root / "b.wav", 1)
+    prepare("folder", root, store)
+    (root / "sub").mkdir()
+    for name in ("a.wav", "b.wav"):
+        (root / name).rename(root / "sub" / name)
+    write_audio(root / "c.wav", 1)
+    moved = {
+        f"sub/{name}": f"the store holds this file already, as {name}"
+        for name in ("a.wav", "b.wav")
+    }
+    for _ in range(2):  # it stays known
+        prepare("folder", root, store)
+        recordings = {item.recording for item in Store.open(store).items}
+        assert recordings == {"a.wav", "b.wav", "c.wav"}
+        assert moved.items() <= reasons(store).items()
+    for name in ("a.wav", "b.wav"):
+        (root / "sub" / name).rename(root / name)
+    prepare("folder", root, store)
+    assert not [name for name in reasons(store) if name.startswith("sub/")]
 
 
 def test_a_family_in_two_splits_is_refused(tmp_path: Path) -> None:

@@ -22,14 +22,27 @@ from miniatures import (
     write_text,
 )
 from timbrel.data.ingest import prepare
+from timbrel.data.sources.metadata import read_rows, read_yaml
 from timbrel.data.store import Store
-from timbrel.errors import TimbrelError
+from timbrel.errors import DataError, TimbrelError
 
 
 def change_yaml(path: Path, change: Callable[[dict], None]) -> None:  # type: ignore[type-arg]
     about = yaml.safe_load(path.read_text())
     change(about)
     path.write_text(yaml.safe_dump(about))
+
+
+def refuse(monkeypatch: pytest.MonkeyPatch, method: str, which: Callable[[Path], bool]) -> None:
+    """A method of some paths fails as without the right to it, which tests as root have."""
+    allowed = getattr(Path, method)
+
+    def refusing(path: Path, *args: object, **options: object) -> object:
+        if which(path):
+            raise PermissionError(13, "Permission denied")
+        return allowed(path, *args, **options)
+
+    monkeypatch.setattr(Path, method, refusing)
 
 
 def test_faults_of_slakh_are_skipped_with_a_reason(layout: Callable[[str], Path]) -> None:
@@ -106,6 +119,50 @@ def test_faults_of_maestro_are_skipped_with_a_reason(layout: Callable[[str], Pat
     assert "unknown split" in skipped["odd.wav"]
     assert "no audio_filename" in skipped["maestro-v3.0.0.csv, line 6"]
     assert "CSV" in skipped["maestro-v2.0.0.csv"]
+
+
+def test_a_table_that_is_a_link_to_elsewhere_or_to_nothing_is_not_read(
+    layout: Callable[[str], Path], tmp_path: Path
+) -> None:
+    root = layout("maestro")
+    table = root / "maestro-v3.0.0" / "maestro-v3.0.0.csv"
+    table.rename(tmp_path / "outside.csv")
+    table.symlink_to(tmp_path / "outside.csv")
+    (table.parent / "maestro-v2.0.0.csv").symlink_to("nothing.csv")
+    recordings, skipped = read_source("maestro", root)
+    assert not recordings
+    assert skipped == {
+        "maestro-v3.0.0.csv": "maestro-v3.0.0.csv is a link that leads out of the data set",
+        "maestro-v2.0.0.csv": "maestro-v2.0.0.csv does not exist",
+    }
+
+
+@pytest.mark.parametrize("name", ["folder", "slakh", "urmp"])
+@pytest.mark.parametrize("right", ["to list", "to look"])
+def test_a_folder_that_may_not_be_read_is_left_out_and_the_rest_is_read(
+    name: str, right: str, layout: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = layout(name)
+    whole = set(read_source(name, root)[0])
+    write_text(root / "closed" / "below" / "a.txt", "x")
+    if right == "to list":
+        refuse(monkeypatch, "iterdir", lambda path: path == root / "closed")
+    else:
+        for method in ("exists", "is_dir"):
+            refuse(monkeypatch, method, lambda path: path.parent == root / "closed")
+    recordings, skipped = read_source(name, root)
+    assert set(recordings) == whole
+    assert skipped == ({"closed": "a folder that cannot be read"} if name == "folder" else {})
+
+
+def test_metadata_that_may_not_be_read_are_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for method in ("open", "read_bytes"):
+        refuse(monkeypatch, method, lambda path: path.parent == tmp_path)
+    for read in (read_yaml, lambda path: list(read_rows(path))):
+        with pytest.raises(DataError, match=r"a\.b may not be read"):
+            read(tmp_path / "a.b")
 
 
 def test_faults_of_medleydb_are_skipped_with_a_reason(layout: Callable[[str], Path]) -> None:

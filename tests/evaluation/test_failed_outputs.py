@@ -14,7 +14,9 @@ from sounds import RATE, tone
 from timbrel.audio import Audio
 from timbrel.evaluation.cases import Case
 from timbrel.evaluation.hearing import Memory
-from timbrel.evaluation.run import judge
+from timbrel.evaluation.job import Job
+from timbrel.evaluation.report import write_report
+from timbrel.evaluation.run import audio_path, claim, judge
 from timbrel.evaluation.scores import LIKENESSES, LOST, NEARER, WHY, failed, listen_to, score
 from timbrel.notes import Notes, Track
 
@@ -27,6 +29,7 @@ def odd_outputs() -> dict[str, Audio]:
         "a sample": Audio(note[None, :1], RATE),
         "twice as long, 8 kHz": Audio(np.tile(note[::5], 2)[None], 8_820),
         "six channels, 96 kHz": Audio(np.stack([note] * 6), 96_000),
+        "nine channels, 192 kHz": Audio(np.stack([note] * 9), 192_000),
         "silence": Audio(np.zeros((1, 2 * RATE), np.float32), RATE),
         "constant": Audio(np.full((1, 2 * RATE), 0.5, np.float32), RATE),
         "no samples": Audio(np.zeros((1, 0), np.float32), RATE),
@@ -44,6 +47,7 @@ def test_any_output_is_judged_or_named_as_a_failure_and_a_crash_ends_nothing(
     def crash(case: Case) -> Audio:
         raise IndexError("list index out of range")
 
+    claim(tmp_path, Job().settings())
     systems: dict[str, Any] = {
         name: (lambda _, sound=sound: sound) for name, sound in odd_outputs().items()
     }
@@ -60,6 +64,12 @@ def test_any_output_is_judged_or_named_as_a_failure_and_a_crash_ends_nothing(
         json.loads(record.to_json())
     assert found["crash"].scores["note_f1"] == 0
     assert {r.example for r in found.values()} == {judged[0].example}
+    for name, channels in (("six channels, 96 kHz", 6), ("nine channels, 192 kHz", 1)):
+        assert Audio.read(audio_path(tmp_path, "odd", name)).samples.shape[0] == channels
+    (tmp_path / "records.jsonl").write_text("".join(r.to_json() + "\n" for r in found.values()))
+    write_report(tmp_path)
+    players = (tmp_path / "index.html").read_text().count("src='data:audio/mpeg;base64,")
+    assert players == 2 * len(judged)  # each beside the example
 
 
 @pytest.mark.parametrize("seconds", [4.0, 11.0])

@@ -48,7 +48,9 @@ def test_rows_and_cases_that_would_share_files_are_refused(tmp_path: Path) -> No
     with pytest.raises(InputError, match="cases 'c 1' and 'c_1'"):
         Job(manifest=str(manifest)).check()
     with pytest.raises(InputError, match="cases 'c 1' and 'c_1'"):
-        write_cases([lambda k=k: band_case(2.0, name=k) for k in ("c 1", "c_1")], tmp_path / "w")
+        write_cases(
+            [lambda k=k: band_case(2.0, name=k) for k in ("c 1", "c_1")], tmp_path / "w", "notes"
+        )
 
 
 def test_a_model_is_given_what_it_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,6 +72,29 @@ def test_a_model_is_given_what_it_reads(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(InputError, match="the model m reads notes alone"):
         Job(SMALL, model="m", structure="audio").check()
     Job(SMALL, model="m").check()
+
+
+def test_a_model_is_given_what_the_manifest_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = SimpleNamespace(
+        reads_notes=True, listener=object(), about={"name": "m"}, sampling=lambda **_: None
+    )
+    monkeypatch.setattr(Job, "player", lambda *_: reads)
+    case = band_case(2.0, source=band_case(2.0).truth)
+    manifest = write_cases([lambda: case], tmp_path / "cases", "audio")
+    job = Job(manifest=str(manifest), model="m", structure="")
+    job.check()
+    assert "m, from audio" in job.systems()
+    reads.listener = None
+    with pytest.raises(InputError, match="the model m reads notes alone"):
+        job.check()
+    row = json.loads(manifest.read_text())
+    other = row | {"case": "other", "structure": "notes"}
+    manifest.write_text("\n".join(json.dumps(each) for each in (row, other)))
+    with pytest.raises(InputError, match="differ in structure"):
+        job.check()
+    Job(manifest=str(manifest), outputs=(str(tmp_path),)).check()  # files are given nothing
 
 
 def test_sampling_that_a_model_cannot_do_is_refused_before_any_work(

@@ -1,6 +1,7 @@
 """The listening test, by its protocol and in a real browser."""
 
 import json
+import math
 import queue
 import shutil
 import socket
@@ -221,6 +222,7 @@ def test_answers_are_stored_by_system_and_join_the_report(
         {},
         [],
         {"listener": "x", "trial": 99, "ratings": {}},
+        {"listener": "x", "trial": math.inf, "ratings": {}},  # as 1e999 is read
         {"listener": "x", "trial": 0, "ratings": {"timbre": {}, "notes": {}}},
         {"listener": "x", "trial": 0, "ratings": {"timbre": {"zz": 5}, "notes": {}}},
     ],
@@ -258,6 +260,8 @@ def test_a_rating_out_of_range_and_an_empty_folder_are_refused(
     given = dict.fromkeys(trial.stimuli, 101)
     answer = {"listener": "x", "trial": 0, "ratings": dict.fromkeys(QUESTIONS, given)}
     assert b"outside 0 to 100" in get(server[0], "/answers", answer)[1]
+    huge = answer | {"ratings": dict.fromkeys(QUESTIONS, dict.fromkeys(trial.stimuli, 10**400))}
+    assert b"cannot be read" in get(server[0], "/answers", huge)[1]
     with pytest.raises(InputError, match="no report"):
         ListeningTest(tmp_path)
     with pytest.raises(InputError, match="cannot be used"):

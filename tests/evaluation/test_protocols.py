@@ -9,17 +9,21 @@ import numpy as np
 import pytest
 
 from evaluations import SMALL
+from soundfonts import write_font
 from sounds import RATE, pitch_hz
 from stores import ITEM, store_of
 from timbrel.audio import Audio
+from timbrel.data.render.soundfont import SoundFont
 from timbrel.data.store import Store
+from timbrel.data.writer import StoreWriter
 from timbrel.errors import DataError, InputError
-from timbrel.evaluation.cases import draw_cases, pool
+from timbrel.evaluation.cases import alike, draw_cases, pool
 from timbrel.evaluation.job import Job
 from timbrel.evaluation.protocol import Setting, protocol_names, read_protocol
 from timbrel.evaluation.run import evaluate
 from timbrel.evaluation.systems import TRUTH, model_rows
 from timbrel.model import load
+from timbrel.notes import Notes
 
 HEAD = "question='?'\nstructure='notes'\ncases=1\nseed=0\nseconds=4.0\n"
 
@@ -41,10 +45,12 @@ def test_every_protocol_can_be_read_and_asks_something(name: str) -> None:
             "question='?'\nstructure='notes'\ncases=1\nseed=0\nseconds=4.0\n[levels]\na={wrong=1}",
             "unknown 'wrong'",
         ),
+        (HEAD.replace("'?'", "5") + "[levels]\na={}", "question is 5; give a text"),
         (HEAD + "[levels]", "asks nothing"),
         (HEAD + "[levels]\na={pool='old'}", "pool is 'old'"),
         (HEAD + "[levels]\na={sustain='long'}", "sustain is 'long'"),
         (HEAD + "[levels]\na={voices='two'}", "give a number"),
+        (HEAD + "[levels]\na={steps=1.5}", "give a whole number"),
         (HEAD + "[levels]\na={genres='other', genre='polka'}", "genre is 'polka'"),
         (HEAD + "[levels]\na={example_part=2.0}", "example"),
         (HEAD + "[levels]\na={example_room=2.0}", "example_room is a share"),
@@ -70,6 +76,24 @@ def test_cases_are_the_same_each_time_and_differ_from_each_other() -> None:
     assert np.array_equal(a.truth.samples, b.truth.samples)
     assert np.array_equal(a.notes.onset, b.notes.onset)
     assert not np.array_equal(a.notes.onset, first[1]().notes.onset)
+
+
+def test_no_kit_of_a_font_is_asked_to_become_itself(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_font(tmp_path / f"{name}.sf2")
+    fonts = [SoundFont(tmp_path / f"{name}.sf2") for name in "ab"]
+    kit = next(timbre for timbre in pool("seen-seen", [], drums=True))
+    kits = [
+        replace(kit, source=(font, preset), effects=replace(kit.effects, drive=drive))
+        for font in fonts
+        for preset in font.presets()
+        for drive in (0.0, 1.0)
+        if preset.drums
+    ]
+    assert [alike(kits[0], other) for other in kits] == [True, True, False, False]
+    assert not alike(kit, kits[0])
+    pianos = [replace(kit, group=group) for group in (0, 0, 1)]
+    assert [alike(pianos[0], other) for other in pianos] == [True, True, False]
 
 
 def test_registers_lie_as_far_apart_as_the_protocol_says() -> None:
@@ -167,3 +191,16 @@ def test_cases_are_asked_of_no_item_of_a_store_that_is_for_training(tmp_path: Pa
     store = store_of(tmp_path / "store", *items)
     asked = [make() for make in Job(store=str(store.path)).cases()]
     assert [case.facts["target"] for case in asked] == ["test", "test"]
+
+
+def test_items_in_whose_case_no_note_begins_are_not_asked(tmp_path: Path) -> None:
+    begins = {"late": 9.0, "before": -1.0, "early": 7.0}
+    notes = [Notes.from_rows([(onset, onset + 2, 60, 90)]) for onset in begins.values()]
+    length = 10 * ITEM.rate
+    items = [replace(ITEM, row=row, length=length) for row in range(3)]
+    StoreWriter(tmp_path / "three").write_shard(0, np.zeros((3, length)), notes, items)
+    (make,) = Job(store=str(tmp_path / "three")).cases()
+    assert make().notes.onset.tolist() == [7.0]
+    StoreWriter(tmp_path / "two").write_shard(0, np.zeros((2, length)), notes[:2], items[:2])
+    with pytest.raises(DataError, match="begins in the first 8 s"):
+        Job(store=str(tmp_path / "two")).cases()

@@ -6,14 +6,17 @@ from pathlib import Path
 
 import pytest
 
+from sounds import RATE, tone
+from timbrel.audio import Audio
 from timbrel.errors import InputError
 from timbrel.evaluation.compare import comparison
-from timbrel.evaluation.figures import level_panels
+from timbrel.evaluation.figures import case_figure, level_panels
 from timbrel.evaluation.protocol import read_protocol
 from timbrel.evaluation.report import write_report
-from timbrel.evaluation.run import read_records
+from timbrel.evaluation.run import Record, keep, read_records
 from timbrel.evaluation.systems import EXAMPLE, SOURCE, TRUTH
 from timbrel.evaluation.tables import read_json
+from timbrel.notes import Notes
 
 
 def test_the_ceiling_is_high_and_the_floors_are_low(report: Path) -> None:
@@ -51,6 +54,13 @@ def test_levels_are_drawn_by_what_they_vary() -> None:
     assert level_panels(one_by_one) == [(False, list(one_by_one))]
     drawn = {name for _, names in panels for name in names}
     assert drawn == set(read_protocol("midi-faults").levels)
+
+
+def test_a_case_without_notes_is_drawn_all_the_same(tmp_path: Path) -> None:
+    record = Record("c", "level", "ours", {}, "", 1.0, 1.0, {})
+    keep(tmp_path, "c", "ours", Audio(tone(440, 1.0)[None], RATE))
+    Notes.empty().write(tmp_path / "audio" / "c.mid")
+    assert "src='data:image/png;base64," in case_figure(record, None, tmp_path)
 
 
 def test_damaged_files_of_a_report_are_made_anew_or_named(report: Path, tmp_path: Path) -> None:

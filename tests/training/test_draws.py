@@ -92,6 +92,12 @@ def test_a_ctrl_c_is_for_the_one_that_trains(
     assert len(taken(draws, 0, 1)) == 4
 
 
-def test_processors_that_train_have_no_cores_to_spare() -> None:
+def test_processors_that_train_have_no_cores_to_spare(monkeypatch: pytest.MonkeyPatch) -> None:
     assert workers_for(CPU) == 0
-    assert workers_for(torch.device("cuda")) >= 1
+    gpu = torch.device("cuda")
+    monkeypatch.setattr("os.cpu_count", lambda: 34)
+    assert workers_for(gpu) == 16
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")  # of torchrun, whose processes share the cores
+    assert workers_for(gpu) == 4
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    assert workers_for(gpu) == 1

@@ -602,6 +602,19 @@ def test_what_a_run_leaves_is_the_average_of_its_weights(
     torch.testing.assert_close(left.state_dict()[name], state["ema"][name])
 
 
+def test_a_checkpoint_that_cannot_be_read_is_not_called_the_last_good_one(tmp_path: Path) -> None:
+    with Run(tmp_path, {"kind": "test"}) as run:
+        for step in (1, 2):
+            run.save(step, {"step": step})
+        assert run.kept().endswith("step-000000002.pt")
+    os.truncate(tmp_path / "checkpoints/step-000000002.pt", 100)
+    with Run(tmp_path, {"kind": "test"}) as run:
+        state = run.latest()
+        assert state is not None
+        assert state["step"] == 1
+        assert run.kept().endswith("step-000000001.pt")
+
+
 # what writers raise on a full disk
 FULL_TORCH = RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 576 vs 534")
 FULL_SYSTEM = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

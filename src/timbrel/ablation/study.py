@@ -121,6 +121,8 @@ def read_study(name: str) -> Study:
                 raise TypeError(f"{name} is {values[name]!r}, no {kind.__name__}")
         if not values["recipes"] or values["cases"] < 1:
             raise ValueError("it has no recipes, or no cases")
+        if wrong := [recipe for recipe in values["recipes"] if not isinstance(recipe, str)]:
+            raise TypeError(f"{wrong[0]!r} among its recipes is no text")
         values["recipes"] = tuple(values["recipes"])
         return Study(name=path.stem, **values)
     except KeyError as error:

@@ -158,7 +158,8 @@ def protocols(
     from timbrel.evaluation.given import write_cases
 
     fonts = [SoundFont(Path(f)) for f in font or find_fonts()]
-    manifest = write_cases(draw_cases(read_protocol(name), fonts, limit), output)
+    asked = read_protocol(name)
+    manifest = write_cases(draw_cases(asked, fonts, limit), output, asked.structure)
     print(f"{manifest}: cases; judge answers to them with timbrel evaluate --manifest")
 
 

@@ -108,7 +108,8 @@ def _info(source: Path) -> Any:
     """
     import soundfile
 
-    from timbrel.audio import check_file, check_whole, native, unreadable
+    from timbrel.audio import check_file, native, unreadable
+    from timbrel.whole import check_whole
 
     check_file(source)
     try:

@@ -145,6 +145,7 @@ class _Ingestion:
         self.shard = max(writer.shards, default=-1) + 1
         self.rows: list[Row] = []
         self.copies = _Copies()
+        self.gone: dict[str, str] = {}  # recordings that lack a file of their name, by fingerprint
 
     def run(
         self,
@@ -156,6 +157,8 @@ class _Ingestion:
         """Read all entries; returns the report."""
         # what the store holds comes first: of two copies, it has one already
         entries = sorted(entries, key=lambda entry: entry.name not in self.done)
+        gone = self.done - {entry.name for entry in entries}
+        self.gone = {mark: name for name, mark in self.marks.items() if name in gone}
         jobs = self._jobs(entries, progress)
         how = _How(self.name, transcriber, self.augmentation.level_db)
         for part in engine.run(_passages, how, jobs):
@@ -196,6 +199,9 @@ class _Ingestion:
         known = self.marks.get(entry.name) if entry.name in self.done else ""
         if mark and known and mark != known:
             return ANOTHER
+        # renamed or moved: by its new name, it might be of another split
+        if entry.name not in self.done and len(entry.audio) == 1 and mark in self.gone:
+            return f"the store holds this file already, as {self.gone[mark]}"
         split = self.split or entry.split or split_of(entry.family)
         home = self.families.get(entry.family, split)
         if home != split:

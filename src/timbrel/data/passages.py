@@ -12,19 +12,19 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from timbrel.audio import (
-    UNKNOWN_LENGTH,
-    UNREADABLE,
-    Audio,
-    ends_amid_page,
-    missing_share,
-    native,
-)
+from timbrel.audio import UNREADABLE, Audio, native
 from timbrel.data.sources.files import fetched
 from timbrel.data.sources.recording import Recording, Skipped
 from timbrel.data.variation import Variation
 from timbrel.errors import DataError, TimbrelError
 from timbrel.notes import Notes
+from timbrel.whole import (
+    UNKNOWN_LENGTH,
+    ends_amid_page,
+    holds_more,
+    least_frames,
+    missing_share,
+)
 
 RATE = 44_100  # Hz, of stores
 SECONDS = 12.0  # of a passage
@@ -131,6 +131,11 @@ def _read(path: Path, seconds: float, speed: float = 1.0) -> Iterator[np.ndarray
         with fetched(path) as local, soundfile.SoundFile(native(local)) as file:
             if file.frames > UNKNOWN_LENGTH:
                 raise DataError(f"{path.name} does not say how long it is; save it anew")
+            if holds_more(local, file.frames):
+                raise DataError(
+                    f"{path.name} holds more sound than is read of it: it was joined, or cut out; "
+                    "save it anew"
+                )
             if file.samplerate < LOWEST_RATE:
                 raise DataError(f"{path.name} has a rate of {file.samplerate} Hz")
             rate = file.samplerate * speed
@@ -148,7 +153,8 @@ def _read(path: Path, seconds: float, speed: float = 1.0) -> Iterator[np.ndarray
                 yield samples
                 if len(block) < frames:  # the end, or what a damaged file gives for it
                     break
-            if position < file.frames or missing_share(local) or ends_amid_page(local):
+            least = least_frames(local, file.frames)
+            if position < least or missing_share(local) or ends_amid_page(local):
                 raise DataError(f"{path.name} is damaged after {position / rate:.1f} s")
     except UNREADABLE as error:
         raise DataError(f"{path.name} cannot be decoded as audio, or is cut short") from error

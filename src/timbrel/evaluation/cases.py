@@ -170,8 +170,8 @@ def _case(
 ) -> Case | None:
     """A case with this target, or None if the two timbres or the registers do not fit."""
     setting = protocol.setting(level)
-    if target.group == source.group and target.group >= 0:
-        return None  # two pianos: nothing would have to change
+    if alike(target, source):
+        return None  # nothing would have to change
     if setting.sustain and setting.sustain != sustain(target):
         return None
     ranges = _ranges(target, source, setting, rng)
@@ -222,6 +222,16 @@ def _case(
         },
         sampling=setting.sampling,
     )
+
+
+def alike(one: Timbre, other: Timbre) -> bool:
+    """Whether two timbres are two pianos, say, or one kit of a font with other effects."""
+    if one.group >= 0:
+        return one.group == other.group
+    if not isinstance(one.source, tuple) or not isinstance(other.source, tuple):
+        return False
+    (font, preset), (another, played) = one.source, other.source
+    return font.path == another.path and preset == played
 
 
 def sustain(timbre: Timbre) -> str:

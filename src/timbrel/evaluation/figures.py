@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from timbrel.audio import Audio
+from timbrel.errors import InputError
 from timbrel.evaluation import likeness
 from timbrel.evaluation.hearing import Hearing
 from timbrel.evaluation.notes_metrics import ONSET_SECONDS
@@ -230,8 +231,7 @@ def _apart(points: np.ndarray) -> list[int]:
 def case_figure(record: Record, heard: Hearing | None, folder: Path) -> str:
     """Spectrum of an output, and below it the notes intended and heard."""
     audio = Audio.read(audio_path(folder, record.case, record.system))
-    path = folder / "audio" / f"{slug(record.case)}.mid"
-    intended = Notes.read(path).pitched() if path.is_file() else Notes.empty()
+    intended = _intended(folder / "audio" / f"{slug(record.case)}.mid")
     found = Notes.empty() if heard is None else heard.notes
 
     def draw(figure: Any) -> None:
@@ -259,6 +259,14 @@ def case_figure(record: Record, heard: Hearing | None, folder: Path) -> str:
         f"{record.system}: spectrum of the output; notes intended (grey), heard where one was "
         "intended (blue) and heard elsewhere (red)",
     )
+
+
+def _intended(path: Path) -> Notes:
+    """The pitched notes of a case's MIDI file; none if it is not there or holds none."""
+    try:
+        return Notes.read(path).pitched()
+    except InputError:  # a picture without them is better than no report
+        return Notes.empty()
 
 
 def _roll(axis: Any, intended: Notes, found: Notes) -> None:

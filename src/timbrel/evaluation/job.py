@@ -15,6 +15,7 @@ from timbrel.evaluation.given import (
     name_of,
     read_manifest,
     store_cases,
+    structure_of,
 )
 from timbrel.evaluation.identity import manifest_id, outputs_id, store_id, weights_id
 from timbrel.evaluation.protocol import Protocol
@@ -45,7 +46,8 @@ class Job:
         manifest: list of cases with files.
         outputs: folders of files that are judged, by the manifest.
         model: to be judged: "default" or a folder.
-        structure: what the model is given, "notes" or "audio"; "": what it reads, notes if it can.
+        structure: what the model is given, "notes" or "audio"; "": as the manifest says, else what
+            it reads, notes if it can.
         sampling: options of `Timbrel.render`.
         limit: cases per level at most.
         trust: whether the model's codec may be TorchScript.
@@ -99,21 +101,24 @@ class Job:
         """What the model is given: "notes" or "audio".
 
         Raises:
-            InputError: it cannot read that.
+            InputError: it cannot read that, or the manifest's rows differ in it.
         """
-        if not self.structure:
+        structure = self.structure
+        if not structure and self.manifest is not None:
+            structure = structure_of(Path(self.manifest))
+        if not structure:
             return "notes" if player.reads_notes else "audio"
-        if self.structure == "notes" and not player.reads_notes:
+        if structure == "notes" and not player.reads_notes:
             raise InputError(
-                f"the cases are notes, and the model {self.model} reads audio alone; choose a "
-                "--protocol of audio, such as timbre-transfer"
+                f"the cases are notes, and the model {self.model} reads audio alone; choose cases "
+                "of audio, such as those of the protocol timbre-transfer"
             )
-        if self.structure == "audio" and player.reads_notes and player.listener is None:
+        if structure == "audio" and player.reads_notes and player.listener is None:
             raise InputError(
-                f"the cases are audio, and the model {self.model} reads notes alone; choose a "
-                "--protocol of notes, such as midi-to-audio"
+                f"the cases are audio, and the model {self.model} reads notes alone; choose cases "
+                "of notes, such as those of the protocol midi-to-audio"
             )
-        return self.structure
+        return structure
 
     def player(self, device: str = "auto") -> "Timbrel":
         """The model."""

@@ -135,7 +135,7 @@ class ListeningTest:
                 }
                 for question in QUESTIONS
             }
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise InputError(
                 f"the answer cannot be read ({error}); if the test was started anew, load the page "
                 "again"

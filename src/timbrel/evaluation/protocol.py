@@ -17,6 +17,9 @@ from timbrel.notes import Notes
 
 FOLDER = Path(__file__).parent / "protocols"
 LEAST_SECONDS, MOST_SECONDS = 3.0, 600.0  # of a case
+STRUCTURES = ("notes", "audio")  # what a model may be given
+# Options of `Timbrel.render` that a case may fix.
+SAMPLING = ("steps", "guidance_structure", "guidance_timbre", "temperature")
 ROOM_SECONDS = 0.6  # until it has fallen by 60 dB, a furnished room
 CHOICES: dict[str, tuple[str, ...]] = {
     "pool": tuple(f"{a}-{b}" for a in ("seen", "unseen") for b in ("seen", "unseen")),
@@ -114,12 +117,13 @@ class Setting:
             raise InputError("example_room is a share, and example_ratio is at least 1")
         if self.voices < 1 or not (self.steps is None or self.steps >= 1):
             raise InputError("voices and steps are at least 1")
+        if not isinstance(self.steps, int | None):
+            raise InputError(f"steps is {self.steps}; give a whole number")
 
     @property
     def sampling(self) -> dict[str, float]:
         """Options of `Timbrel.render` that are set."""
-        names = ("steps", "guidance_structure", "guidance_timbre", "temperature")
-        found = {name: getattr(self, name) for name in names}
+        found = {name: getattr(self, name) for name in SAMPLING}
         return {name: value for name, value in found.items() if value is not None}
 
     def damage(self, notes: Notes, rng: np.random.Generator) -> Notes:
@@ -246,6 +250,8 @@ def read_protocol(name: str) -> Protocol:
 
 def _check(path: Path, protocol: Protocol) -> None:
     """Raise InputError for values that cannot be meant."""
+    if not isinstance(protocol.question, str):
+        raise InputError(f"{path}: question is {protocol.question!r}; give a text")
     numbers = {"cases": protocol.cases, "seed": protocol.seed, "seconds": protocol.seconds}
     for name, value in numbers.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
@@ -254,7 +260,7 @@ def _check(path: Path, protocol: Protocol) -> None:
         raise InputError(f"{path}: cases and seed are whole numbers")
     if not protocol.levels or protocol.cases < 1:
         raise InputError(f"{path} asks nothing: it needs at least one level and one case")
-    if protocol.structure not in ("notes", "audio"):
+    if protocol.structure not in STRUCTURES:
         raise InputError(f"{path}: structure is '{protocol.structure}'; it can be notes or audio")
     if not LEAST_SECONDS <= protocol.seconds <= MOST_SECONDS:
         raise InputError(

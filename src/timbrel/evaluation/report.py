@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from timbrel.audio import Audio
 from timbrel.data.files import write_text
 from timbrel.errors import InputError
 from timbrel.evaluation.figures import case_figure, levels_figure, timbre_figure
@@ -35,6 +36,7 @@ from timbrel.evaluation.tables import (
     write_json,
 )
 
+MP3_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)  # Hz
 STYLE = """
 :root { color-scheme: light }
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 80rem; padding: 0 1rem;
@@ -314,8 +316,14 @@ def _inlined(path: Path) -> str:
 
     kind, data = "flac", path.read_bytes()
     if "MP3" in soundfile.available_formats():
-        samples, rate = soundfile.read(path, dtype="float32")
+        audio = _fit_for_mp3(Audio.read(path))
         buffer = io.BytesIO()
-        soundfile.write(buffer, samples, rate, format="MP3", compression_level=0.0)
+        soundfile.write(buffer, audio.samples.T, audio.rate, format="MP3", compression_level=0.0)
         kind, data = "mpeg", buffer.getvalue()
     return f"data:audio/{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def _fit_for_mp3(audio: Audio) -> Audio:
+    """The same sound at a rate that MP3 has, and in mono if it has more than two channels."""
+    audio = audio if audio.samples.shape[0] <= 2 else audio.mono()
+    return audio if audio.rate in MP3_RATES else audio.resample(MP3_RATES[-1])

@@ -34,6 +34,7 @@ from timbrel.evaluation.scores import SCORE_NAMES, Ears, failed, listen_to, scor
 from timbrel.evaluation.systems import EXAMPLES, ModelRow, System, slug
 
 SETTINGS = "settings.json"
+FLAC_CHANNELS = 8  # at most
 # Faults of the machine, which say nothing of the output that was made when they came.
 MACHINE = (OSError, MemoryError, torch.OutOfMemoryError)
 Progress = Callable[[float], None]
@@ -295,10 +296,10 @@ def _reason(error: BaseException) -> str:
 
 
 def keep(folder: Path, case: str, name: str, audio: Audio) -> None:
-    """Write a sound for the report."""
+    """Write a sound for the report; in mono if it has more channels than FLAC can hold."""
     path = audio_path(folder, case, name)
     path.parent.mkdir(exist_ok=True)
-    audio.write(path)
+    (audio if audio.samples.shape[0] <= FLAC_CHANNELS else audio.mono()).write(path)
 
 
 def audio_path(folder: Path, case: str, name: str) -> Path:

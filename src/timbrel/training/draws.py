@@ -135,9 +135,13 @@ class Draws(Numbered[Draw]):
 def workers_for(device: torch.device) -> int:
     """Processes that draw ahead, if nobody says how many.
 
-    A processor that trains has no cores to spare; a GPU is faster than one core can draw.
+    A processor that trains has no cores to spare; a GPU is faster than one core can draw. Processes
+    that torchrun started on one machine share its cores.
     """
-    return max(1, min(16, (os.cpu_count() or 1) - 2)) if device.type == "cuda" else 0
+    if device.type != "cuda":
+        return 0
+    spare = (os.cpu_count() or 1) - 2
+    return max(1, min(16, spare // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
 
 
 def _outlast(_worker: int) -> None:

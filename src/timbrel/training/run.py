@@ -199,8 +199,10 @@ class Run:
 
     def kept(self) -> str:
         """Where one can go on from, for the message of an end that nobody wanted."""
-        there = checkpoints_of(self.folder)
-        return f"the last good checkpoint is kept: {there[-1]}" if there else NONE_KEPT
+        there = [path for path in checkpoints_of(self.folder) if path not in self._unread]
+        if there:
+            return f"the last good checkpoint is kept: {there[-1]}"
+        return "no checkpoint can be read" if self._unread else NONE_KEPT
 
     def _unwritten(self, path: Path, error: BaseException | None) -> TrainingError:
         """What to say of a write that failed."""

@@ -10,7 +10,7 @@ from timbrel.data.render.effects import Effects
 from timbrel.data.render.pieces import RANGES, Piece
 from timbrel.data.render.recording import Recording
 from timbrel.data.render.styles import STYLES
-from timbrel.data.render.timbres import Timbre
+from timbrel.data.render.timbres import Timbre, joined
 from timbrel.errors import DataError
 
 # LUFS of each role before the whole is levelled: the lead in front, the pad behind all
@@ -49,12 +49,12 @@ class Ensemble:
     @property
     def family(self) -> str:
         """Recording families of its players."""
-        return "+".join(sorted({timbre.family for timbre in self.players.values()}))
+        return joined(*(timbre.family for timbre in self.players.values()))
 
     @property
     def licence(self) -> str:
         """Licences of its players."""
-        return "+".join(sorted({timbre.licence for timbre in self.players.values()}))
+        return joined(*(timbre.licence for timbre in self.players.values()))
 
     @property
     def instrument(self) -> str:

@@ -93,7 +93,8 @@ class Timbre:
         source: a synthesiser patch, a modelled instrument, or a font with a preset.
         effects: room, equaliser, drive: part of the sound.
         identity: unique name.
-        family: of recordings; families never cross splits.
+        family: of recordings, joined by + if a layer has others; families never cross splits.
+        licence: of the recordings, likewise.
         low: lowest pitch that its scores use.
         high: highest pitch that its scores use.
         voices: most notes at once.
@@ -293,11 +294,21 @@ def draw_timbres(
 
 
 def _hybrid(timbre: Timbre, rng: np.random.Generator, other: Source) -> Timbre:
-    """Another instrument; a smaller one plays higher."""
+    """Another instrument; a smaller one plays higher, and a layer's recordings are heard, too."""
     hybrid = Hybrid.draw(rng, other)
     moved = 0 if timbre.drums else hybrid.semitones
     low, high = max(21, timbre.low + moved), min(108, timbre.high + moved)
-    return replace(timbre, hybrid=hybrid, low=low, high=high)
+    timbre = replace(timbre, hybrid=hybrid, low=low, high=high)
+    if not isinstance(hybrid.layer, tuple):  # our own
+        return timbre
+    font = hybrid.layer[0]
+    family, licence = joined(timbre.family, font.family), joined(timbre.licence, font.licence)
+    return replace(timbre, family=family, licence=licence)
+
+
+def joined(*names: str) -> str:
+    """Families or licences as one name, each once, even if some are joined already."""
+    return "+".join(sorted({part for name in names for part in name.split("+")}))
 
 
 def _manner(timbre: Timbre, rng: np.random.Generator) -> Manner:

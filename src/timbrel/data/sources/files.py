@@ -79,12 +79,25 @@ def inside(root: Path, relative: str) -> Path:
 
 
 def folders(root: Path, depth: int) -> Iterator[Path]:
-    """`root` and the folders below it, sorted, to a depth; links are not followed."""
+    """`root` and the folders below it, sorted, to a depth.
+
+    Links are not followed, and what is below `root` and may not be read is left out.
+    """
     yield root
     if depth > 0:
         below = [path for path in root.iterdir() if path.is_dir() and not path.is_symlink()]
         for path in sorted(below, key=lambda path: path.name):
-            yield from folders(path, depth - 1)
+            if _is_readable(path):
+                yield from folders(path, depth - 1)
+
+
+def _is_readable(folder: Path) -> bool:
+    """Whether we may list a folder's content, and look at it, which is a right of its own."""
+    try:
+        next((path.is_dir() for path in folder.iterdir()), None)
+    except PermissionError:
+        return False
+    return True
 
 
 def home_of(root: Path, marker: str) -> Path:

@@ -19,18 +19,30 @@ MIDI = (".mid", ".midi")
 
 def read(root: Path) -> Iterator[Recording | Skipped]:
     """See `Source.read`."""
-    yield from _read_folder(root, root)
+    yield from _read_folder(root, root, _content(root))
 
 
-def _read_folder(root: Path, here: Path) -> Iterator[Recording | Skipped]:
+def _read_folder(root: Path, here: Path, below: list[Path]) -> Iterator[Recording | Skipped]:
     """Everything in one folder and below; first its files, then its folders."""
-    below = sorted((p for p in here.iterdir() if p.name[0] != "."), key=lambda p: p.name)
     yield from _read_files(root, here, [p.name for p in below if not p.is_dir()])
     for path in below:
-        if path.is_dir() and path.is_symlink():  # never followed: it may lead in a circle
-            yield Skipped(path.relative_to(root).as_posix(), "a link to a folder")
-        elif path.is_dir() and not _is_store(path):
-            yield from _read_folder(root, path)
+        if not path.is_dir():
+            continue
+        relative = path.relative_to(root).as_posix()
+        if path.is_symlink():  # never followed: it may lead in a circle
+            yield Skipped(relative, "a link to a folder")
+            continue
+        try:
+            content = [] if _is_store(path) else _content(path)
+        except OSError:
+            yield Skipped(relative, "a folder that cannot be read")
+            continue
+        yield from _read_folder(root, path, content)
+
+
+def _content(folder: Path) -> list[Path]:
+    """What is directly in a folder and not hidden, by name."""
+    return sorted((p for p in folder.iterdir() if p.name[0] != "."), key=lambda p: p.name)
 
 
 def _is_store(folder: Path) -> bool:

@@ -22,7 +22,7 @@ def read(root: Path) -> Iterator[Recording | Skipped]:
     for folder in folders(root, 1):
         for table in sorted(folder.glob("maestro-v*.csv")):
             try:
-                for number, row in enumerate(read_rows(table), 2):
+                for number, row in enumerate(read_rows(inside(folder, table.name)), 2):
                     name = row.get("audio_filename") or f"{table.name}, line {number}"
                     try:
                         yield _recording(folder, row)

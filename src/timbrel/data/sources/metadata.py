@@ -17,12 +17,14 @@ def read_yaml(path: Path) -> dict[Any, Any]:
     """A mapping.
 
     Raises:
-        DataError: it is not YAML, or not a mapping.
+        DataError: it may not be read, is not YAML, or not a mapping.
     """
     try:
         found = yaml.load(path.read_bytes(), _Loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise DataError(f"{path.name} is not YAML") from error
+    except PermissionError as error:
+        raise DataError(f"{path.name} may not be read") from error
     if not isinstance(found, dict):
         raise DataError(f"{path.name} is not a mapping")
     return found
@@ -37,7 +39,7 @@ def read_rows(path: Path) -> Iterator[dict[str, str]]:
     """Rows of a CSV file by column name; columns that a row lacks are "".
 
     Raises:
-        DataError: it is not text, not CSV, or has no header.
+        DataError: it may not be read, is not text, not CSV, or has no header.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -48,3 +50,5 @@ def read_rows(path: Path) -> Iterator[dict[str, str]]:
                 yield {key: value for key, value in row.items() if isinstance(value, str)}
     except (csv.Error, UnicodeDecodeError) as error:
         raise DataError(f"{path.name} is not a table of text (CSV)") from error
+    except PermissionError as error:
+        raise DataError(f"{path.name} may not be read") from error
