@@ -73,8 +73,9 @@ def less(model: Timbrel, other: Timbrel, store: Store, count: int, drums: bool) 
     for name, rows in found.items():
         means = [f"{np.mean([getattr(row, score) for row in rows]):.3f}" for score in SCORES]
         print(f"| {name} | " + " | ".join(means) + f" | {len(rows)} |")
+    scores = [store.items[index].score for index in chosen]  # one played by several is one case
     cells = [
-        difference(*([getattr(row, score) for row in rows] for rows in found.values()))
+        difference(*([getattr(row, score) for row in rows] for rows in found.values()), scores)
         for score in SCORES
     ]
     print("| after less before | " + " | ".join(cells) + f" | {len(chosen)} |")

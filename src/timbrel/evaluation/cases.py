@@ -204,7 +204,8 @@ def _case(
         name=case_name(level, number),
         level=level,
         notes=notes,
-        # equal draws at all levels: a larger fault is the same fault, larger
+        # equal draws at all levels: a larger fault is the same fault, larger (but for notes that
+        # are added, where more of them are others)
         given=setting.damage(notes, np.random.default_rng([protocol.seed, 7, number])),
         example=example,
         example_given=setting.damage_example(
