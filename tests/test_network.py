@@ -96,6 +96,15 @@ def test_a_network_that_names_its_latent_is_made_like_one_that_does_not() -> Non
     named = Network(replace(tiny(), latent="abc"))
     mean = mean_of(alike([named, older]))
     assert mean.refinement is not None
+    assert mean.config.latent == "abc"
+    with pytest.raises(ModelError, match="no mean"):
+        mean_of(alike([named, Network(replace(tiny(), latent="x")), older]))
+
+
+def test_networks_of_other_channels_have_no_mean() -> None:
+    codec = replace(tiny().codec, channels=28)
+    with pytest.raises(ModelError, match="no mean"):
+        mean_of(alike([Network(tiny()), Network(replace(tiny(), codec=codec))]))
 
 
 def test_a_codec_whose_residual_was_trained_on_is_noticed() -> None:

@@ -18,7 +18,11 @@ def is_lack_of_memory(error: BaseException) -> bool:
 
 def is_lack_of_gpu_memory(error: BaseException) -> bool:
     """Whether it was the GPU's. (Its type is not imported: torch takes a second.)"""
-    return type(error).__name__ == "OutOfMemoryError"
+    if type(error).__name__ == "OutOfMemoryError":
+        return True
+    # of CUDA itself and its libraries
+    said = str(error) if isinstance(error, RuntimeError) else ""
+    return "CUDA error: out of memory" in said or "_ALLOC_FAILED" in said
 
 
 class InputError(TimbrelError, ValueError):

@@ -306,8 +306,8 @@ def mean_of(networks: Sequence[Network]) -> Network:
     mean = Network(replace(networks[0].config, latent=latent))
     states = [network.state_dict() for network in networks]
     weights = [network.channel_weight for network in networks]
-    alike = not noted and all(weigh_alike(weight, weights[0]) for weight in weights)
-    if not alike or any(_read(network.config) != _read(mean.config) for network in networks):
+    alike = not noted and all(_read(network.config) == _read(mean.config) for network in networks)
+    if not alike or not all(weigh_alike(weight, weights[0]) for weight in weights):
         raise ModelError(
             "networks of different configurations or latents have no mean; give those that were "
             "trained on from one another"

@@ -12,6 +12,7 @@ from timbrel.errors import InputError
 UNKNOWN_LENGTH = 2**62  # frames: a FLAC that was written to a pipe claims more, and its end is lost
 UNKNOWN_BYTES = 2**31 - 2**16  # of a WAV that was written to a pipe: it claims this or more
 LONGEST_PAGE = 27 + 255 + 255 * 255  # bytes of Ogg
+FARTHEST = 2**18  # bytes beyond the end of a page, in which another is looked for
 # kbit/s of an MP3 frame by its index, of MPEG-1 and of the later ones
 BITRATES = (
     (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
@@ -34,7 +35,7 @@ def check_whole(path: Path, frames: int) -> None:
     """
     if frames > UNKNOWN_LENGTH:
         raise InputError(f"{path} does not say how long it is; save it anew")
-    if missing := missing_share(path) or _missing_share_of_mp3(path):
+    if missing := missing_share(path):
         raise InputError(f"{path} is cut short: {missing:.0%} of it is missing; copy it again")
     if ends_amid_page(path):
         raise InputError(f"{path} is cut short: it ends amid an Ogg page; copy it again")
@@ -46,10 +47,15 @@ def check_whole(path: Path, frames: int) -> None:
 
 
 def missing_share(path: Path) -> float:
-    """Of a WAV or AIFF file's samples, those that it counts and ends before; 0 of other files.
+    """Of a WAV, AIFF or MP3 file, what it counts and ends before; 0 of other files.
 
     libsndfile takes what is there for all of it. What hardly matters, a hundredth, is no loss.
     """
+    return _missing_share_of_samples(path) or _missing_share_of_mp3(path)
+
+
+def _missing_share_of_samples(path: Path) -> float:
+    """Of a WAV or AIFF file's samples."""
     with open(path, "rb") as file:
         kind, long = file.read(4), 0
         if kind not in (b"RIFF", b"RF64", b"FORM"):
@@ -99,7 +105,7 @@ def ends_amid_page(path: Path) -> bool:
 
 
 def _missing_share_of_mp3(path: Path) -> float:
-    """Likewise of an MP3 that counts its bytes, as those of usual encoders do, in Xing's header."""
+    """Of an MP3 that counts its bytes, as those of usual encoders do, in Xing's header."""
     with open(path, "rb") as file:
         start = _after_tag(file, 0)
         file.seek(start)
@@ -148,8 +154,11 @@ def _has_several_streams(file: BinaryIO) -> bool:
     start, began = 0, False
     while True:
         file.seek(start)
+        near = file.read(FARTHEST)
+        start += max(0, near.find(b"OggS\0"))  # tags of other formats may lie between
+        file.seek(start)
         head = file.read(27)
-        if len(head) < 27 or head[:4] != b"OggS":
+        if len(head) < 27 or head[:5] != b"OggS\0":
             return False
         first = bool(head[5] & 2)
         if first and began:
@@ -173,13 +182,19 @@ def _mp3_frames(path: Path) -> int:
 
 
 def _after_tag(file: BinaryIO, start: int) -> int:
-    """Where an MP3 goes on after an ID3 tag (version 2), if one is there."""
-    file.seek(start)
-    tag = file.read(10)
-    if tag[:3] != b"ID3" or len(tag) < 10:
-        return start
-    # its size is in 7 bits of each byte
-    return start + 10 + sum(byte << 7 * place for place, byte in enumerate(tag[:5:-1]))
+    """Where an MP3 goes on after the tags that are there: ID3 of both kinds, APE."""
+    while True:
+        file.seek(start)
+        tag = file.read(16)
+        if tag[:3] == b"ID3" and len(tag) >= 10:  # its size is in 7 bits of each byte
+            footer = 10 if tag[5] & 0x10 else 0
+            start += 10 + sum(byte << 7 * place for place, byte in enumerate(tag[9:5:-1])) + footer
+        elif tag[:8] == b"APETAGEX":
+            start += 32 + int.from_bytes(tag[12:16], "little")
+        elif tag[:3] == b"TAG":
+            start += 128
+        else:
+            return start
 
 
 def _frame(head: bytes) -> tuple[int, int] | None:

@@ -49,6 +49,8 @@ def test_memory_that_is_short_is_one_sentence_whose_options_exist(
             RuntimeError("DefaultCPUAllocator: can't allocate memory: you"),
             "there is not memory enough for this; give less at a time",
         ),
+        (RuntimeError("CUDA error: out of memory"), "the GPU's memory is too small"),
+        (RuntimeError("cuFFT error: CUFFT_ALLOC_FAILED"), "the GPU's memory is too small"),
         (PermissionError("Forbidden"), "the system: Forbidden"),  # as of another machine's files
         (FileNotFoundError(2, "No such file or directory", "a.wav"), "a.wav: No such file"),
     ],

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from miniatures import LAYOUTS, piece, slakh_track, write_audio, write_midi
-from sounds import estimate_hz, pitch_hz
+from sounds import estimate_hz, pitch_hz, tone
 from stores import given
 from timbrel.audio import Audio
 from timbrel.data import ingest
@@ -273,6 +273,28 @@ def test_a_recording_of_which_a_part_would_be_read_is_left_out_by_name(tmp_path:
     prepare("folder", tmp_path / "in", tmp_path / "store")
     assert {item.recording for item in Store.open(tmp_path / "store").items} == {"b.mp3"}
     assert "holds more sound than is read of it" in reasons(tmp_path / "store")["a.mp3"]
+
+
+def test_an_mp3_that_is_cut_short_is_named(tmp_path: Path) -> None:
+    path, sound = tmp_path / "in" / "a.mp3", tmp_path / "a.wav"
+    write_audio(sound, 0)
+    write_audio(tmp_path / "in" / "b.wav", 1)
+    soundfile.write(path, *soundfile.read(sound), format="MP3")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    prepare("folder", tmp_path / "in", tmp_path / "store")
+    assert "a.mp3 is damaged after" in reasons(tmp_path / "store")["a.mp3"]
+
+
+def test_another_sound_with_the_same_silence_is_no_moved_file(tmp_path: Path) -> None:
+    root, store = tmp_path / "in", tmp_path / "store"
+    root.mkdir()
+    for name, hz in (("kick.wav", 200), ("snare.wav", 333)):
+        sound = np.zeros(8 * 44_100, np.float32)
+        sound[: 2 * 44_100] = tone(hz, 2.0)
+        soundfile.write(root / name, sound, 44_100)
+        prepare("folder", root, store)
+        assert name in {item.recording for item in Store.open(store).items}
+        (root / name).unlink()
 
 
 def test_a_copy_that_comes_later_is_left_out_whatever_its_name(tmp_path: Path) -> None:

@@ -613,6 +613,11 @@ def test_a_checkpoint_that_cannot_be_read_is_not_called_the_last_good_one(tmp_pa
         assert state is not None
         assert state["step"] == 1
         assert run.kept().endswith("step-000000001.pt")
+        run.save(2, {"step": 2})
+        assert run.kept().endswith("step-000000002.pt")
+        for step in (3, 4):
+            run.save(step, {"step": step})
+    assert len(list((tmp_path / "checkpoints").iterdir())) == 2
 
 
 # what writers raise on a full disk

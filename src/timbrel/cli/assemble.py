@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -90,7 +91,7 @@ def alike(networks: Sequence["Network"]) -> list["Network"]:
         if network.config != networks[-1].config:
             with suppress(TrainingError):  # they differ in more: they have no mean, which says so
                 check_start(networks[-1], network)
-                newer = Network(networks[-1].config)
+                newer = Network(replace(networks[-1].config, latent=network.config.latent))
                 newer.begin_from(network)
         found.append(newer)
     return found

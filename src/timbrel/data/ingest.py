@@ -200,7 +200,8 @@ class _Ingestion:
         if mark and known and mark != known:
             return ANOTHER
         # renamed or moved: by its new name, it might be of another split
-        if entry.name not in self.done and len(entry.audio) == 1 and mark in self.gone:
+        alone = entry.name not in self.done and len(entry.audio) == 1
+        if alone and mark in self.gone and not _is_silent(entry.audio[0]):
             return f"the store holds this file already, as {self.gone[mark]}"
         split = self.split or entry.split or split_of(entry.family)
         home = self.families.get(entry.family, split)
@@ -300,13 +301,23 @@ def _row(how: _How, recording: Recording, passage: Passage) -> Row:
 def fingerprint(path: Path) -> str:
     """Of a file's length and its middle, since stems begin and end alike; "" if unreadable."""
     try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            file.seek(size // 2)
-            middle = file.read(PROBE)
+        size, middle = _middle(path)
     except OSError:  # decoding will say what is wrong with it
         return ""
     return hashlib.blake2b(b"%d " % size + middle, digest_size=8).hexdigest()
+
+
+def _middle(path: Path) -> tuple[int, bytes]:
+    """A file's length, and what is in its middle."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        file.seek(size // 2)
+        return size, file.read(PROBE)
+
+
+def _is_silent(path: Path) -> bool:
+    """Whether a file's middle is digital silence, as that of many others of its length may be."""
+    return len(set(_middle(path)[1])) < 2
 
 
 class _Copies:

@@ -193,9 +193,10 @@ class Run:
         except (OSError, RuntimeError) as error:  # torch raises the latter when its disk is full
             temporary.unlink(missing_ok=True)
             raise self._unwritten(path, error) from error
-        left = [old for old in self._unread if old != path]  # they may be readable another time
-        for old in [old for old in checkpoints_of(self.folder) if old not in left][:-2]:
-            old.unlink()
+        self._unread = [old for old in self._unread if old != path]
+        there = checkpoints_of(self.folder)
+        for old in [old for old in there if old not in self._unread][:-2]:
+            old.unlink()  # those that could not be read may be another time
 
     def kept(self) -> str:
         """Where one can go on from, for the message of an end that nobody wanted."""
