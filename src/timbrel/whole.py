@@ -154,10 +154,11 @@ def _has_several_streams(file: BinaryIO) -> bool:
     start, began = 0, False
     while True:
         file.seek(start)
-        near = file.read(FARTHEST)
-        start += max(0, near.find(b"OggS\0"))  # tags of other formats may lie between
-        file.seek(start)
         head = file.read(27)
+        if head[:5] != b"OggS\0":  # tags of other formats may lie between
+            start += max(0, (head + file.read(FARTHEST)).find(b"OggS\0"))
+            file.seek(start)
+            head = file.read(27)
         if len(head) < 27 or head[:5] != b"OggS\0":
             return False
         first = bool(head[5] & 2)

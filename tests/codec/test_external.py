@@ -67,12 +67,8 @@ class Streaming(Exported):
         return late[:, :, :-1]
 
 
-class Stateful(Exported):
-    """Remembers the block before, of which a thousandth is heard: no later than what is given."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("past", torch.zeros(1, 512, 1))
+class Stateful(Streaming):
+    """Of the block before a thousandth is heard: no later than what is given."""
 
     @torch.jit.export
     def encode(self, x: Tensor) -> Tensor:
